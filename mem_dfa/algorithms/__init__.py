@@ -1,0 +1,14 @@
+"""The list of algorithms."""
+
+from mem_dfa.algorithms.base import Algorithm
+from mem_dfa.algorithms.bp import BP
+from mem_dfa.algorithms.dfa import DFA
+from mem_dfa.algorithms.fa import FA
+from mem_dfa.algorithms.mem_dfa import MemDFA
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "bp": BP,
+    "fa": FA,
+    "dfa": DFA,
+    "mem_dfa": MemDFA,
+}

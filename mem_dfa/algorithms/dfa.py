@@ -1,0 +1,50 @@
+"""Direct feedback alignment (Nøkland, arXiv 1609.01596; SRBP in Baldi et al., 2018).
+
+    δ_n = e,  δ_i = e·B_i,  W_i ← W_i − η·G_iᵀ δ_i
+
+The error signal enters at a block's output, after its activation and pooling. Every activation is
+kept from the forward pass until its block is updated: O(n), as in BP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.algorithms.base import RandomFeedback
+from mem_dfa.block import Recording
+from mem_dfa.ordering import after, token
+from mem_dfa.update import Update
+
+
+@keras.saving.register_keras_serializable("mem_dfa")
+class DFA(RandomFeedback):
+    """One forward pass that keeps everything, then updates from the last block to the first."""
+
+    def update_blocks(
+        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
+    ) -> tf.Tensor:
+        """Forward through all blocks, then project, differentiate and update each."""
+        recordings = []
+        activation = inputs
+        for block in self.chain.blocks:
+            # a_i = f_i(a_{i-1}; W_i)
+            recordings.append(Recording(block, activation, "forward"))
+            activation = recordings[-1].outputs
+        error, outputs = self.output_error(inputs, activation, y, sample_weight)
+        del activation
+        done = token([error])
+        while recordings:
+            recording = recordings.pop()
+            if not recording.variables:
+                continue
+            block, shape = recording.block, recording.outputs.shape[1:]
+            # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
+            # activations.
+            signal = self.error_signal(block.name, after(error, done), shape)
+            gradients = recording.gradients(signal, self.optimizer.scale_loss)
+            # W_i ← W_i − η·G_iᵀ δ_i
+            done = update.apply(block.name, gradients, recording.variables)
+        return outputs

@@ -1,0 +1,58 @@
+"""MEM-DFA: direct feedback alignment in memory that does not grow with depth (arXiv 2012.11745).
+
+    first pass:   z = f_n(… f_1(x)),  e = dL/dz; nothing else is kept
+    second pass:  for i = 1 … n:  a_i = f_i(a_{i-1}; W_i) again,  δ_i = e·B_i,
+                  W_i ← W_i − η·G_iᵀ δ_i,  free a_{i-1}
+
+a_i is computed before W_i changes, so the second pass sees the weights of the first and every
+update equals DFA's. Alive at any time: x, e and two adjacent blocks.
+
+Known limit: a layer that draws with `tf.random` itself, rather than through a Keras seed generator,
+draws anew in the second pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.algorithms.base import RandomFeedback
+from mem_dfa.block import Recording
+from mem_dfa.ordering import after, token
+from mem_dfa.update import Update
+
+
+@keras.saving.register_keras_serializable("mem_dfa")
+class MemDFA(RandomFeedback):
+    """Two forward passes, the second with an update after each block."""
+
+    def update_blocks(
+        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
+    ) -> tf.Tensor:
+        """Forward for the error alone, then replay and update block by block."""
+        # Seeds and moving statistics stay as they are, so that the second pass draws the same
+        # dropout masks and moves the statistics once.
+        with keras.StatelessScope():
+            activation = inputs
+            for block in self.chain.blocks:
+                activation = block.run(activation, "forward")
+        error, outputs = self.output_error(inputs, activation, y, sample_weight)
+        done = token([error])
+        activation = inputs
+        for block in self.chain.blocks:
+            # a_i = f_i(a_{i-1}; W_i), not before block i-1 is updated and freed.
+            recording = Recording(block, after(activation, done), "replay")
+            activation = recording.outputs
+            if not recording.variables:
+                continue
+            # δ_i = e·B_i, not before a_i is there.
+            late_error = after(error, token([activation]))
+            signal = self.error_signal(block.name, late_error, activation.shape[1:])
+            gradients = recording.gradients(signal, self.optimizer.scale_loss)
+            del signal
+            # W_i ← W_i − η·G_iᵀ δ_i
+            done = update.apply(block.name, gradients, recording.variables)
+            del gradients, recording
+        return outputs

@@ -1,0 +1,220 @@
+"""One block of a chain: run it, run it again without side effects, differentiate it locally."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+from keras.src.models import Functional
+
+from mem_dfa.errors import UnsupportedError
+
+Tensor = tf.Tensor
+
+
+NORMALISATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+
+
+def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, with nested Sequential and functional models opened."""
+    if isinstance(layer, (keras.Sequential, Functional)):
+        for inner in layer.layers:
+            yield from leaf_layers(inner)
+    else:
+        yield layer
+
+
+def is_weight_layer(layer: keras.layers.Layer) -> bool:
+    """Whether a layer opens a block: it has weights and is no normalisation."""
+    return bool(layer.trainable_variables or layer.non_trainable_variables) and not isinstance(
+        layer, NORMALISATIONS
+    )
+
+
+class _Call(keras.layers.Layer):
+    """Carries `training` into a keras.Function, which takes no such argument itself."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
+        super().__init__(name=name, autocast=False)
+        self.function = function
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return self.function(inputs)
+
+
+class Atom:
+    """The operations between two separators, run as one function of one tensor."""
+
+    def __init__(
+        self,
+        before: keras.KerasTensor,
+        after: keras.KerasTensor,
+        operations: Sequence[keras.Operation],
+        function: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.before, self.after, self.operations = before, after, list(operations)
+        self.name = operations[-1].name
+        self._call = _Call(function or keras.Function(before, after), self.name)
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The layers inside, nested models opened, each once."""
+        found = (op for op in self.operations if isinstance(op, keras.layers.Layer))
+        return list({id(leaf): leaf for layer in found for leaf in leaf_layers(layer)}.values())
+
+    @property
+    def weight_layers(self) -> list[keras.layers.Layer]:
+        """The layers that hold weights, normalisations not counted."""
+        return [layer for layer in self.layers if is_weight_layer(layer)]
+
+    def split_activation(self) -> tuple[Atom, Atom]:
+        """A weight layer with an activation of its own as two atoms: up to z, and from z on."""
+        (layer,) = self.operations
+        activation = layer.activation
+        linear = keras.Function(self.before, self.after)
+
+        def logits(inputs: Tensor) -> Tensor:
+            with without_activation(layer):
+                return linear(inputs)
+
+        body = Atom(self.before, self.after, [layer], logits)
+        head = Atom(self.after, self.after, [keras.layers.Activation(activation)], activation)
+        return body, head
+
+    def __call__(self, inputs: Tensor, training: bool) -> Tensor:
+        return self._call(inputs, training=training)
+
+
+@contextmanager
+def without_activation(layer: keras.layers.Layer) -> Iterator[None]:
+    """Within the context the layer ends in its linear part."""
+    activation = layer.activation
+    layer.activation = None
+    try:
+        yield
+    finally:
+        layer.activation = activation
+
+
+class Block:
+    """Consecutive atoms a_i = f_i(a_{i-1}; W_i) that are trained together.
+
+    Attributes:
+        name: `block_004`; names the block's operations in a profile.
+        atoms: what it runs, in order.
+    """
+
+    def __init__(self, name: str, atoms: Sequence[Atom]) -> None:
+        self.name, self.atoms = name, tuple(atoms)
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The layers inside, nested models opened."""
+        return [layer for atom in self.atoms for layer in atom.layers]
+
+    @property
+    def weight_layers(self) -> list[keras.layers.Layer]:
+        """The layers that hold weights, normalisations not counted."""
+        return [layer for atom in self.atoms for layer in atom.weight_layers]
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """W_i: what an update of this block changes (nothing when its layers are frozen)."""
+        found = (v for layer in self.layers for v in layer.trainable_variables)
+        return list({id(variable): variable for variable in found}.values())
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of a_i with its batch axis."""
+        return tuple(self.atoms[-1].after.shape)
+
+    @property
+    def width(self) -> int:
+        """n_i, the number of units of a_i in one example.
+
+        Raises:
+            UnsupportedError: the shape is not fixed, so that no matrix fits it.
+        """
+        if None in self.output_shape[1:]:
+            raise UnsupportedError(
+                f"{self.name} ends in shape {self.output_shape}: random feedback needs a fixed "
+                "shape; give the model's Input its full shape."
+            )
+        return math.prod(self.output_shape[1:])
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable and non-trainable values."""
+        return sum(math.prod(v.shape) for layer in self.layers for v in layer.variables)
+
+    def run(self, inputs: Tensor, phase: str, training: bool = True) -> Tensor:
+        """a_i from a_{i-1}; updates BatchNormalization's statistics and advances seeds.
+
+        Args:
+            inputs: a_{i-1}, shape (batch, ...).
+            phase: `forward` or `replay`: first component of the operations' names.
+            training: as in Keras.
+        """
+        # An absolute scope (trailing slash) keeps its name when the block is run a second time.
+        for atom in self.atoms:
+            with tf.name_scope(f"{phase}/{self.name}/"):
+                inputs = atom(inputs, training)
+        return inputs
+
+
+
+class Recording:
+    """A block's forward pass, kept for its local gradient."""
+
+    def __init__(self, block: Block, inputs: Tensor, phase: str) -> None:
+        """Run `block` on `inputs`, shape (batch, ...), and keep what its gradient needs."""
+        self.block = block
+        self.variables = block.trainable_variables
+        # The input is a constant here: no error signal crosses the border of a block.
+        with tf.GradientTape(watch_accessed_variables=False) as self._tape:
+            self._tape.watch([v.value for v in self.variables])
+            self.outputs = block.run(tf.stop_gradient(inputs), phase)
+
+    def gradients(self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.
+
+        Args:
+            error: δ_i = dL/da_i, shape of the block's output.
+            scale_loss: the optimizer's loss scale, which δ_i carries already.
+        """
+        # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i
+        gradients = self._tape.gradient(
+            self.outputs, [v.value for v in self.variables], output_gradients=error
+        )
+        del self._tape, self.outputs
+        for position, variable in enumerate(self.variables):
+            if variable.regularizer is not None:
+                gradients[position] = _add(
+                    gradients[position], _penalty_gradient(variable, scale_loss, error)
+                )
+        return gradients
+
+
+def _penalty_gradient(
+    variable: keras.Variable, scale_loss: Callable[[Tensor], Tensor], error: Tensor
+) -> Tensor:
+    # The penalty depends on nothing but the weights, so it would be formed for all blocks at the
+    # start of the step: let it wait for this block's error signal.
+    with tf.control_dependencies([] if tf.executing_eagerly() else [error]):
+        with tf.GradientTape() as tape:
+            penalty = scale_loss(variable.regularizer(variable))
+        return tape.gradient(penalty, variable.value)
+
+
+def _add(gradient: Tensor | None, penalty: Tensor) -> Tensor:
+    return penalty if gradient is None else gradient + penalty

@@ -1,0 +1,17 @@
+"""The list of models. Each is `build(input_shape=..., classes=..., layers=None, seed=None)`."""
+
+from collections.abc import Callable
+
+import keras
+
+from mem_dfa.models.conv20 import conv20
+from mem_dfa.models.small import liao_cifar, mlp, mnist_conv
+from mem_dfa.models.vgg import vgg16
+
+MODELS: dict[str, Callable[..., keras.Sequential]] = {
+    "conv20": conv20,
+    "vgg16": vgg16,
+    "mlp": mlp,
+    "mnist_conv": mnist_conv,
+    "liao_cifar": liao_cifar,
+}

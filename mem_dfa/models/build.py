@@ -1,0 +1,72 @@
+"""What the models share: seeded He initialisation and cutting a model short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+Layer = keras.layers.Layer
+
+
+class Seeds:
+    """Layers with He-normal kernels, each with a seed of its own drawn from one."""
+
+    def __init__(self, seed: int | None) -> None:
+        """Start from `seed`; None for a different draw every time."""
+        self._generator = np.random.default_rng(seed)
+
+    def _he_normal(self) -> keras.initializers.HeNormal:
+        return keras.initializers.HeNormal(seed=int(self._generator.integers(2**31 - 1)))
+
+    def dense(self, units: int, name: str) -> Layer:
+        """Dense without activation, biases 0."""
+        return keras.layers.Dense(units, kernel_initializer=self._he_normal(), name=name)
+
+    def conv(self, filters: int, size: int, name: str, bias: bool = False) -> Layer:
+        """Convolution with SAME padding and without activation."""
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            padding="same",
+            use_bias=bias,
+            kernel_initializer=self._he_normal(),
+            name=name,
+        )
+
+
+def sequential(
+    name: str,
+    input_shape: Sequence[int],
+    classes: int,
+    layers: int | None,
+    seed: int | None,
+    groups: Sequence[Callable[[Seeds], list[Layer]]],
+) -> keras.Sequential:
+    """The first weight layers of a net, then its classifier.
+
+    Args:
+        name: the model's name.
+        input_shape: of one example.
+        classes: number of logits.
+        layers: how many groups to build; None for all.
+        seed: of the weights.
+        groups: one function for each weight layer; it makes the layer and the weightless ones
+            after it.
+
+    Raises:
+        ValueError: `layers` is not between 1 and the number of groups.
+    """
+    count = len(groups) if layers is None else layers
+    if not 1 <= count <= len(groups):
+        raise ValueError(
+            f"layers={layers} for model {name}: it has 1 to {len(groups)} weight layers before "
+            "its classifier."
+        )
+    seeds = Seeds(seed)
+    body = [layer for group in groups[:count] for layer in group(seeds)]
+    has_flat_output = any(isinstance(layer, keras.layers.Flatten) for layer in body)
+    flatten = [] if has_flat_output else [keras.layers.Flatten(name="flatten")]
+    logits = seeds.dense(classes, "logits")
+    return keras.Sequential([keras.Input(input_shape), *body, *flatten, logits], name=name)

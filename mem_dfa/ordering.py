@@ -1,0 +1,37 @@
+"""Order by data dependency: "this not before that", in graph mode, eagerly and under XLA.
+
+A traced step is a graph without order: TensorFlow merges a second forward pass into the first one
+when both have the same inputs, and starts whatever does not depend on the previous block at the
+start of the step. Control dependencies stop that in graph mode only; XLA drops them. A value that
+really enters the arithmetic cannot be dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A scalar 0 that exists only after every one of `tensors` does.
+
+    0 = [isnan(s) and isinf(s)], which no optimizer simplifies, for s the sum of one element of
+    each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
+    """
+    firsts = [tf.cast(tf.reshape(tensor, [-1])[0], tf.float32) for tensor in tensors]
+    total = tf.add_n(firsts)
+    return tf.cast(tf.math.is_nan(total) & tf.math.is_inf(total), tf.float32)
+
+
+def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:
+    """`tensor`, unchanged, but not before `earlier`.
+
+    Args:
+        tensor: any shape and numeric dtype.
+        earlier: a scalar from `token`; None for "no order". Eagerly, operations run in the order
+            in which they are written, and no copy is made.
+    """
+    if earlier is None or tf.executing_eagerly():
+        return tensor
+    return tensor + tf.cast(earlier, tensor.dtype)

@@ -1,0 +1,96 @@
+"""One optimizer step, taken block by block where that is the same as taking it at once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.ordering import token
+
+# Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
+# call multiplies its momentum product; nor is any optimizer this list does not know.
+BLOCKWISE = (
+    keras.optimizers.SGD,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adamax,
+    keras.optimizers.Lion,
+    keras.optimizers.Ftrl,
+    keras.optimizers.Lamb,
+    keras.optimizers.Adafactor,
+    keras.optimizers.Muon,
+)
+
+
+def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether applying the gradients of one block after another equals applying them at once."""
+    return (
+        type(optimizer) in BLOCKWISE
+        and not optimizer.global_clipnorm
+        and not optimizer.use_ema
+        and not optimizer.gradient_accumulation_steps
+    )
+
+
+def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
+    """Say what it costs in bytes that an optimizer needs every gradient at once."""
+    if not is_blockwise(optimizer):
+        price = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+        warnings.warn(
+            f"{type(optimizer).__name__} as configured needs every gradient at once: "
+            f"{price} bytes of gradients are kept until the end of the step.",
+            stacklevel=3,
+        )
+
+
+class Update:
+    """The optimizer's step for one batch: `apply` once for each block, then `finish`."""
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        self.optimizer = optimizer
+        self._blockwise = is_blockwise(optimizer)
+        self._gradients: list[tf.Tensor | None] = []
+        self._variables: list[keras.Variable] = []
+
+    def apply(
+        self, name: str, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]
+    ) -> tf.Tensor | None:
+        """Update `variables` of the block called `name`.
+
+        Returns:
+            A token (see `ordering`) that exists when the update is done, or, for an optimizer that
+            needs all gradients, when this block's gradients are there; None without gradients.
+        """
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        if not pairs:
+            return None
+        present, changed = [g for g, _ in pairs], [v for _, v in pairs]
+        if not self._blockwise:
+            self._gradients += present
+            self._variables += changed
+            return token(present)
+        # Reading momentum or multiplying weights by their decay does not depend on the gradient
+        # and would start with the step, for all blocks at once: hold it back.
+        with (
+            tf.name_scope(f"update/{name}/"),
+            tf.control_dependencies([] if tf.executing_eagerly() else present),
+        ):
+            self.optimizer.apply(present, changed)
+            # `apply` counts a step at every call: blocks of one batch are one step.
+            self.optimizer.iterations.assign_sub(1)
+        return token([v.value for v in changed])
+
+    def finish(self) -> None:
+        """Count the step; apply what was collected for an optimizer that needs all gradients."""
+        if self._blockwise:
+            self.optimizer.iterations.assign_add(1)
+        elif self._gradients:
+            with tf.name_scope("update/all/"):
+                self.optimizer.apply(self._gradients, self._variables)
