@@ -172,7 +172,6 @@ class Block:
         return inputs
 
 
-
 class Recording:
     """A block's forward pass, kept for its local gradient."""
 

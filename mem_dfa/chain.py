@@ -129,9 +129,7 @@ def _atoms(model: keras.Model) -> Iterator[Atom]:
         if len(alive) == 1:
             after = next(t for t in [before, *node.output_tensors] if id(t) in alive)
             inner = held[0].operation
-            if len(held) == 1 and isinstance(
-                inner, (keras.Sequential, Functional)
-            ):
+            if len(held) == 1 and isinstance(inner, (keras.Sequential, Functional)):
                 yield from _atoms(inner)
             else:
                 yield Atom(before, after, [n.operation for n in held])

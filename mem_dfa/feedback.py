@@ -68,9 +68,7 @@ def check_initializer(initializer: str | Initializer) -> None:
         )
 
 
-def for_matrix(
-    initializer: str | Initializer, classes: int, width: int, seed: int
-) -> Initializer:
+def for_matrix(initializer: str | Initializer, classes: int, width: int, seed: int) -> Initializer:
     """Initializer of B_i, shape (C, n_i): the error enters at C units, leaves at n_i.
 
     Args:

@@ -54,6 +54,7 @@ class Update:
     """The optimizer's step for one batch: `apply` once for each block, then `finish`."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Begin a step of a built optimizer."""
         self.optimizer = optimizer
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []

@@ -238,5 +238,3 @@ def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:
     if len(x.shape) == len(declared.shape) - 1 and declared.shape[-1] == 1:
         return tf.expand_dims(x, -1)
     return x
-
-

@@ -70,13 +70,13 @@ class FA(Algorithm):
             _refuse_unsupported(layer, network)
             if error_is_used and isinstance(layer, LINEAR):
                 kernels = [v for v in layer.weights if v.name in KERNELS]
-                pairs = [(kernel, self._draw(layer, kernel, int(next(seeds)))) for kernel in kernels]
+                pairs = [
+                    (kernel, self._draw(layer, kernel, int(next(seeds)))) for kernel in kernels
+                ]
                 self._random_kernels.append((layer, pairs))
             error_is_used = True
 
-    def _draw(
-        self, layer: keras.layers.Layer, kernel: keras.Variable, seed: int
-    ) -> keras.Variable:
+    def _draw(self, layer: keras.layers.Layer, kernel: keras.Variable, seed: int) -> keras.Variable:
         fan_in, fan_out = fans(layer, kernel)
         return self.add_weight(
             shape=kernel.shape,

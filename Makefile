@@ -1,0 +1,33 @@
+# The environment is made once and again whenever setup.cfg changes.
+PYTHON ?= python3
+ENVIRONMENT := .venv
+BIN := $(ENVIRONMENT)/bin
+
+.PHONY: run test lint format claims clean
+
+run: $(ENVIRONMENT)/made
+	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
+
+test: $(ENVIRONMENT)/made
+	$(BIN)/python -m pytest
+
+lint: $(ENVIRONMENT)/made
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(ENVIRONMENT)/made
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+claims: $(ENVIRONMENT)/made
+	$(BIN)/python -m experiments.claims
+
+$(ENVIRONMENT)/made: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "$(PYTHON) is Python %d.%d: 3.11 to 3.13 is needed; name one with make PYTHON=..." % v)'
+	$(PYTHON) -m venv $(ENVIRONMENT)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[development]'
+	touch $@
+
+clean:
+	rm -rf $(ENVIRONMENT)

@@ -1,0 +1,196 @@
+"""The options of the command line, checked as far as possible without TensorFlow."""
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Never
+
+from experiments import catalogue
+from experiments.plan import MEASURED_STEPS, Cell
+
+MAXIMUM_LAYERS = 10_000
+MAXIMUM_COUNT = 2**31 - 1
+
+
+class UsageError(Exception):
+    """Arguments that make no sense: one sentence for the user, exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage text that would bury it."""
+
+    def error(self, message: str) -> Never:
+        """As in argparse, but for the caller to report."""
+        raise UsageError(f"{message} (see --help)")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parses ``arguments``; a value such as -1e-3 is a value, not an unknown option."""
+        joined: list[str] = []
+        for argument in arguments:
+            after_option = joined and re.fullmatch(r"--[a-z-]+", joined[-1])
+            if after_option and re.match(r"-(\d|\.|inf|nan)", argument):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return self.parse_args(joined)
+
+
+def add_cell_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what is measured."""
+    names = ", ".join(catalogue.algorithm_names())
+    parser.add_argument(
+        "--algo",
+        type=algorithms,
+        required=True,
+        metavar="NAME,...",
+        help=f"{names}, or package.module:Class for one of your own",
+    )
+    models = catalogue.model_names()
+    parser.add_argument(
+        "--model", type=one_of("a model", models), required=True, help=", ".join(models)
+    )
+    parser.add_argument(
+        "--layers", type=layers, default=[None], help="20, 1-20 or 5,10,20 (default: all)"
+    )
+    parser.add_argument(
+        "--batch-size", type=count, metavar="N", help="images in a batch (default: the model's own)"
+    )
+    _add_choice(parser, "--execution", "a way to execute", catalogue.EXECUTIONS, "graph")
+    _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, "auto")
+    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
+    _add_choice(parser, "--device", "a device", catalogue.DEVICES, "auto")
+    _add_choice(parser, "--optimizer", "an optimizer", list(catalogue.OPTIMIZERS), "sgd")
+    parser.add_argument(
+        "--learning-rate", type=learning_rate, metavar="X", help="default: the optimizer's own"
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
+
+
+def add_out_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder that results are written to."""
+    parser.add_argument("--out", default="results", metavar="DIR", help="default: results")
+
+
+def add_length_options(parser: argparse.ArgumentParser) -> None:
+    """Adds how many steps are measured, or epochs trained."""
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--steps",
+        type=count,
+        default=MEASURED_STEPS,
+        metavar="N",
+        help=f"measured steps (default: {MEASURED_STEPS})",
+    )
+    length.add_argument(
+        "--epochs", type=count, default=0, metavar="N", help="also train, and report test accuracy"
+    )
+
+
+def _add_choice(
+    parser: argparse.ArgumentParser, option: str, noun: str, allowed: Sequence[str], default: str
+) -> None:
+    text = f"{', '.join(allowed)} (default: {default})"
+    parser.add_argument(option, type=one_of(noun, allowed), default=default, help=text)
+
+
+def cells(options: argparse.Namespace) -> list[Cell]:
+    """The cells that the options ask for, all algorithms of one depth beside each other."""
+    defaults = catalogue.MODEL_DEFAULTS[options.model]
+    rate = options.learning_rate or catalogue.OPTIMIZERS[options.optimizer]
+    return [
+        Cell(
+            algorithm=algorithm,
+            model=options.model,
+            layers=depth,
+            batch_size=options.batch_size or defaults.batch_size,
+            execution=options.execution,
+            dataset=dataset(options.dataset, options.model, options.data_dir),
+            data_dir=options.data_dir,
+            device=options.device,
+            optimizer=options.optimizer,
+            learning_rate=rate,
+            seed=options.seed,
+            steps=getattr(options, "steps", MEASURED_STEPS),
+            epochs=getattr(options, "epochs", 0),
+        )
+        for depth in options.layers
+        for algorithm in options.algo
+    ]
+
+
+def dataset(asked: str, model: str, data_dir: str | None) -> str:
+    """The data set that "auto" stands for: the model's own where it is prepared."""
+    own = catalogue.MODEL_DEFAULTS[model].dataset
+    if asked != "auto":
+        return asked
+    return own if catalogue.datasets().find(own, data_dir) else "synthetic"
+
+
+def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:
+    """A checker of names, for argparse."""
+
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}; take {', '.join(allowed)}")
+        return text
+
+    return check
+
+
+def algorithms(text: str) -> list[str]:
+    """Names of algorithms, each once."""
+    allowed = catalogue.algorithm_names()
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in allowed and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not an algorithm; take {', '.join(allowed)}, "
+                "or package.module:Class for one of your own"
+            )
+    return names
+
+
+def layers(text: str) -> list[int]:
+    """Depths from "20", "1-20" or "5,10,20"."""
+    depths: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= MAXIMUM_LAYERS:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no number of layers; take one such as 20, a rising range such as "
+                f"1-20, or a list such as 5,10,20, of numbers from 1 to {MAXIMUM_LAYERS}"
+            )
+        depths.extend(range(first, last + 1))
+    return list(dict.fromkeys(depths))
+
+
+def count(text: str) -> int:
+    """A number of things, at least 1."""
+    return _integer(text, 1)
+
+
+def seed(text: str) -> int:
+    """A seed, at least 0."""
+    return _integer(text, 0)
+
+
+def _integer(text: str, least: int) -> int:
+    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
+    if value is None or not least <= value <= MAXIMUM_COUNT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; take a whole number from {least} to {MAXIMUM_COUNT}"
+        )
+    return value
+
+
+def learning_rate(text: str) -> float:
+    """A finite rate above 0."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not (math.isfinite(rate) and rate > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no learning rate; take a number above 0")
+    return rate

@@ -1,0 +1,110 @@
+"""The process that one task runs in: ``python -m experiments.cell RESULT_FILE``.
+
+The task comes as JSON on standard input, progress goes as JSON lines to standard output, and the
+result as JSON to RESULT_FILE. A task's failure is a result as well. See `experiments.worker`.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.plan import Cell
+
+
+def report(note: str, done: float) -> None:
+    """Tells the waiting process what is going on and which part of the task, 0 to 1, is done."""
+    print(json.dumps({"note": note, "done": done}), flush=True)
+
+
+def check(cells: list[Cell]) -> dict[str, Any]:
+    """Finds out what no cell could be measured without, and prepares the data.
+
+    Returns:
+        device: the TensorFlow name of the device.
+    """
+    import keras
+
+    from experiments import building
+    from mem_dfa import data
+    from profiling import allocator
+
+    device = building.resolve_device(cells[0].device)
+    allocator.Allocator(device)
+    for cell in cells:
+        building.build_trainer(cell)
+        keras.backend.clear_session(free_memory=True)
+    if cells[0].dataset != "synthetic":
+        data.prepare(cells[0].dataset, cells[0].data_dir)
+        data.pixel_statistics(cells[0].dataset, cells[0].data_dir)
+    return {"device": device}
+
+
+def measure(cells: list[Cell]) -> dict[str, Any]:
+    """The numbers of one cell, see `experiments.measuring`."""
+    from experiments import measuring
+
+    return measuring.measure(cells[0], report)
+
+
+def train(cells: list[Cell]) -> dict[str, Any]:
+    """Trains one cell and tests it after each epoch, see `experiments.training`."""
+    from experiments import training
+
+    return training.train(cells[0], report)
+
+
+def bench(cells: list[Cell]) -> dict[str, Any]:
+    """Step times of several cells that take turns, see `experiments.measuring`."""
+    from experiments import measuring
+
+    return measuring.alternate(cells, report)
+
+
+TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
+    "check": check,
+    "measure": measure,
+    "train": train,
+    "bench": bench,
+}
+
+
+def run(task: str, cells: list[Cell]) -> dict[str, Any]:
+    """The task's result with a status: ok, out_of_memory, refused, no_meter or failed."""
+    from profiling import allocator
+
+    try:
+        allocator.enable()  # before TensorFlow's first operation
+        import tensorflow as tf
+
+        from experiments import building
+
+        building.allow_growth()
+    except allocator.MeterError as error:
+        return {"status": "no_meter", "error": " ".join(str(error).split())}
+    try:
+        with tf.device(building.resolve_device(cells[0].device)):
+            return {"status": "ok", **TASKS[task](cells)}
+    except allocator.MeterError as error:
+        return {"status": "no_meter", "error": building.one_line(error)}
+    except tf.errors.ResourceExhaustedError as error:
+        return {"status": "out_of_memory", "error": building.one_line(error)}
+    except ValueError as error:
+        refused = isinstance(error, building.RefusedError) or task == "check"
+        status = "refused" if refused else "failed"
+        return {"status": status, "error": building.one_line(error)}
+    except Exception as error:  # becomes a row, and the sweep goes on
+        text = f"{type(error).__name__}: {building.one_line(error)}"
+        return {"status": "failed", "error": text}
+
+
+def main() -> None:
+    """Reads the task, runs it and writes the result."""
+    request = json.load(sys.stdin)
+    result = run(request["task"], [Cell(**cell) for cell in request["cells"]])
+    Path(sys.argv[1]).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

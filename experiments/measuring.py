@@ -1,0 +1,141 @@
+"""What a cell costs, measured in the process at hand. Imports TensorFlow."""
+
+import gc
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import profiling
+from experiments import building
+from experiments.plan import WARM_UP_STEPS, Cell
+from mem_dfa import data
+
+Report = Callable[[str, float], None]
+BENCH_ROUNDS = 15
+
+
+def measure(cell: Cell, report: Report) -> dict[str, Any]:
+    """Bytes and seconds of one training step on one held batch.
+
+    Raises:
+        profiling.MeterError: the allocator's statistics do not tell the truth.
+        RuntimeError: the trainer takes another number of optimizer steps than batches.
+    """
+    allocator = profiling.Allocator(cell.device)
+    trainer = building.build_trainer(cell)
+    batch = building.held_batch(cell)
+    report("warming up", 0.1)
+    for _ in range(WARM_UP_STEPS):
+        step(trainer, batch)
+    gc.collect()  # what tracing left behind is no part of the step
+    resident_bytes = allocator.current_bytes()
+    allocator.reset_peak()
+    seconds = []
+    for number in range(cell.steps):
+        report(f"step {number + 1} of {cell.steps}", 0.2 + 0.7 * number / cell.steps)
+        start = time.perf_counter()
+        logs = step(trainer, batch)
+        seconds.append(time.perf_counter() - start)
+    peak_bytes = allocator.peak_bytes()
+    gc.collect()
+    left_over_bytes = allocator.current_bytes() - resident_bytes
+    _check_iterations(trainer, WARM_UP_STEPS + cell.steps)
+    report("recording", 0.9)
+    return {
+        "layers": cell.layers or _depth(trainer.network),
+        "peak_bytes": peak_bytes,
+        "resident_bytes": resident_bytes,
+        "step_bytes": peak_bytes - resident_bytes,
+        "step_time_s": statistics.median(seconds),
+        "left_over_bytes": left_over_bytes,
+        **_requested(trainer, batch, cell.device),
+        **_sizes(trainer, batch),
+        "loss": logs["loss"],
+        "accuracy": logs.get("accuracy"),
+        "accuracy_label": f"{data.label(cell.dataset, cell.data_dir)}, the held training batch",
+        "source": f"{cell.device} BFC allocator",
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def step(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, float]:
+    """One step of the compiled train function, finished when it returns."""
+    return trainer.train_on_batch(*batch, return_dict=True)  # floats, so it has waited for them
+
+
+def alternate(cells: list[Cell], report: Report) -> dict[str, Any]:
+    """Seconds of each cell's steps, the cells taking turns so that they share every disturbance."""
+    trainers = [building.build_trainer(cell) for cell in cells]
+    batch = building.held_batch(cells[0])
+    report("warming up", 0.0)
+    for trainer in trainers:
+        for _ in range(WARM_UP_STEPS):
+            step(trainer, batch)
+    seconds: list[list[float]] = [[] for _ in cells]
+    for number in range(BENCH_ROUNDS):
+        report(f"round {number + 1} of {BENCH_ROUNDS}", number / BENCH_ROUNDS)
+        for trainer, times in zip(trainers, seconds, strict=True):
+            start = time.perf_counter()
+            step(trainer, batch)
+            times.append(time.perf_counter() - start)
+    return {"seconds": seconds}
+
+
+def _check_iterations(trainer: keras.Model, expected: int) -> None:
+    taken = int(trainer.optimizer.iterations)
+    if taken != expected:
+        raise RuntimeError(f"{expected} batches made {taken} optimizer steps; each must make one")
+
+
+def _depth(network: keras.Model) -> int:
+    """Layers with a kernel, without the classifier: what `layers` asks a model for."""
+    layers = network._flatten_layers(include_self=False, recursive=True)
+    return sum(getattr(layer, "kernel", None) is not None for layer in layers) - 1
+
+
+def _requested(
+    trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor], device: str
+) -> dict[str, Any]:
+    """What the operations of one more step asked for, from the profiler's allocation events."""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            with profiling.record(directory):
+                step(trainer, batch)
+            events = profiling.read_events(profiling.find_trace(directory))
+            names = {event.allocator for event in events}
+            name = "GPU_0_bfc" if device == "GPU:0" else _cpu_allocator(names)
+            return {"step_requested_bytes": profiling.requested_peak_bytes(events, name)}
+        except profiling.TraceError as error:  # what the allocator said is worth keeping
+            return {"step_requested_bytes": None, "error": building.one_line(error)}
+
+
+def _cpu_allocator(names: set[str]) -> str | None:
+    return next((name for name in sorted(names) if not name.startswith(("GPU", "gpu"))), None)
+
+
+def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, int]:
+    """Bytes by shape of what stays alive between steps."""
+    optimizer = trainer.optimizer.variables
+    everything = [*trainer.variables, *trainer.network.variables, *optimizer]
+    everything += trainer.metrics_variables
+    held = {id(variable): variable for variable in everything}
+    batch_bytes = sum(_bytes(tensor) for tensor in batch)
+    return {
+        "parameter_bytes": sum(map(_bytes, trainer.network.trainable_variables)),
+        "optimizer_bytes": sum(map(_bytes, optimizer)),
+        "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
+        "predicted_resident_bytes": sum(map(_bytes, held.values())) + batch_bytes,
+    }
+
+
+def _bytes(value: keras.Variable | tf.Tensor) -> int:
+    return int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size

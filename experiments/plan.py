@@ -1,0 +1,50 @@
+"""One cell of a measurement, as plain data that travels between processes."""
+
+from dataclasses import dataclass
+
+from experiments.catalogue import MODEL_DEFAULTS, datasets
+
+WARM_UP_STEPS = 2
+MEASURED_STEPS = 5
+REPEATS = 3  # odd, so that the median is one of the measured values
+
+
+@dataclass(frozen=True)
+class Cell:
+    """algorithm x model x layers x batch x execution, and what else decides the result."""
+
+    algorithm: str
+    model: str
+    layers: int | None
+    """How many weight layers before the classifier; None for all that the model has."""
+    batch_size: int
+    execution: str
+    dataset: str
+    """A data set's name, no longer "auto"."""
+    data_dir: str | None
+    device: str
+    """"auto", "cpu" or "gpu"; a TensorFlow name such as "CPU:0" once it was looked for."""
+    optimizer: str
+    learning_rate: float
+    seed: int
+    steps: int = MEASURED_STEPS
+    epochs: int = 0
+    """How long to train and test; 0 measures memory only."""
+
+    @property
+    def title(self) -> str:
+        """The cell in a few words."""
+        depth = "" if self.layers is None else f" {self.layers} layers"
+        return f"{self.algorithm} {self.model}{depth} batch {self.batch_size} {self.execution}"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of one image; synthetic images look like those that the model is made for."""
+        synthetic = self.dataset == "synthetic"
+        name = MODEL_DEFAULTS[self.model].dataset if synthetic else self.dataset
+        return datasets().DATASETS[name].input_shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes the images are of."""
+        return datasets().DATASETS[self.dataset].classes

@@ -1,0 +1,120 @@
+"""The CSV of measurements: rows are appended whole or not at all."""
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import filelock
+import pandas as pd
+
+FORMAT_VERSION = 1
+FILE_NAME = "measurements.csv"
+LOCK_TIMEOUT_S = 30
+SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
+COLUMNS = [
+    *("algorithm", "model", "layers", "batch_size", "execution", "device", "status"),
+    *("peak_bytes", "resident_bytes", "step_bytes", "step_time_s"),
+    *("step_requested_bytes", "predicted_resident_bytes"),
+    *("dataset", "optimizer", "learning_rate", "seed", "steps", "epochs", "repeats"),
+    *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
+    *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
+    *("loss", "accuracy", "accuracy_label", "source"),
+    *("tensorflow", "keras", "python", "format_version", "timestamp", "error"),
+]
+
+
+class ResultsError(Exception):
+    """Results cannot be written where they should be: one sentence for the user."""
+
+
+def check_writable(out: str | os.PathLike[str]) -> None:
+    """Makes sure, before anything is measured, that rows can be appended under ``out``.
+
+    Raises:
+        ResultsError: the folder cannot be made or written, or its CSV is not one of these.
+    """
+    folder = Path(out)
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+        read(folder / FILE_NAME)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> Path:
+    """Appends ``rows`` to the CSV under ``out`` and returns its path.
+
+    The earlier bytes and the new rows go to a temporary file that takes the place of the old one,
+    so whoever is killed at whatever moment leaves either the old file or the new one. A lock lets
+    several runs write to one folder.
+
+    Raises:
+        ResultsError: it cannot be written, or what is there is not such a CSV.
+    """
+    path = Path(out) / FILE_NAME
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S)
+        with lock:
+            earlier = read(path)
+            table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
+            text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
+            replace(path, earlier + text)
+    except filelock.Timeout as error:
+        raise ResultsError(
+            f"{path} is being written by another run for over {LOCK_TIMEOUT_S} s; "
+            "wait for it or give another --out"
+        ) from error
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    return path
+
+
+def read(path: Path) -> str:
+    """The text of a CSV written by `append`; empty where there is none yet.
+
+    Raises:
+        ResultsError: the file was not written by this version of the format, or is damaged.
+    """
+    if not path.exists():
+        return ""
+    remedy = "it is left as it is: move it away or give another --out"
+    try:
+        text = path.read_bytes().decode()
+        lines = list(csv.reader(io.StringIO(text), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path} is no CSV ({error}); {remedy}") from error
+    if not lines or lines[0] != COLUMNS:
+        raise ResultsError(f"{path} does not have the columns of this version's results; {remedy}")
+    whole = all(len(line) == len(COLUMNS) for line in lines) and text.endswith("\n")
+    if not whole:
+        raise ResultsError(f"{path} is damaged: a row is not whole; {remedy}")
+    return text
+
+
+def replace(path: Path, text: str) -> None:
+    """Puts ``text`` in the place of the file at ``path``, whole or not at all."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8", newline=""
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)  # a temporary file is the user's alone
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
+    reason = error.strerror or type(error).__name__
+    return ResultsError(
+        f"--out {str(out)!r} cannot be written ({reason}); give a folder that can be written"
+    )

@@ -1,0 +1,93 @@
+"""Measures training algorithms and compares them with bp, Keras's own way of training.
+
+``python -m experiments.run --algo mem_dfa --model vgg16``
+
+Exit status: 0 when every cell was measured, 1 when one failed, 2 for arguments that make no sense.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+
+from experiments import arguments, catalogue, display, results, sweep
+from experiments.plan import Cell
+
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Runs ``command`` and turns the errors that a user can cause into one sentence each."""
+    try:
+        return command(argv)
+    except (arguments.UsageError, results.ResultsError) as error:
+        display.note(f"error: {error}")
+        return 2
+    except sweep.MeterSilentError as error:
+        display.note(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        display.note("interrupted: every cell measured so far is in the results")
+        return INTERRUPTED
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = arguments.Parser(
+        prog="python -m experiments.run",
+        description="Measures what training algorithms cost in memory and time, beside bp.",
+        allow_abbrev=False,
+    )
+    arguments.add_cell_options(parser)
+    arguments.add_length_options(parser)
+    arguments.add_out_option(parser)
+    options = parser.parse(argv)
+    results.check_writable(options.out)
+    cells = with_baseline(arguments.cells(options))
+    with display.progress("checking", quiet=True) as report:
+        cells = sweep.check(cells, report)
+    tell_dataset(options.dataset, cells[0])
+    rows = []
+    for number, cell in enumerate(cells):
+        with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
+            row = sweep.measure(cell, options.out, report)
+        path = results.append(options.out, [row])
+        if row["error"]:
+            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+        rows.append(row)
+    display.show(display.comparison(rows))
+    print(f"one row per cell: {path}")
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def with_baseline(cells: Sequence[Cell]) -> list[Cell]:
+    """Puts bp before each depth where it is missing; it is measured there, not trained."""
+    if any(cell.algorithm == "bp" for cell in cells):
+        return list(cells)
+    complete: list[Cell] = []
+    for cell in cells:
+        if not complete or complete[-1].layers != cell.layers:
+            complete.append(dataclasses.replace(cell, algorithm="bp", epochs=0))
+        complete.append(cell)
+    return complete
+
+
+def tell_dataset(asked: str, cell: Cell) -> None:
+    """Says which data the numbers are from and, if synthetic by default, how to get real ones."""
+    known = catalogue.datasets()
+    if cell.dataset != "synthetic":
+        display.note(f"data: {known.label(cell.dataset, cell.data_dir)}")
+    elif asked == "auto":
+        own = catalogue.MODEL_DEFAULTS[cell.model].dataset
+        display.note(
+            f"data: synthetic batches, because {known.DATASETS[own].title} is not in "
+            f"{known.directory(cell.data_dir)}; {known.how_to_get(own, cell.data_dir)}, "
+            f"or let --dataset {own} download it"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Measures cells one after another and keeps each row as soon as it is known."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import results, worker
+from experiments.arguments import UsageError
+from experiments.plan import REPEATS, Cell
+
+Row = dict[str, Any]
+Report = Callable[[str, float], None]
+
+
+class MeterSilentError(Exception):
+    """The allocator's numbers cannot be trusted, so nothing is measured: one sentence."""
+
+
+def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
+    """Finds out whether the cells make sense, and returns them with their device's name.
+
+    A sweep over depths is checked at its two ends.
+
+    Raises:
+        UsageError: a model, algorithm, data set or device that cannot be had.
+        MeterSilentError: the allocator's statistics are missing or wrong.
+    """
+    depths = {min(_depths(cells)), max(_depths(cells))}
+    result = worker.call("check", [cell for cell in cells if (cell.layers or 0) in depths], report)
+    if result["status"] == "refused":
+        raise UsageError(result["error"])
+    if result["status"] == "no_meter":
+        raise MeterSilentError(result["error"])
+    # Whatever else went wrong, such as too little memory, is each cell's own to find out.
+    device = result.get("device")
+    return [dataclasses.replace(cell, device=device or cell.device) for cell in cells]
+
+
+def _depths(cells: Sequence[Cell]) -> list[int]:
+    return [cell.layers or 0 for cell in cells]
+
+
+def measure(cell: Cell, out: str, report: Report) -> Row:
+    """The row of one cell: the median and the spread over fresh processes, trained if asked for.
+
+    A failure is a row as well: its ``status`` and ``error`` say which.
+    """
+    parts = REPEATS + (cell.epochs > 0)
+    samples: list[Row] = []
+    for number in range(REPEATS):
+        note = f"process {number + 1} of {REPEATS}: "
+        sample = worker.call("measure", [cell], _part(report, note, number, parts))
+        if sample["status"] != "ok":
+            return _row(cell, sample)
+        samples.append(sample)
+    row = _row(cell, _merge(samples))
+    if cell.epochs:
+        trained = worker.call("train", [cell], _part(report, "training: ", REPEATS, parts))
+        history = trained.pop("history", None)
+        row.update(trained)
+        if history:
+            pd.DataFrame(history).to_csv(_history_path(row, out), index=False)
+    return row
+
+
+def _part(report: Report, prefix: str, number: int, parts: int) -> Report:
+    return lambda note, done: report(prefix + note, (number + done) / parts)
+
+
+def _merge(samples: list[Row]) -> Row:
+    """The sample in the middle by step bytes, so that its bytes belong together, and the spread."""
+    merged = dict(sorted(samples, key=lambda sample: sample["step_bytes"])[len(samples) // 2])
+    for column in results.SPREAD_COLUMNS:
+        values = [sample[column] for sample in samples if sample[column] is not None]
+        if values:
+            merged[f"{column}_min"], merged[f"{column}_max"] = min(values), max(values)
+    for column in ("step_time_s", "step_requested_bytes"):
+        values = [sample[column] for sample in samples if sample[column] is not None]
+        merged[column] = statistics.median_low(values) if values else None
+    return {**merged, "repeats": len(samples)}
+
+
+def _row(cell: Cell, result: Row) -> Row:
+    row = {
+        **dataclasses.asdict(cell),
+        **result,
+        "format_version": results.FORMAT_VERSION,
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return {column: row.get(column) for column in results.COLUMNS}
+
+
+def _history_path(row: Row, out: str) -> Path:
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    algorithm = row["algorithm"].replace(":", "_")
+    names = (algorithm, row["model"], row["dataset"], row["optimizer"], row["seed"])
+    return folder / f"history_{'_'.join(map(str, names))}.csv"

@@ -1,0 +1,90 @@
+"""Tasks in fresh processes, so that nothing of one is counted in another. No TensorFlow here."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.plan import Cell
+
+ENVIRONMENT = {
+    "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out
+    "TF_CUDNN_USE_AUTOTUNE": "0",  # trying out algorithms takes memory that training does not
+    "TF_CPP_MIN_LOG_LEVEL": "1",  # warnings are where the allocator says that memory ran out
+    "KERAS_BACKEND": "tensorflow",
+}
+OUT_OF_MEMORY = "ran out of memory trying to allocate"
+Report = Callable[[str, float], None]
+
+
+def call(task: str, cells: Sequence[Cell], report: Report = lambda note, done: None) -> dict:
+    """Runs a task of `experiments.cell` in a process of its own.
+
+    Returns:
+        The result. Its ``status`` is "failed", with an ``error``, if the process died.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        with Path(folder, "stderr").open("w+", errors="replace") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "experiments.cell", str(result)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **ENVIRONMENT},
+            )
+            try:
+                _talk(process, task, cells, report)
+            finally:
+                process.kill()  # does nothing where it has ended by itself
+                process.wait()
+            if result.exists():
+                return json.loads(result.read_text())
+            errors.seek(0)
+            return _death(process.returncode, errors.read())
+
+
+def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:
+    request = {"task": task, "cells": [dataclasses.asdict(cell) for cell in cells]}
+    try:
+        with process.stdin:
+            json.dump(request, process.stdin)
+    except BrokenPipeError:
+        pass  # it died at once; its exit status says how
+    for line in process.stdout:
+        message = _message(line)
+        if message is not None:
+            report(message["note"], message["done"])
+    process.wait()
+
+
+def _message(line: str) -> dict[str, Any] | None:
+    """A line of progress, or None for what a library or the user's class printed."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and {"note", "done"} <= message.keys() else None
+
+
+def _death(returncode: int, errors: str) -> dict[str, str]:
+    """The result of a process that left none."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
+    how = f"ended with exit status {returncode}: {lines[-1][:300]}"
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        hint = "; Linux does so when memory runs out" if name == "SIGKILL" else ""
+        how = f"was ended by {name}{hint}"
+    # Some kernels of oneDNN crash where others raise an error.
+    last_wish = next((line for line in lines if OUT_OF_MEMORY in line), None)
+    if last_wish is not None:
+        how += f" after the allocator {last_wish[last_wish.index(OUT_OF_MEMORY) :][:200]}"
+    status = "failed" if last_wish is None else "out_of_memory"
+    return {"status": status, "error": f"the measuring process {how}"}

@@ -1,0 +1,123 @@
+"""The CSV holds whole rows whatever happens to whoever writes it."""
+
+import csv
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import results
+
+
+def row(number: int) -> dict[str, object]:
+    """A row whose text needs quoting."""
+    return {"algorithm": "bp", "layers": number, "step_bytes": 2**40 + number, "error": 'a, "b"'}
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows on disk."""
+    with (folder / results.FILE_NAME).open(newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def append_for_ever(folder: Path, first: int) -> None:
+    """Appends until it is killed."""
+    for number in range(first, first + 100_000):
+        results.append(folder, [row(number)])
+
+
+def append_some(folder: Path, first: int) -> None:
+    """Appends five rows, one after another."""
+    for number in range(first, first + 5):
+        results.append(folder, [row(number)])
+
+
+def test_rows_are_appended(tmp_path: Path) -> None:
+    """Earlier bytes stay, integers stay integers, what is unknown stays empty."""
+    path = results.append(tmp_path / "new" / "folder", [row(1)])
+    before = path.read_bytes()
+    results.append(path.parent, [row(2), row(3)])
+    assert path.read_bytes().startswith(before)
+    rows = read_rows(path.parent)
+    assert [int(entry["step_bytes"]) for entry in rows] == [2**40 + n for n in (1, 2, 3)]
+    assert rows[0]["error"] == 'a, "b"'
+    assert rows[0]["peak_bytes"] == ""
+    assert list(rows[0])[:11] == [
+        *("algorithm", "model", "layers", "batch_size", "execution", "device", "status"),
+        *("peak_bytes", "resident_bytes", "step_bytes", "step_time_s"),
+    ]
+
+
+def test_killed_writer_leaves_whole_rows(tmp_path: Path) -> None:
+    """Killed again and again at odd moments, the file is whole and can be appended to."""
+    context = multiprocessing.get_context("spawn")
+    known = 0
+    for attempt in range(3):
+        process = context.Process(target=append_for_ever, args=(tmp_path, 1000 * attempt))
+        process.start()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            written = tmp_path / results.FILE_NAME
+            if written.exists() and len(read_rows(tmp_path)) > known + 3 + attempt:
+                break
+            time.sleep(0.003)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        rows = read_rows(tmp_path)
+        assert len(rows) > known
+        assert all(entry["algorithm"] == "bp" for entry in rows)
+        assert results.read(tmp_path / results.FILE_NAME)
+        known = len(rows)
+    results.append(tmp_path, [row(1)])
+    assert len(read_rows(tmp_path)) == known + 1
+
+
+def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
+    """Each of four writers finds all its rows."""
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=append_some, args=(tmp_path, 5 * n)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(int(entry["layers"]) for entry in read_rows(tmp_path)) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"name,value\na,1\n", "columns"),
+        (b"\xff\xfe\x00\x01", "no CSV"),
+        ((",".join(results.COLUMNS) + "\nbp,mlp").encode(), "not whole"),
+    ],
+)
+def test_foreign_file_is_left_as_it_is(content: bytes, reason: str, tmp_path: Path) -> None:
+    """It is refused before measuring and when appending, and not changed."""
+    path = tmp_path / results.FILE_NAME
+    path.write_bytes(content)
+    with pytest.raises(results.ResultsError, match=reason):
+        results.check_writable(tmp_path)
+    with pytest.raises(results.ResultsError, match=reason):
+        results.append(tmp_path, [row(1)])
+    assert path.read_bytes() == content
+
+
+def test_failed_write_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full just then costs the new row only."""
+    results.append(tmp_path, [row(1)])
+    before = (tmp_path / results.FILE_NAME).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(results.ResultsError, match="No space left"):
+        results.append(tmp_path, [row(2)])
+    assert (tmp_path / results.FILE_NAME).read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        results.FILE_NAME,
+        f".{results.FILE_NAME}.lock",
+    }

@@ -1,0 +1,159 @@
+"""The command from end to end, on the smallest cells."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import claims, display, results, sweep, worker
+from experiments.plan import Cell
+
+SMALL = ["--model", "mlp", "--dataset", "synthetic", "--layers", "1", "--batch-size", "8"]
+CELL = Cell(
+    algorithm="bp",
+    model="mlp",
+    layers=1,
+    batch_size=8,
+    execution="graph",
+    dataset="synthetic",
+    data_dir=None,
+    device="CPU:0",
+    optimizer="sgd",
+    learning_rate=0.01,
+    seed=0,
+    steps=2,
+)
+
+
+def command(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Runs ``python -m experiments.run``."""
+    line = [sys.executable, "-m", "experiments.run", *words]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd)
+
+
+def test_small_cell(tmp_path: Path) -> None:
+    """One algorithm asked for: two rows, because bp is measured beside it."""
+    done = command("--algo", "mem_dfa", *SMALL, "--steps", "2", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "saved vs bp" in done.stdout
+    with (tmp_path / results.FILE_NAME).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["algorithm"] for row in rows] == ["bp", "mem_dfa"]
+    for row in rows:
+        assert row["status"] == "ok"
+        assert row["device"] == "CPU:0"
+        assert row["repeats"] == "3"
+        peak, resident, step = (
+            int(row[name]) for name in ("peak_bytes", "resident_bytes", "step_bytes")
+        )
+        assert peak - resident == step > 0
+        assert int(row["step_requested_bytes"]) > 0
+        # The allocator rounds, and TensorFlow keeps some small constants.
+        predicted = int(row["predicted_resident_bytes"])
+        assert predicted <= resident <= predicted + 64 * 1024
+        assert 0 < float(row["step_time_s"]) < 10
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--algo", "bp", "--layers", "21"], ["--layers 21", "1 to 2"]),
+        (["--algo", "no.such_module:Class"], ["no.such_module:Class", "cannot be imported"]),
+        (["--algo", "json:JSONDecoder"], ["json:JSONDecoder", "keras.Model"]),
+    ],
+)
+def test_refused_before_measuring(words: list[str], parts: list[str], tmp_path: Path) -> None:
+    """What only TensorFlow can find out gets one sentence as well, and no CSV."""
+    done = command(*SMALL, *words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert all(part in done.stderr for part in parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_failing_cell_is_a_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    """A class that breaks in its step: its row says so, bp's row is there, exit status 1."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "mine.py").write_text(
+        "import mem_dfa\n"
+        "class Broken(mem_dfa.BP):\n"
+        "    def train_step(self, data):\n"
+        "        raise RuntimeError('broken on purpose')\n"
+    )
+    runner = f"import sys; sys.path.append({str(root)!r}); from experiments import run\n"
+    line = ["--algo", "mine:Broken", *SMALL, "--out", "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{runner}sys.exit(run.main({line!r}))"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**worker.os.environ, "PYTHONPATH": str(root)},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "broken on purpose" in done.stderr
+    assert "Traceback" not in done.stderr
+    with (tmp_path / "out" / results.FILE_NAME).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["algorithm"], row["status"]) for row in rows] == [
+        ("bp", "ok"),
+        ("mine:Broken", "failed"),
+    ]
+    assert "broken on purpose" in rows[1]["error"]
+    assert rows[1]["peak_bytes"] == ""
+
+
+def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allocator's own limit makes a real one."""
+    monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
+    cell = Cell(**{**CELL.__dict__, "model": "conv20", "layers": 20, "batch_size": 256})
+    row = sweep.measure(cell, str(tmp_path), lambda note, done: None)
+    assert row["status"] == "out_of_memory"
+    assert row["step_bytes"] is None
+    assert row["error"]
+
+
+def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends without a result says how it ended."""
+    monkeypatch.setattr(worker.sys, "executable", "/bin/false")
+    result = worker.call("measure", [CELL])
+    assert result["status"] == "failed"
+    assert "exit status 1" in result["error"]
+
+
+def test_silent_meter_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable wrong there is a message, never a 0."""
+    monkeypatch.setitem(worker.ENVIRONMENT, "TF_CPU_ALLOCATOR_USE_BFC", "0")
+    with pytest.raises(sweep.MeterSilentError, match="TF_CPU_ALLOCATOR_USE_BFC"):
+        sweep.check([CELL], lambda note, done: None)
+
+
+def test_factor_compares_with_bp_of_the_same_cell() -> None:
+    """Another depth's bp is no baseline."""
+    keys = ("model", "batch_size", "execution", "device")
+    base = {key: getattr(CELL, key) for key in keys}
+    rows = [
+        {**base, "algorithm": "bp", "layers": 1, "step_bytes": 300},
+        {**base, "algorithm": "bp", "layers": 2, "step_bytes": 600},
+        {**base, "algorithm": "dfa", "layers": 2, "step_bytes": 200},
+    ]
+    assert display._factor(rows[2], rows) == "3.00x"
+    assert display._factor(rows[2], rows[2:]) == "-"
+
+
+def test_claims_judge_at_the_boundary() -> None:
+    """The limit itself holds, a byte more does not, and neither does what was not measured."""
+    claim = claims.StepBytesClaim("mem_dfa", "conv20", 20, 28, 32.0)
+    row = {"status": "ok", "batch_size": 128, "step_bytes": 28 * 2**20}
+    assert claims.step_bytes_finding(claim, row)["verdict"] == claims.PASS
+    row["step_bytes"] += 1
+    assert claims.step_bytes_finding(claim, row)["verdict"] == claims.FAIL
+    failed = {**row, "status": "failed"}
+    assert claims.step_bytes_finding(claim, failed)["verdict"] == claims.FAIL
+    rows = [
+        {"algorithm": "mem_dfa", "model": "conv20", "step_requested_bytes": requested}
+        for requested in (100, 103, 102)
+    ]
+    assert claims.growth_finding(rows)["verdict"] == claims.PASS
+    assert claims.growth_finding(rows[:2])["verdict"] == claims.FAIL

@@ -1,0 +1,160 @@
+"""Data are found, normalised, labelled and missed as documented."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mem_dfa import data, datasets
+
+real = pytest.mark.skipif(
+    not os.environ.get("TFDS_DATA_DIR"), reason="TFDS_DATA_DIR does not say where real data are"
+)
+
+
+def prepared(folder: Path, name: str, version: str, image: bytes = b"") -> None:
+    """What tells that a data set is there, without any data but the first image."""
+    target = folder / name / version
+    target.mkdir(parents=True)
+    (target / "dataset_info.json").write_text(json.dumps({"name": name}))
+    record = len(image).to_bytes(8, "little") + b"\0\0\0\0" + image
+    (target / f"{name}-train.tfrecord-00000-of-00001").write_bytes(record)
+
+
+def test_find_takes_the_newest_whole_version(tmp_path: Path) -> None:
+    """10 is newer than 9, and an interrupted preparation is none."""
+    for version in ("3.9.0", "3.10.0", "4.0.0.incompleteABC"):
+        prepared(tmp_path, "mnist", version)
+    assert datasets.find("mnist", tmp_path).name == "3.10.0"
+    assert datasets.find("cifar10", tmp_path) is None
+
+
+def test_directory_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument comes first, then the variable, then the library's own folder."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert datasets.directory() == tmp_path
+    assert datasets.directory("/elsewhere").as_posix() == "/elsewhere"
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    assert datasets.directory().name == "tensorflow_datasets"
+
+
+@pytest.mark.parametrize(
+    ("signature", "label"),
+    [
+        (datasets.JPEG_SIGNATURE, "CIFAR-10 (JPEG re-encoded)"),
+        (datasets.PNG_SIGNATURE, "CIFAR-10"),
+        (datasets.PNG_SIGNATURE + datasets.JPEG_SIGNATURE, "CIFAR-10"),
+    ],
+)
+def test_label_tells_a_jpeg_copy(signature: bytes, label: str, tmp_path: Path) -> None:
+    """It is told from the first image, wherever that lies in its record."""
+    prepared(tmp_path, "cifar10", "3.0.2", b"\n\x07example" + signature + b"...")
+    assert datasets.label("cifar10", tmp_path) == label
+
+
+def test_missing_data_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the folder, the reason and the way out; nothing is left behind."""
+
+    def fail(*_: object, timeout: float) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", fail)
+    target = tmp_path / "data"
+    with pytest.raises(data.DataMissingError) as raised:
+        datasets.prepare("mnist", target)
+    message = str(raised.value)
+    for part in ("'mnist'", str(target), "no network here", "tfds build", "--dataset synthetic"):
+        assert part in message
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that stops halfway is cleared away."""
+    import tensorflow_datasets as tfds
+
+    def stop(name: str, data_dir: str, download: bool) -> None:
+        prepared(datasets.Path(data_dir), name, "3.0.1.incompleteXYZ")
+        raise RuntimeError("connection lost")
+
+    monkeypatch.setattr(datasets, "_check_reachable", lambda url: None)
+    monkeypatch.setattr(tfds, "load", stop)
+    with pytest.raises(data.DataMissingError, match="connection lost"):
+        datasets.prepare("mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_download_is_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It appears under its own name, whole."""
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(datasets, "_check_reachable", lambda url: None)
+    monkeypatch.setattr(
+        tfds,
+        "load",
+        lambda name, data_dir, download: prepared(datasets.Path(data_dir), name, "3.0.1"),
+    )
+    target = tmp_path / "data"
+    assert datasets.prepare("mnist", target) == target / "mnist" / "3.0.1"
+    assert (target / "mnist" / "3.0.1" / "dataset_info.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_synthetic_batches_are_seeded() -> None:
+    """Equal seeds give equal batches, and the two splits differ."""
+    images, labels = data.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
+    again, _ = data.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
+    other, _ = data.batch("synthetic", 16, seed=4, input_shape=(28, 28, 1))
+    assert images.shape == (16, 28, 28, 1)
+    assert images.dtype == np.float32
+    assert np.abs(images).max() <= 1
+    assert set(labels) <= set(range(10))
+    assert np.array_equal(images, again)
+    assert not np.array_equal(images, other)
+    test_images, _ = next(iter(data.load("synthetic", "test", 16, seed=3, input_shape=(28, 28, 1))))
+    assert not np.array_equal(images, test_images.numpy())
+
+
+def test_synthetic_training_is_shuffled_anew_each_epoch() -> None:
+    """The same images in another order."""
+    train = data.load("synthetic", "train", 4, seed=1, input_shape=(2, 2, 1))
+    first, second = ([images.numpy() for images, _ in train] for _ in range(2))
+    assert len(first) == data.SYNTHETIC_TRAIN_BATCHES
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    assert np.isclose(np.sum(first), np.sum(second), atol=1e-4)
+
+
+@real
+@pytest.mark.parametrize(("name", "test_images"), [("mnist", 10_000), ("cifar10", 10_000)])
+def test_real_data(
+    name: str, test_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All training pixels have mean 0 and range 1 after normalisation; the cache says the same."""
+    if datasets.find(name) is None:
+        pytest.skip(f"{name} is not prepared in {datasets.directory()}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    statistics = data.pixel_statistics(name)
+    assert data.pixel_statistics(name) == statistics
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+    total, count, lowest, highest = 0.0, 0, 1.0, -1.0
+    for images, labels in data.load(name, "train", 1000):
+        pixels = images.numpy()
+        total += pixels.sum(dtype=np.float64)
+        count += pixels.size
+        lowest, highest = min(lowest, pixels.min()), max(highest, pixels.max())
+        assert labels.dtype == np.int32
+    assert pixels.shape[1:] == data.DATASETS[name].input_shape
+    assert abs(total / count) < 1e-6
+    assert highest - lowest == pytest.approx(1.0, abs=1e-6)
+    assert sum(len(labels) for _, labels in data.load(name, "test", 999)) == test_images
+
+
+@real
+def test_batch_larger_than_the_data_is_refused_for_training() -> None:
+    """The sentence says how many there are."""
+    if datasets.find("mnist") is None:
+        pytest.skip(f"mnist is not prepared in {datasets.directory()}")
+    with pytest.raises(ValueError, match="60000 training images"):
+        data.load("mnist", "train", 60_001)
