@@ -1,0 +1,308 @@
+"""Every algorithm computes what its paper says, in every execution mode."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mem_dfa import ALGORITHMS, DFA, FA, MemDFA
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
+LOSS_FLOAT64 = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")
+EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
+
+
+def small_net(dtype: str = "float32", softmax: bool = False) -> keras.Model:
+    """Pooling, BatchNormalization, Dropout and a regulariser on 8×8×3, three classes."""
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    net = keras.Sequential(
+        [
+            keras.Input((8, 8, 3), dtype=dtype),
+            layers.Conv2D(6, 3, padding="same", dtype=dtype, kernel_regularizer="l2"),
+            layers.BatchNormalization(dtype=dtype),
+            layers.ReLU(dtype=dtype),
+            layers.MaxPooling2D(dtype=dtype),
+            layers.Conv2D(5, 3, activation="tanh", dtype=dtype),
+            layers.Dropout(0.4, dtype=dtype, seed=5),
+            layers.Flatten(dtype=dtype),
+            layers.Dense(12, activation="relu", dtype=dtype),
+            layers.Dropout(0.3, dtype=dtype, seed=6),
+            layers.Dense(3, dtype=dtype, activation="softmax" if softmax else None),
+        ]
+    )
+    net.dtype_policy = keras.DTypePolicy(dtype)
+    return net
+
+
+def batch(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(1)
+    return generator.normal(size=(16, 8, 8, 3)).astype(dtype), generator.integers(3, size=16)
+
+
+def change(trainer: keras.Model, steps: int, dtype: str = "float32") -> list[np.ndarray]:
+    """What `steps` batches change in each of the network's weights, moving statistics included."""
+    x, y = batch(dtype)
+    network = getattr(trainer, "network", trainer)
+    before = [w.astype("float64") for w in network.get_weights()]
+    for _ in range(steps):
+        trainer.train_on_batch(x, y)
+    return [w - b for w, b in zip(network.get_weights(), before, strict=True)]
+
+
+def distance(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    """‖Δa − Δb‖ / ‖Δb‖ over the whole net."""
+    flat = [np.concatenate([w.ravel() for w in weights]) for weights in (one, other)]
+    return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
+
+
+def compiled(trainer: keras.Model, optimizer: keras.optimizers.Optimizer, **how) -> keras.Model:  # noqa: ANN003
+    loss = LOSS_FLOAT64 if trainer.dtype_policy.name == "float64" else LOSS
+    trainer.compile(optimizer, loss, metrics=["accuracy"], **{"jit_compile": False, **how})
+    return trainer
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("steps", [1, 10])
+def test_mem_dfa_changes_every_weight_as_dfa_does(execution: str, steps: int) -> None:
+    how = EXECUTIONS[execution]
+    changes = [
+        change(compiled(make(small_net()), keras.optimizers.SGD(0.01, 0.9), **how), steps)
+        for make in (MemDFA, DFA)
+    ]
+    assert all(np.any(weight != 0) for weight in changes[1])
+    assert distance(*changes) <= 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_mem_dfa_equals_dfa_in_float64_with_adam(steps: int) -> None:
+    changes = [
+        change(compiled(make(small_net("float64")), keras.optimizers.Adam()), steps, "float64")
+        for make in (MemDFA, DFA)
+    ]
+    assert distance(*changes) <= 1e-7
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_execution_does_not_change_the_result(algorithm: str) -> None:
+    graph, eager, xla = (
+        change(
+            compiled(ALGORITHMS[algorithm](small_net()), keras.optimizers.SGD(0.01, 0.9), **how), 3
+        )
+        for how in EXECUTIONS.values()
+    )
+    assert distance(eager, graph) <= 1e-5
+    assert distance(xla, graph) <= 1e-5
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.SGD])
+def test_bp_is_what_keras_does(optimizer: type[keras.optimizers.Optimizer]) -> None:
+    ours, keras_own = (
+        change(compiled(make(small_net()), optimizer(0.01)), 5)
+        for make in (ALGORITHMS["bp"], lambda network: network)
+    )
+    assert distance(ours, keras_own) <= 1e-6
+
+
+def test_one_block_is_trained_by_its_true_gradient() -> None:
+    """With a single weight layer there is no feedback: every algorithm is BP."""
+    changes = {}
+    for name, make in ALGORITHMS.items():
+        keras.utils.set_random_seed(0)
+        net = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
+        )
+        changes[name] = change(compiled(make(net), keras.optimizers.SGD(0.1)), 3)
+    for name in ("fa", "dfa", "mem_dfa"):
+        assert distance(changes[name], changes["bp"]) <= 1e-6
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "binary_crossentropy"])
+def test_logits_and_softmax_train_alike(algorithm: str, loss: str) -> None:
+    changes = []
+    x, y = batch()
+    for ends_in_logits in (True, False):
+        keras.utils.set_random_seed(3)
+        if loss == "binary_crossentropy":
+            tail = keras.layers.Dense(3, activation=None if ends_in_logits else "sigmoid")
+            function = keras.losses.BinaryCrossentropy(from_logits=ends_in_logits)
+            target = np.eye(3)[y]
+        else:
+            tail = keras.layers.Dense(3, activation=None if ends_in_logits else "softmax")
+            function = keras.losses.SparseCategoricalCrossentropy(from_logits=ends_in_logits)
+            target = y
+        net = keras.Sequential(
+            [
+                keras.Input((8, 8, 3)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(9, activation="tanh"),
+                tail,
+            ]
+        )
+        trainer = ALGORITHMS[algorithm](net)
+        trainer.compile(keras.optimizers.SGD(0.1), function, jit_compile=False)
+        before = net.get_weights()
+        for _ in range(3):
+            trainer.train_on_batch(x, target)
+        changes.append([a - b for a, b in zip(net.get_weights(), before, strict=True)])
+    assert distance(*changes) <= 1e-5
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("algorithm", ["fa", "dfa", "mem_dfa"])
+def test_dense_net_equals_numpy(algorithm: str) -> None:
+    """784-free version of the paper's example: two hidden tanh layers, plain NumPy beside it."""
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense
+    net = keras.Sequential(
+        [
+            keras.Input((7,), dtype="float64"),
+            dense(6, "tanh", dtype="float64"),
+            dense(5, "tanh", dtype="float64"),
+            dense(4, dtype="float64"),
+        ]
+    )
+    net.dtype_policy = keras.DTypePolicy("float64")
+    trainer = compiled(ALGORITHMS[algorithm](net, seed=2), keras.optimizers.SGD(0.5))
+    feedback = [v.numpy() for v in trainer.variables if v.name.startswith("feedback")]
+    x = np.random.default_rng(0).normal(size=(8, 7))
+    y = np.random.default_rng(1).integers(4, size=8)
+    w1, b1, w2, b2, w3, b3 = net.get_weights()
+    trainer.train_on_batch(x, y)
+    a1 = np.tanh(x @ w1 + b1)
+    a2 = np.tanh(a1 @ w2 + b2)
+    error = (softmax(a2 @ w3 + b3) - np.eye(4)[y]) / 8
+    if algorithm == "fa":
+        kernel_2, kernel_3 = feedback
+        d2 = (error @ kernel_3.T) * (1 - a2**2)
+        d1 = (d2 @ kernel_2.T) * (1 - a1**2)
+    else:
+        matrix_1, matrix_2 = feedback
+        d2 = (error @ matrix_2) * (1 - a2**2)
+        d1 = (error @ matrix_1) * (1 - a1**2)
+    gradients = [x.T @ d1, d1.sum(0), a1.T @ d2, d2.sum(0), a2.T @ error, error.sum(0)]
+    expected = [
+        w - 0.5 * g for w, g in zip((w1, b1, w2, b2, w3, b3), gradients, strict=True)
+    ]
+    for got, want in zip(net.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def convolve(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """VALID cross-correlation by its definition: x (B,H,W,C), w (k,k,C,F)."""
+    k, size = w.shape[0], x.shape[1] - w.shape[0] + 1
+    out = np.zeros((len(x), size, size, w.shape[3]))
+    for i in range(size):
+        for j in range(size):
+            out[:, i, j] = np.tensordot(x[:, i : i + k, j : j + k], w, 3)
+    return out
+
+
+def kernel_gradient(x: np.ndarray, d: np.ndarray, k: int) -> np.ndarray:
+    gradient = np.zeros((k, k, x.shape[3], d.shape[3]))
+    size = d.shape[1]
+    for p in range(k):
+        for q in range(k):
+            window = x[:, p : p + size, q : q + size]
+            gradient[p, q] = np.tensordot(window, d, ((0, 1, 2), (0, 1, 2)))
+    return gradient
+
+
+def input_gradient(d: np.ndarray, w: np.ndarray) -> np.ndarray:
+    k = w.shape[0]
+    padded = np.pad(d, ((0, 0), (k - 1, k - 1), (k - 1, k - 1), (0, 0)))
+    return convolve(padded, w[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+@pytest.mark.parametrize("algorithm", ["fa", "dfa", "mem_dfa"])
+def test_convolutional_net_equals_numpy(algorithm: str) -> None:
+    keras.utils.set_random_seed(0)
+    conv, kind = keras.layers.Conv2D, {"dtype": "float64"}
+    net = keras.Sequential(
+        [
+            keras.Input((7, 7, 2), dtype="float64"),
+            conv(3, 3, activation="tanh", use_bias=False, **kind),
+            conv(4, 3, activation="tanh", use_bias=False, **kind),
+            keras.layers.Flatten(**kind),
+            keras.layers.Dense(3, use_bias=False, **kind),
+        ]
+    )
+    net.dtype_policy = keras.DTypePolicy("float64")
+    trainer = compiled(ALGORITHMS[algorithm](net, seed=2), keras.optimizers.SGD(0.5))
+    feedback = [v.numpy() for v in trainer.variables if v.name.startswith("feedback")]
+    x = np.random.default_rng(0).normal(size=(6, 7, 7, 2))
+    y = np.random.default_rng(1).integers(3, size=6)
+    w1, w2, w3 = net.get_weights()
+    trainer.train_on_batch(x, y)
+    a1 = np.tanh(convolve(x, w1))
+    a2 = np.tanh(convolve(a1, w2))
+    error = (softmax(a2.reshape(6, -1) @ w3) - np.eye(3)[y]) / 6
+    if algorithm == "fa":
+        kernel_2, kernel_3 = feedback
+        d2 = (error @ kernel_3.T).reshape(a2.shape) * (1 - a2**2)
+        d1 = input_gradient(d2, kernel_2) * (1 - a1**2)
+    else:
+        matrix_1, matrix_2 = feedback
+        d2 = (error @ matrix_2).reshape(a2.shape) * (1 - a2**2)
+        d1 = (error @ matrix_1).reshape(a1.shape) * (1 - a1**2)
+    gradients = [kernel_gradient(x, d1, 3), kernel_gradient(a1, d2, 3), a2.reshape(6, -1).T @ error]
+    for got, old, gradient in zip(net.get_weights(), (w1, w2, w3), gradients, strict=True):
+        np.testing.assert_allclose(got, old - 0.5 * gradient, rtol=1e-9, atol=1e-12)
+
+
+LINEAR_LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], keras.layers.Layer]]] = {
+    "dense": ((6,), lambda: keras.layers.Dense(4)),
+    "conv1d": ((9, 4), lambda: keras.layers.Conv1D(6, 3, dilation_rate=2, groups=2)),
+    "conv2d": ((7, 7, 2), lambda: keras.layers.Conv2D(4, 3, strides=2, padding="same")),
+    "conv3d": ((4, 4, 4, 2), lambda: keras.layers.Conv3D(3, 2)),
+    "depthwise": ((6, 6, 3), lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2)),
+    "separable": ((6, 6, 3), lambda: keras.layers.SeparableConv2D(5, 3)),
+    "transpose": ((5, 5, 2), lambda: keras.layers.Conv2DTranspose(3, 3, strides=2)),
+    "einsum": ((3, 4), lambda: keras.layers.EinsumDense("abc,cd->abd", (3, 5))),
+}
+
+
+@pytest.mark.parametrize("kind", LINEAR_LAYERS)
+def test_fa_sends_the_error_back_through_the_random_kernel(kind: str) -> None:
+    """Oracle: the same layer holding the random kernels as its own, differentiated by Keras."""
+    shape, make = LINEAR_LAYERS[kind]
+    keras.utils.set_random_seed(0)
+    scale = keras.layers.PReLU(alpha_initializer="random_normal")  # a weight before the layer
+    layer = make()
+    inputs = keras.Input(shape)
+    hidden = layer(scale(inputs))
+    network = keras.Model(inputs, keras.layers.Flatten()(hidden))
+    trainer = FA(network, seed=4)
+    trainer.compile(keras.optimizers.SGD(1.0), keras.losses.MeanSquaredError(), jit_compile=False)
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+    y = np.zeros((3, *network.output_shape[1:]), "float32")
+
+    alpha = tf.constant(scale.get_weights()[0])
+    random = [v for v in trainer.variables if v.name.startswith("feedback")]
+    assert len(random) == (2 if kind == "separable" else 1)
+    with tf.GradientTape() as tape:
+        outputs = network(x)
+        loss = keras.losses.MeanSquaredError()(y, outputs)
+    error = tf.reshape(tape.gradient(loss, outputs), [3, *hidden.shape[1:]])
+    own = layer.get_weights()
+    layer.set_weights([v.numpy() for v in random] + own[len(random) :])
+    with tf.GradientTape() as tape:
+        tape.watch(alpha)
+        activation = tf.maximum(x, 0) + alpha * tf.minimum(x, 0)
+        back = layer(activation)
+    expected = tape.gradient(back, alpha, output_gradients=error)
+    layer.set_weights(own)
+
+    trainer.train_on_batch(x, y)
+    np.testing.assert_allclose(
+        alpha.numpy() - scale.get_weights()[0], expected, rtol=1e-4, atol=1e-7
+    )
+    assert "call" not in vars(layer)  # the user's layer is as it was
