@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 from keras.src.models import Functional
+from keras.src.ops.node import Node
 
 from mem_dfa.errors import UnsupportedError
 
@@ -36,35 +37,32 @@ def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
 
 def is_weight_layer(layer: keras.layers.Layer) -> bool:
     """Whether a layer opens a block: it has weights and is no normalisation."""
-    return bool(layer.trainable_variables or layer.non_trainable_variables) and not isinstance(
-        layer, NORMALISATIONS
-    )
-
-
-class _Call(keras.layers.Layer):
-    """Carries `training` into a keras.Function, which takes no such argument itself."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor], name: str) -> None:
-        super().__init__(name=name, autocast=False)
-        self.function = function
-
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return self.function(inputs)
+    # `weights` leaves out the state of seed generators, which a Dropout has as well.
+    return bool(layer.weights) and not isinstance(layer, NORMALISATIONS)
 
 
 class Atom:
     """The operations between two separators, run as one function of one tensor."""
 
     def __init__(
-        self,
-        before: keras.KerasTensor,
-        after: keras.KerasTensor,
-        operations: Sequence[keras.Operation],
-        function: Callable[[Tensor], Tensor] | None = None,
+        self, before: keras.KerasTensor, after: keras.KerasTensor, nodes: Sequence[Node]
     ) -> None:
-        self.before, self.after, self.operations = before, after, list(operations)
-        self.name = operations[-1].name
-        self._call = _Call(function or keras.Function(before, after), self.name)
+        """Take the calls `nodes`, in an order in which they can run, from `before` to `after`."""
+        self.before, self.after, self.nodes = before, after, tuple(nodes)
+        self.operations = [node.operation for node in nodes]
+        self.name = self.operations[-1].name
+
+    def __call__(self, inputs: Tensor, training: bool) -> Tensor:
+        """Run the model's own layers as a functional Keras model does."""
+        values = {id(self.before): inputs}
+        for node in self.nodes:
+            args, kwargs = node.arguments.fill_in(values)
+            # The recorded call may hold a layer's default; Keras lets the running one win, too.
+            if "training" in getattr(node.operation, "_call_context_args", ()):
+                kwargs["training"] = training
+            results = keras.tree.flatten(node.operation(*args, **kwargs))
+            values.update(zip(map(id, node.outputs), results, strict=True))
+        return values[id(self.after)]
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -77,22 +75,27 @@ class Atom:
         """The layers that hold weights, normalisations not counted."""
         return [layer for layer in self.layers if is_weight_layer(layer)]
 
-    def split_activation(self) -> tuple[Atom, Atom]:
-        """A weight layer with an activation of its own as two atoms: up to z, and from z on."""
-        (layer,) = self.operations
-        activation = layer.activation
-        linear = keras.Function(self.before, self.after)
 
-        def logits(inputs: Tensor) -> Tensor:
-            with without_activation(layer):
-                return linear(inputs)
-
-        body = Atom(self.before, self.after, [layer], logits)
-        head = Atom(self.after, self.after, [keras.layers.Activation(activation)], activation)
-        return body, head
+class LinearPart(Atom):
+    """A weight layer without the activation it has of its own: it ends in the logits z."""
 
     def __call__(self, inputs: Tensor, training: bool) -> Tensor:
-        return self._call(inputs, training=training)
+        """Z from the layer's input."""
+        with without_activation(self.operations[0]):
+            return super().__call__(inputs, training)
+
+
+class ActivationPart(Atom):
+    """The activation that a weight layer has of its own."""
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """None: the weights belong to the linear part."""
+        return []
+
+    def __call__(self, inputs: Tensor, training: bool) -> Tensor:
+        """The activation of z."""
+        return self.operations[0].activation(inputs)
 
 
 @contextmanager
@@ -115,6 +118,7 @@ class Block:
     """
 
     def __init__(self, name: str, atoms: Sequence[Atom]) -> None:
+        """Take consecutive atoms of a chain."""
         self.name, self.atoms = name, tuple(atoms)
 
     @property

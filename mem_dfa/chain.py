@@ -16,7 +16,7 @@ import keras
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.block import Atom, Block
+from mem_dfa.block import ActivationPart, Atom, Block, LinearPart
 from mem_dfa.errors import UnsupportedError
 
 RESHAPES = (
@@ -87,9 +87,8 @@ class Chain:
             names = ", ".join(layer.name for layer in block.layers)
             several = len(block.weight_layers)
             note = f" [{several} weight layers: gradient of BP inside]" if several > 1 else ""
-            lines.append(
-                f"{block.name:<10} {block.output_shape!s:<22} {block.parameters:>12,}  {names}{note}"
-            )
+            shape, parameters = str(block.output_shape), f"{block.parameters:,}"
+            lines.append(f"{block.name:<10} {shape:<22} {parameters:>12}  {names}{note}")
         if self.head.atoms:
             names = ", ".join(atom.name for atom in self.head.atoms)
             lines.append(f"{'head':<10} {self.head.output_shape!s:<22} {0:>12,}  {names}")
@@ -132,7 +131,7 @@ def _atoms(model: keras.Model) -> Iterator[Atom]:
             if len(held) == 1 and isinstance(inner, (keras.Sequential, Functional)):
                 yield from _atoms(inner)
             else:
-                yield Atom(before, after, [n.operation for n in held])
+                yield Atom(before, after, held)
             before, held = after, []
 
 
@@ -178,8 +177,11 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
         if operation is not None and atom.weight_layers and not linear:
             if isinstance(operation, keras.layers.RNN):
                 return atoms, []
-            body, head = atom.split_activation()
-            return [*atoms[:position], body], [head, *atoms[position + 1 :]]
+            parts = (atom.before, atom.after, atom.nodes)
+            return (
+                [*atoms[:position], LinearPart(*parts)],
+                [ActivationPart(*parts), *atoms[position + 1 :]],
+            )
         if not isinstance(operation, (*RESHAPES, keras.layers.Activation)):
             break
     return atoms, []

@@ -96,7 +96,7 @@ def read_events(path: str | Path) -> list[AllocationEvent]:
     return events
 
 
-def _plane_events(plane: Any) -> Iterator[AllocationEvent]:  # noqa: ANN401, generated class
+def _plane_events(plane: Any) -> Iterator[AllocationEvent]:
     import tensorflow as tf
 
     kinds = {
@@ -129,7 +129,7 @@ def _plane_events(plane: Any) -> Iterator[AllocationEvent]:  # noqa: ANN401, gen
             )
 
 
-def _value(stat: Any, names: dict[int, str]) -> Any:  # noqa: ANN401, one of several types
+def _value(stat: Any, names: dict[int, str]) -> Any:
     field = stat.WhichOneof("value")
     # Repeated strings are stored once, beside the names of the statistics.
     return names[stat.ref_value] if field == "ref_value" else getattr(stat, field)

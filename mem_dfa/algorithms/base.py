@@ -202,7 +202,7 @@ class RandomFeedback(Algorithm):
     def output_error(
         self, inputs: tf.Tensor, logits: tf.Tensor, y: Any, sample_weight: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """e = dL/dz at the logits and the network's output; keeps track of the loss.
+        """E = dL/dz at the logits and the network's output; keeps track of the loss.
 
         Raises:
             UnsupportedError: the loss does not depend on the logits in a differentiable way, or a

@@ -8,7 +8,7 @@ import pytest
 from profiling import TraceError, read_events
 
 
-def space_of(*lines: tuple[int, list[tuple[int, str, dict[str, int | str]]]]) -> Any:  # noqa: ANN401
+def space_of(*lines: tuple[int, list[tuple[int, str, dict[str, int | str]]]]) -> Any:
     """An XSpace of lines (start in ns, [(offset in ps, name, statistics)])."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
