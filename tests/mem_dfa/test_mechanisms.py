@@ -1,0 +1,193 @@
+"""Why the memory is saved: what runs again, what is freed, what is kept in order."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import profiling
+from mem_dfa import ALGORITHMS, MODELS
+from mem_dfa.update import BLOCKWISE, is_blockwise
+
+DEPTH = 6
+BATCH = 16
+ACTIVATION_BYTES = BATCH * 32 * 32 * 16 * 4
+
+
+def trained_conv(algorithm: str, layers: int = DEPTH, dropout: bool = False, **how) -> keras.Model:  # noqa: ANN003
+    """A trainer of the conv net after two steps, with the batch it was trained on."""
+    network = MODELS["conv20"](layers=layers, seed=0)
+    if dropout:
+        drop = keras.layers.Dropout(0.5, seed=1)
+        inputs = keras.Input((32, 32, 3))
+        outputs = inputs
+        for layer in network.layers:
+            outputs = layer(outputs)
+            outputs = (
+                drop.from_config(drop.get_config())(outputs) if "sigmoid" in layer.name else outputs
+            )
+        network = keras.Model(inputs, outputs)
+    trainer = ALGORITHMS[algorithm](network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(keras.optimizers.SGD(0.01), loss, **{"jit_compile": False, **how})
+    for _ in range(2):
+        step(trainer)
+    return trainer
+
+
+def step(trainer: keras.Model) -> None:
+    x = tf.fill((BATCH, 32, 32, 3), 0.5)
+    trainer.train_on_batch(x, tf.zeros((BATCH,), tf.int32))
+
+
+def recorded(trainer: keras.Model, directory: Path) -> list[profiling.AllocationEvent]:
+    with profiling.record(directory):
+        step(trainer)
+    return profiling.read_events(profiling.find_trace(directory))
+
+
+def activations(events: list[profiling.AllocationEvent], needle: str) -> list[str]:
+    """Names of the operations that took memory for a whole activation."""
+    return [
+        e.op
+        for e in events
+        if e.kind == "allocation" and e.requested_bytes >= ACTIVATION_BYTES and needle in e.op
+    ]
+
+
+def requested_peak(trainer: keras.Model, directory: Path) -> int:
+    return profiling.requested_peak_bytes(recorded(trainer, directory))
+
+
+def test_the_second_forward_pass_really_runs_again(tmp_path: Path) -> None:
+    """Counts executed convolutions by the memory each takes for its output."""
+    events = recorded(trained_conv("mem_dfa"), tmp_path)
+    for phase in ("forward/block_", "replay/block_"):
+        ran = [op for op in activations(events, phase) if not op.startswith("gradient_tape")]
+        blocks = {op.split("block_")[1][:3] for op in ran}
+        assert blocks == {f"{i:03d}" for i in range(1, DEPTH + 1)}, phase
+        assert len(ran) == DEPTH
+
+
+def test_dfa_runs_forward_once(tmp_path: Path) -> None:
+    events = recorded(trained_conv("dfa"), tmp_path)
+    ran = [op for op in activations(events, "block_") if "gradient_tape" not in op]
+    assert len(ran) == DEPTH
+
+
+def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs(tmp_path: Path) -> None:
+    events = recorded(trained_conv("mem_dfa"), tmp_path)
+    alive: dict[int, int] = {}
+    most = 0
+    for event in events:
+        if event.kind == "deallocation":
+            alive.pop(event.address, None)
+        elif event.requested_bytes >= ACTIVATION_BYTES and "replay/block_" in event.op:
+            alive[event.address] = int(event.op.split("block_")[1][:3])
+            most = max(most, len(alive))
+            assert max(alive.values()) - min(alive.values()) <= 1, event
+    assert most == 2  # it does see activations: those of two adjacent blocks
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(tmp_path: Path, dropout: bool) -> None:
+    peaks = {
+        (algorithm, layers): requested_peak(
+            trained_conv(algorithm, layers, dropout), tmp_path / f"{algorithm}{layers}"
+        )
+        for algorithm in ("mem_dfa", "dfa")
+        for layers in (3, 9)
+    }
+    assert peaks["mem_dfa", 9] <= 1.03 * peaks["mem_dfa", 3]
+    grown = peaks["dfa", 9] - peaks["dfa", 3]
+    assert grown >= 5 * ACTIVATION_BYTES
+
+
+def test_without_order_the_memory_would_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
+    from mem_dfa.algorithms import mem_dfa as algorithm
+
+    ordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "ordered")
+    monkeypatch.setattr(algorithm, "after", lambda tensor, earlier: tensor)
+    unordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "unordered")
+    assert unordered >= ordered + 4 * ACTIVATION_BYTES
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_step_two_does_not_retrace(algorithm: str) -> None:
+    network = MODELS["mlp"](seed=0)
+    traces = []
+
+    class Counting(type(network.layers[-1])):
+        def call(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+            traces.append(tf.inside_function())
+            return super().call(*args, **kwargs)
+
+    network.layers[-1].__class__ = Counting
+    trainer = ALGORITHMS[algorithm](network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(keras.optimizers.Adam(), loss, jit_compile=False)
+    x, y = np.ones((4, 28, 28, 1), "float32"), np.zeros(4, "int32")
+    trainer.train_on_batch(x, y)
+    first = len(traces)
+    assert first > 0
+    trainer.train_on_batch(x, y)
+    trainer.train_on_batch(x + 1, y)
+    assert len(traces) == first
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *(kind for kind in BLOCKWISE),
+        lambda: keras.optimizers.Nadam(),
+        lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.01),
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.01, weight_decay=0.1),
+        lambda: keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=1),
+        lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)),
+        lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*needs every gradient at once")
+def test_block_by_block_is_one_step_of_any_optimizer(optimizer) -> None:  # noqa: ANN001
+    """Oracle: the gradients of a unit-rate SGD step, given to the optimizer all at once."""
+
+    def network() -> keras.Model:
+        return MODELS["mlp"](seed=0)
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(8, 28, 28, 1)).astype("float32"), generator.integers(10, size=8)
+    trainer, reference = ALGORITHMS["mem_dfa"](network()), network()
+    trainer.compile(optimizer(), loss, jit_compile=False)
+    whole = optimizer()
+    whole.build(reference.trainable_variables)
+    for _ in range(3):
+        probe = ALGORITHMS["mem_dfa"](network())
+        probe.network.set_weights(reference.get_weights())
+        probe.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
+        before = probe.network.get_weights()
+        probe.train_on_batch(x, y)
+        after = probe.network.get_weights()
+        whole.apply([tf.constant(b - a) for b, a in zip(before, after, strict=True)])
+        trainer.train_on_batch(x, y)
+    assert int(trainer.optimizer.iterations) == int(whole.iterations)
+    start = np.concatenate([w.ravel() for w in network().get_weights()])
+    got, expected = (
+        np.concatenate([w.ravel() for w in net.get_weights()]) - start
+        for net in (trainer.network, reference)
+    )
+    # Unit-rate differences round the gradients, and Adam-like steps scale small ones up.
+    assert np.linalg.norm(got - expected) <= 2e-2 * np.linalg.norm(expected)
+
+
+def test_an_optimizer_that_needs_all_gradients_says_what_it_costs() -> None:
+    trainer = ALGORITHMS["mem_dfa"](MODELS["mlp"](seed=0))
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=1.0)
+    assert not is_blockwise(optimizer)
+    with pytest.warns(UserWarning, match=f"{81_840 * 4} bytes of gradients"):
+        trainer.compile(optimizer, "mse")
