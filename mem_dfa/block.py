@@ -12,6 +12,7 @@ from keras.src.models import Functional
 from keras.src.ops.node import Node
 
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.ordering import after, token
 
 Tensor = tf.Tensor
 
@@ -138,6 +139,18 @@ class Block:
         return list({id(variable): variable for variable in found}.values())
 
     @property
+    def state_variables(self) -> list[keras.Variable]:
+        """What a forward pass changes: moving statistics and the states of seed generators."""
+        found = (v for layer in self.layers for v in layer.non_trainable_variables)
+        return list({id(variable): variable for variable in found}.values())
+
+    @property
+    def seed_variables(self) -> list[keras.Variable]:
+        """The states of seed generators, as those of dropout layers."""
+        weights = {id(v) for layer in self.layers for v in layer.weights}
+        return [v for v in self.state_variables if id(v) not in weights]
+
+    @property
     def output_shape(self) -> tuple[int | None, ...]:
         """Shape of a_i with its batch axis."""
         return tuple(self.atoms[-1].after.shape)
@@ -175,18 +188,50 @@ class Block:
                 inputs = atom(inputs, training)
         return inputs
 
+    def rehearse(self, inputs: Tensor, phase: str) -> Tensor:
+        """a_i as `run` will compute it, without moving statistics and seeds."""
+        with keras.StatelessScope(state_mapping=self._seeds_after(token([inputs]))):
+            return self.run(inputs, phase)
+
+    def run_after(self, inputs: Tensor, phase: str, earlier: Tensor | None) -> Tensor:
+        """`run`, of which nothing starts before `earlier`, a scalar from `ordering.token`."""
+        inputs = after(inputs, earlier)
+        if earlier is None or not self.seed_variables:
+            return self.run(inputs, phase)
+        # Random numbers depend on nothing but the seed: without this, all blocks would draw
+        # theirs when the step starts and keep them.
+        with keras.StatelessScope(state_mapping=self._seeds_after(earlier)) as scope:
+            outputs = self.run(inputs, phase)
+        for variable in self.state_variables:
+            value = scope.get_current_value(variable)
+            if value is not None:
+                variable.assign(value)
+        return outputs
+
+    def _seeds_after(self, earlier: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+        return [(seed, after(tf.convert_to_tensor(seed), earlier)) for seed in self.seed_variables]
+
 
 class Recording:
     """A block's forward pass, kept for its local gradient."""
 
-    def __init__(self, block: Block, inputs: Tensor, phase: str) -> None:
-        """Run `block` on `inputs`, shape (batch, ...), and keep what its gradient needs."""
+    def __init__(
+        self, block: Block, inputs: Tensor, phase: str, earlier: Tensor | None = None
+    ) -> None:
+        """Run `block` and keep what its gradient needs.
+
+        Args:
+            block: the block.
+            inputs: a_{i-1}, shape (batch, ...).
+            phase: see `Block.run`.
+            earlier: a scalar from `ordering.token` that has to be there before anything starts.
+        """
         self.block = block
         self.variables = block.trainable_variables
         # The input is a constant here: no error signal crosses the border of a block.
         with tf.GradientTape(watch_accessed_variables=False) as self._tape:
             self._tape.watch([v.value for v in self.variables])
-            self.outputs = block.run(tf.stop_gradient(inputs), phase)
+            self.outputs = block.run_after(tf.stop_gradient(inputs), phase, earlier)
 
     def gradients(self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.

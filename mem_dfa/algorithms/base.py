@@ -74,6 +74,11 @@ class Algorithm(keras.Model):
         super().compile(*args, **kwargs)
         self._refuse_at_compile()
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As in Keras, which leaves it to a class with a `compile` of its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
 
 def variable_bytes(variables: list[keras.Variable]) -> int:
     """Bytes of the values of `variables`."""

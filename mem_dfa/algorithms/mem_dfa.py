@@ -32,18 +32,17 @@ class MemDFA(RandomFeedback):
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
         """Forward for the error alone, then replay and update block by block."""
-        # Seeds and moving statistics stay as they are, so that the second pass draws the same
-        # dropout masks and moves the statistics once.
-        with keras.StatelessScope():
-            activation = inputs
-            for block in self.chain.blocks:
-                activation = block.run(activation, "forward")
+        activation = inputs
+        for block in self.chain.blocks:
+            # Seeds and moving statistics stay as they are, so that the second pass draws the same
+            # dropout masks and moves the statistics once.
+            activation = block.rehearse(activation, "forward")
         error, outputs = self.output_error(inputs, activation, y, sample_weight)
         done = token([error])
         activation = inputs
         for block in self.chain.blocks:
             # a_i = f_i(a_{i-1}; W_i), not before block i-1 is updated and freed.
-            recording = Recording(block, after(activation, done), "replay")
+            recording = Recording(block, activation, "replay", earlier=done)
             activation = recording.outputs
             if not recording.variables:
                 continue

@@ -16,19 +16,16 @@ BATCH = 16
 ACTIVATION_BYTES = BATCH * 32 * 32 * 16 * 4
 
 
-def trained_conv(algorithm: str, layers: int = DEPTH, dropout: bool = False, **how) -> keras.Model:  # noqa: ANN003
+def trained_conv(algorithm: str, depth: int = DEPTH, dropout: bool = False, **how) -> keras.Model:  # noqa: ANN003
     """A trainer of the conv net after two steps, with the batch it was trained on."""
-    network = MODELS["conv20"](layers=layers, seed=0)
+    network = MODELS["conv20"](layers=depth, seed=0)
     if dropout:
-        drop = keras.layers.Dropout(0.5, seed=1)
-        inputs = keras.Input((32, 32, 3))
-        outputs = inputs
+        layers = []
         for layer in network.layers:
-            outputs = layer(outputs)
-            outputs = (
-                drop.from_config(drop.get_config())(outputs) if "sigmoid" in layer.name else outputs
-            )
-        network = keras.Model(inputs, outputs)
+            layers.append(layer)
+            if "sigmoid" in layer.name:
+                layers.append(keras.layers.Dropout(0.5, seed=1))
+        network = keras.Sequential([keras.Input((32, 32, 3)), *layers])
     trainer = ALGORITHMS[algorithm](network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.compile(keras.optimizers.SGD(0.01), loss, **{"jit_compile": False, **how})
@@ -109,10 +106,12 @@ def test_without_order_the_memory_would_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
+    from mem_dfa import block
     from mem_dfa.algorithms import mem_dfa as algorithm
 
     ordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "ordered")
-    monkeypatch.setattr(algorithm, "after", lambda tensor, earlier: tensor)
+    for module in (algorithm, block):
+        monkeypatch.setattr(module, "after", lambda tensor, earlier: tensor)
     unordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "unordered")
     assert unordered >= ordered + 4 * ACTIVATION_BYTES
 

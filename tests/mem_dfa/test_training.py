@@ -1,0 +1,252 @@
+"""The trainer's contract: what a Keras user does with any model works with every algorithm."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from mem_dfa import ALGORITHMS, DFA, FA, MODELS, Algorithm, MemDFA, UnsupportedError
+from mem_dfa.feedback import INITIALIZERS, for_kernel, for_matrix
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def network(**last) -> keras.Model:  # noqa: ANN003
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(16, activation="relu", **last),
+            layers.BatchNormalization(),
+            layers.Dense(12, activation="relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def blobs(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Three well separated clouds of points."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(3, size=count)
+    centres = 3 * np.eye(3, 6)
+    points = centres[labels] + generator.normal(size=(count, 6))
+    return points.astype("float32"), labels.astype("int32")
+
+
+def trainer_of(name: str, net: keras.Model | None = None, **how) -> Algorithm:  # noqa: ANN003
+    trainer = ALGORITHMS[name](net or network(), seed=1)
+    how = {"optimizer": keras.optimizers.Adam(0.01), "loss": LOSS, "metrics": ["accuracy"], **how}
+    trainer.compile(**{"jit_compile": False, **how})
+    return trainer
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_fit_learns_with_validation_and_metrics(name: str) -> None:
+    trainer = trainer_of(name)
+    x, y = blobs()
+    history = trainer.fit(x, y, validation_data=(x, y), batch_size=24, epochs=6, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["val_accuracy"][-1] > 0.85
+    assert int(trainer.optimizer.iterations) == 6 * 10
+    assert trainer.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.85
+    np.testing.assert_array_equal(
+        trainer.predict(x, verbose=0), trainer.network.predict(x, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_sample_and_class_weights_count(name: str) -> None:
+    x, y = blobs(24)
+    changes = []
+    for weights in (
+        {"sample_weight": np.where(y == 1, 0.5, 2.0)},
+        {"class_weight": {0: 2.0, 1: 0.5, 2: 2.0}},
+        {},
+    ):
+        trainer = trainer_of(name, optimizer=keras.optimizers.SGD(0.1))
+        before = trainer.network.get_weights()
+        trainer.fit(x, y, batch_size=24, shuffle=False, verbose=0, **weights)
+        after = trainer.network.get_weights()
+        changes.append(
+            np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+        )
+    np.testing.assert_allclose(changes[0], changes[1], rtol=1e-4, atol=1e-7)
+    assert np.linalg.norm(changes[0] - changes[2]) > 0.1 * np.linalg.norm(changes[2])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_training_resumes_after_save_and_load_with_the_same_feedback(
+    name: str, tmp_path: Path
+) -> None:
+    x, y = blobs(48)
+    path = tmp_path / "trainer.keras"
+    trainer = trainer_of(name)
+    trainer.fit(x, y, shuffle=False, verbose=0)
+    trainer.save(path)
+    loaded = keras.saving.load_model(path)
+    assert type(loaded) is type(trainer)
+    for one in (trainer, loaded):
+        one.fit(x, y, shuffle=False, verbose=0)
+    assert int(loaded.optimizer.iterations) == int(trainer.optimizer.iterations) == 4
+    for ours, theirs in zip(trainer.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert loaded.feedback_bytes == trainer.feedback_bytes
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_checkpoints_and_backups_carry_the_feedback(name: str, tmp_path: Path) -> None:
+    x, y = blobs(48)
+    trainer = trainer_of(name)
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True),
+        keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+    ]
+    trainer.fit(x, y, verbose=0, callbacks=callbacks)
+    other = ALGORITHMS[name](network(), seed=99)
+    other.compile(keras.optimizers.Adam(0.01), LOSS, jit_compile=False)
+    other.load_weights(tmp_path / "best.weights.h5")
+    for ours, theirs in zip(trainer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
+    net = network()
+    before = net.get_weights()
+    x, y = blobs(48)
+    trainer_of("mem_dfa", net).fit(x, y, verbose=0)
+    net.save(tmp_path / "net.keras")
+    loaded = keras.saving.load_model(tmp_path / "net.keras")
+    assert isinstance(loaded, keras.Sequential)
+    for old, new, again in zip(before, net.get_weights(), loaded.get_weights(), strict=True):
+        assert not np.array_equal(old, new)
+        np.testing.assert_array_equal(new, again)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_frozen_layers_are_passed_through(name: str) -> None:
+    net = network()
+    net.layers[0].trainable = False
+    frozen, free = net.layers[0].get_weights(), net.layers[2].get_weights()
+    x, y = blobs(48)
+    trainer_of(name, net).fit(x, y, verbose=0)
+    for old, new in zip(frozen, net.layers[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert not np.array_equal(free[0], net.layers[2].get_weights()[0])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_mixed_precision_trains(name: str) -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        net = network()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    with pytest.warns() if name in ("dfa", "mem_dfa") else _nothing():
+        trainer = trainer_of(name, net)
+    assert trainer.dtype_policy.name == "mixed_float16"
+    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+    x, y = blobs()
+    history = trainer.fit(x, y, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+class _nothing:  # noqa: N801
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_) -> None: ...  # noqa: ANN002
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_keras_applications_learn_with_their_own_softmax(name: str) -> None:
+    keras.utils.set_random_seed(0)
+    net = keras.applications.MobileNetV2(
+        weights=None, input_shape=(32, 32, 3), classes=4, alpha=0.35
+    )
+    trainer = trainer_of(name, net, optimizer=keras.optimizers.Adam(1e-3))
+    generator = np.random.default_rng(0)
+    y = np.arange(32) % 4
+    x = generator.normal(size=(32, 32, 32, 3)).astype("float32") + 2 * y[:, None, None, None]
+    history = trainer.fit(x, y, batch_size=32, epochs=12, verbose=0).history
+    assert history["loss"][-1] < 0.85 * history["loss"][0]
+    assert history["accuracy"][-1] > history["accuracy"][0]
+
+
+REFUSED_BY_FA = {
+    "lstm": lambda: keras.layers.LSTM(4),
+    "attention": lambda: keras.layers.MultiHeadAttention(2, 3),
+    "time_distributed": lambda: keras.layers.TimeDistributed(keras.layers.Dense(3)),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_BY_FA)
+def test_fa_refuses_by_name_what_has_no_kernel_to_replace(kind: str) -> None:
+    inputs = keras.Input((5, 4))
+    layer = REFUSED_BY_FA[kind]()
+    hidden = layer(inputs, inputs) if kind == "attention" else layer(inputs)
+    net = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(hidden)))
+    with pytest.raises(UnsupportedError, match=f"'{layer.name}'"):
+        FA(net)
+
+
+@pytest.mark.parametrize("name", ["dfa", "mem_dfa"])
+def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
+    trainer = ALGORITHMS[name](network())
+    for loss in (None, ["mse", "mse"], {"a": "mse"}):
+        with pytest.raises(UnsupportedError, match="exactly one Keras loss"):
+            trainer.compile("sgd", loss)
+    trainer.compile("sgd", lambda y, p: keras.ops.stop_gradient(p), jit_compile=False)
+    with pytest.raises(UnsupportedError, match="no gradient"):
+        trainer.train_on_batch(*blobs(8))
+
+
+def test_unbuilt_networks_and_unknown_initializers_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="not built"):
+        MemDFA(keras.Sequential([keras.layers.Dense(2)]))
+    for make in (FA, DFA, MemDFA):
+        with pytest.raises(UnsupportedError, match=r"'glorot'.*uniform, he_normal"):
+            make(network(), feedback_initializer="glorot")
+
+
+def test_the_seed_fixes_the_feedback() -> None:
+    one, same, other = (
+        [v.numpy() for v in DFA(network(), seed=seed).variables if v.name.startswith("feedback")]
+        for seed in (1, 1, 2)
+    )
+    for a, b, c in zip(one, same, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+    assert not np.array_equal(one[0].ravel()[:30], one[1].ravel()[:30])
+
+
+STANDARD_DEVIATIONS = {  # of B_i, shape (10, 400), as published
+    "uniform": (1 / 400) ** 0.5 / 3**0.5,
+    "he_normal": 0.4472,
+    "xavier_uniform": (6 / 410) ** 0.5 / 3**0.5,
+    "kaiming_uniform": (1 / 10) ** 0.5 / 3**0.5,
+    "normal": (1 / 4000) ** 0.5,
+}
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_feedback_has_the_published_scale(name: str) -> None:
+    matrix = np.asarray(for_matrix(name, 10, 400, seed=0)((10, 400)))
+    assert matrix.std() == pytest.approx(STANDARD_DEVIATIONS[name], rel=0.05)
+    kernel = np.asarray(for_kernel(name, 225, 144, False, seed=0)((3, 3, 25, 16)))
+    expected = {
+        "uniform": (1 / 225) ** 0.5 / 3**0.5,
+        "he_normal": (2 / 225) ** 0.5,
+        "xavier_uniform": (6 / 369) ** 0.5 / 3**0.5,
+        "kaiming_uniform": (1 / 225) ** 0.5 / 3**0.5,
+        "normal": (1 / (225 * 144)) ** 0.5,
+    }
+    assert kernel.std() == pytest.approx(expected[name], rel=0.05)
+
+
+def test_feedback_bytes_are_those_of_the_matrices() -> None:
+    # vgg16, ten classes: 10 × the units of the fifteen hidden blocks.
+    widths = [65536, 16384, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 2048, 2048, 512]
+    assert MemDFA(MODELS["vgg16"]()).feedback_bytes == 4 * 10 * (sum(widths) + 2 * 4096)
+    assert ALGORITHMS["bp"](MODELS["mlp"]()).feedback_bytes == 0
