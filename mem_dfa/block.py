@@ -8,6 +8,10 @@ from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
+from keras.src.layers.convolutional.base_conv import BaseConv
+from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
+from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
+from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
@@ -16,7 +20,15 @@ from mem_dfa.ordering import after, token
 
 Tensor = tf.Tensor
 
-
+# A linear map of the input and then `activation`, which may be None.
+LINEAR = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    BaseConv,
+    BaseConvTranspose,
+    BaseDepthwiseConv,
+    BaseSeparableConv,
+)
 NORMALISATIONS = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,

@@ -16,7 +16,7 @@ import keras
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.block import ActivationPart, Atom, Block, LinearPart
+from mem_dfa.block import LINEAR, ActivationPart, Atom, Block, LinearPart
 from mem_dfa.errors import UnsupportedError
 
 RESHAPES = (
@@ -174,9 +174,7 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
             return atoms[:position], atoms[position:]
         if type(operation).__name__ in ACTIVATION_OPERATIONS:
             return atoms[:position], atoms[position:]
-        if operation is not None and atom.weight_layers and not linear:
-            if isinstance(operation, keras.layers.RNN):
-                return atoms, []
+        if isinstance(operation, LINEAR) and not linear:
             parts = (atom.before, atom.after, atom.nodes)
             return (
                 [*atoms[:position], LinearPart(*parts)],

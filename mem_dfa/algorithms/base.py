@@ -33,6 +33,11 @@ class Algorithm(keras.Model):
             UnsupportedError: the network is not built.
         """
         super().__init__(name=name, dtype=network.dtype_policy)
+        if keras.backend.backend() != "tensorflow":
+            raise UnsupportedError(
+                f"Keras runs on {keras.backend.backend()!r}: these algorithms need TensorFlow; "
+                "set KERAS_BACKEND=tensorflow before Python starts."
+            )
         if not network.built:
             raise UnsupportedError(
                 f"Model '{network.name}' is not built: add a keras.Input as its first layer or "
@@ -159,6 +164,12 @@ class RandomFeedback(Algorithm):
             raise UnsupportedError(
                 f"{name} received loss={self.loss!r}: it needs exactly one Keras loss, "
                 "for example keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise UnsupportedError(
+                f"{name} received a distribution strategy with {replicas} replicas: it trains on "
+                "one device; compile it outside of the strategy, or use 'bp'."
             )
         for block in self._chain.blocks[:-1]:
             if block.trainable_variables and block.name not in self._feedback:

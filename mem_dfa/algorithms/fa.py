@@ -16,20 +16,16 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.layers.convolutional.base_conv import BaseConv
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
-from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.block import NORMALISATIONS, leaf_layers, without_activation
+from mem_dfa.block import LINEAR, NORMALISATIONS, leaf_layers, without_activation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import check_initializer, for_kernel
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
 
-CONVOLUTIONS = (BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv)
-LINEAR = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS)
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 # Elementwise, or with nothing before it to send an error to: their own gradient is used.
 WITHOUT_KERNEL = (*NORMALISATIONS, keras.layers.PReLU, keras.layers.Embedding)

@@ -15,8 +15,14 @@ def conv20(
     layers: int | None = None,
     seed: int | None = None,
 ) -> keras.Sequential:
-    """`layers` × [conv 5×5, 16 filters, SAME, sigmoid], then dense; 20 unless told."""
+    """`layers` × [conv 5×5, 16 filters, SAME, sigmoid], then dense; 20 unless told.
+
+    Raises:
+        ValueError: `layers` is below 1.
+    """
     depth = 20 if layers is None else layers
+    if depth < 1:
+        raise ValueError(f"layers={layers} for model conv20: it has 1 or more weight layers.")
 
     def group(index: int) -> list[Layer]:
         def make(seeds: Seeds) -> list[Layer]:
@@ -25,5 +31,5 @@ def conv20(
 
         return make
 
-    groups = [group(index) for index in range(1, max(depth, 1) + 1)]
+    groups = [group(index) for index in range(1, depth + 1)]
     return sequential("conv20", input_shape, classes, depth, seed, groups)

@@ -153,6 +153,8 @@ def test_models_have_the_published_number_of_parameters() -> None:
 def test_layers_builds_the_first_weight_layers_and_then_the_classifier() -> None:
     for layers in (1, 2, 30):
         assert len(Chain.from_model(MODELS["conv20"](layers=layers)).blocks) == layers + 1
+    with pytest.raises(ValueError, match="layers=0 for model conv20"):
+        MODELS["conv20"](layers=0)
     for name, most in (("vgg16", 15), ("mlp", 2), ("mnist_conv", 3), ("liao_cifar", 4)):
         assert len(Chain.from_model(MODELS[name](layers=most)).blocks) == most + 1
         for wrong in (0, -3, most + 1):
