@@ -16,7 +16,8 @@ import keras
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.block import LINEAR, ActivationPart, Atom, Block, LinearPart
+from mem_dfa.atom import LINEAR, ActivationPart, Atom, LinearPart
+from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 
 RESHAPES = (

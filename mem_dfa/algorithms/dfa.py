@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa.algorithms.base import RandomFeedback
+from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.block import Recording
 from mem_dfa.ordering import after, token
 from mem_dfa.update import Update

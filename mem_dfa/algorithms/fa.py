@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,10 +19,10 @@ import tensorflow as tf
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
-from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.block import LINEAR, NORMALISATIONS, leaf_layers, without_activation
+from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
+from mem_dfa.atom import LINEAR, NORMALISATIONS, leaf_layers, without_activation
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import check_initializer, for_kernel
+from mem_dfa.feedback import for_kernel
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
 
@@ -32,7 +32,7 @@ WITHOUT_KERNEL = (*NORMALISATIONS, keras.layers.PReLU, keras.layers.Embedding)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class FA(Algorithm):
+class FA(FeedbackAlgorithm):
     """Keras's own step in which errors pass dense and convolutional layers by random kernels."""
 
     def __init__(
@@ -53,9 +53,7 @@ class FA(Algorithm):
         Raises:
             UnsupportedError: a layer with weights has no kernel that could be replaced.
         """
-        super().__init__(network, seed=seed, name=name)
-        check_initializer(feedback_initializer)
-        self.feedback_initializer = feedback_initializer
+        super().__init__(network, feedback_initializer, seed=seed, name=name)
         self._random_kernels: list[tuple[keras.layers.Layer, Kernels]] = []
         layers = list({id(layer): layer for layer in leaf_layers(network)}.values())
         seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=2 * len(layers)))
@@ -87,21 +85,6 @@ class FA(Algorithm):
     def feedback_bytes(self) -> int:
         """Bytes of the random kernels."""
         return variable_bytes([b for _, pairs in self._random_kernels for _, b in pairs])
-
-    def get_config(self) -> dict[str, Any]:
-        """As in Keras."""
-        initializer = self.feedback_initializer
-        if not isinstance(initializer, str):
-            initializer = keras.saving.serialize_keras_object(initializer)
-        return {**super().get_config(), "feedback_initializer": initializer}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Self:
-        """As in Keras."""
-        initializer = config["feedback_initializer"]
-        if not isinstance(initializer, str):
-            initializer = keras.saving.deserialize_keras_object(initializer)
-        return super().from_config({**config, "feedback_initializer": initializer}, custom_objects)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's step, with the error's way back changed."""
