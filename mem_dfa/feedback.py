@@ -68,17 +68,23 @@ def check_initializer(initializer: str | Initializer) -> None:
         )
 
 
+def _seeded(initializer: Initializer, seed: int) -> Initializer:
+    """The same distribution with a seed of its own, so that no two blocks share their draw."""
+    config = initializer.get_config()
+    return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
+
+
 def for_matrix(initializer: str | Initializer, classes: int, width: int, seed: int) -> Initializer:
     """Initializer of B_i, shape (C, n_i): the error enters at C units, leaves at n_i.
 
     Args:
-        initializer: a name in INITIALIZERS, or a Keras initializer, used as it is.
+        initializer: a name in INITIALIZERS, or a Keras initializer, seeded anew.
         classes: C, the number of logits.
         width: n_i, the number of units at the block's output.
         seed: of this matrix.
     """
     if isinstance(initializer, Initializer):
-        return initializer
+        return _seeded(initializer, seed)
     return INITIALIZERS[initializer](classes, width, seed)
 
 
@@ -88,14 +94,14 @@ def for_kernel(
     """Initializer of a random kernel with the shape of a layer's own.
 
     Args:
-        initializer: a name in INITIALIZERS, or a Keras initializer, used as it is.
+        initializer: a name in INITIALIZERS, or a Keras initializer, seeded anew.
         fan_in: number of inputs of one output unit.
         fan_out: number of outputs of one input unit.
         is_dense: a matrix, not a convolution's kernel.
         seed: of this kernel.
     """
     if isinstance(initializer, Initializer):
-        return initializer
+        return _seeded(initializer, seed)
     if initializer == "he_normal" and is_dense:
         # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs.
         return he_normal(fan_out, fan_in, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Self
 
 import keras
@@ -111,6 +112,11 @@ class FeedbackAlgorithm(Algorithm):
         super().__init__(network, seed=seed, name=name)
         check_initializer(feedback_initializer)
         self.feedback_initializer = feedback_initializer
+        self._draw_feedback()
+
+    @abstractmethod
+    def _draw_feedback(self) -> None:
+        """Make the random weights; raises UnsupportedError for a network it cannot train."""
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""

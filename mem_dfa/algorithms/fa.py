@@ -35,33 +35,16 @@ WITHOUT_KERNEL = (*NORMALISATIONS, keras.layers.PReLU, keras.layers.Embedding)
 class FA(FeedbackAlgorithm):
     """Keras's own step in which errors pass dense and convolutional layers by random kernels."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        feedback_initializer: str | keras.initializers.Initializer = "uniform",
-        seed: int = 0,
-        name: str | None = None,
-    ) -> None:
-        """Draw a random kernel for each layer that sends an error signal back.
-
-        Args:
-            network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
-            seed: of the random kernels.
-            name: of the trainer, as in Keras.
-
-        Raises:
-            UnsupportedError: a layer with weights has no kernel that could be replaced.
-        """
-        super().__init__(network, feedback_initializer, seed=seed, name=name)
+    def _draw_feedback(self) -> None:
+        """Draw a random kernel for each layer that sends an error signal back."""
         self._random_kernels: list[tuple[keras.layers.Layer, Kernels]] = []
-        layers = list({id(layer): layer for layer in leaf_layers(network)}.values())
-        seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=2 * len(layers)))
+        layers = list({id(layer): layer for layer in leaf_layers(self.network)}.values())
+        seeds = iter(np.random.default_rng(self.seed).integers(2**31 - 1, size=2 * len(layers)))
         error_is_used = False  # by a layer with weights further down
         for layer in layers:
             if not layer.weights:
                 continue
-            _refuse_unsupported(layer, network)
+            _refuse_unsupported(layer, self.network)
             if error_is_used and isinstance(layer, LINEAR):
                 kernels = [v for v in layer.weights if v.name in KERNELS]
                 pairs = [

@@ -22,36 +22,19 @@ class RandomFeedback(FeedbackAlgorithm):
     The schedule, `update_blocks`, is each algorithm's own.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        feedback_initializer: str | keras.initializers.Initializer = "uniform",
-        seed: int = 0,
-        name: str | None = None,
-    ) -> None:
-        """Cut `network` into blocks and draw their feedback matrices.
-
-        Args:
-            network: a built Sequential or functional model, see `Chain.from_model`.
-            feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
-            seed: of the feedback matrices.
-            name: of the trainer, as in Keras.
-
-        Raises:
-            UnsupportedError: the network cannot be cut, or the initializer is unknown.
-        """
-        super().__init__(network, feedback_initializer, seed=seed, name=name)
-        self._chain = Chain.from_model(network)
+    def _draw_feedback(self) -> None:
+        """Cut the network into blocks and draw a feedback matrix for each but the last."""
+        self._chain = Chain.from_model(self.network)
         *hidden, last = self._chain.blocks
         self._feedback: dict[str, keras.Variable] = {}
         # One seed a block, independent of which blocks are frozen.
-        seeds = np.random.default_rng(seed).integers(2**31 - 1, size=len(hidden) + 1)
+        seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=len(hidden) + 1)
         for block, block_seed in zip(hidden, seeds, strict=False):
             if block.trainable_variables:
                 self._feedback[block.name] = self.add_weight(
                     shape=(last.width, block.width),
                     initializer=for_matrix(
-                        feedback_initializer, last.width, block.width, int(block_seed)
+                        self.feedback_initializer, last.width, block.width, int(block_seed)
                     ),
                     trainable=False,
                     name=f"feedback_{block.name}",

@@ -221,6 +221,14 @@ def test_the_seed_fixes_the_feedback() -> None:
     assert not np.array_equal(one[0].ravel()[:30], one[1].ravel()[:30])
 
 
+def test_a_keras_initializer_is_drawn_anew_for_each_block() -> None:
+    net = keras.Sequential([keras.Input((4,)), *[keras.layers.Dense(5) for _ in range(3)]])
+    trainer = DFA(net, feedback_initializer=keras.initializers.RandomNormal(seed=3))
+    one, two = (v.numpy() for v in trainer.variables if v.name.startswith("feedback"))
+    assert one.shape == two.shape == (5, 5)
+    assert not np.allclose(one, two)
+
+
 STANDARD_DEVIATIONS = {  # of B_i, shape (10, 400), as published
     "uniform": (1 / 400) ** 0.5 / 3**0.5,
     "he_normal": 0.4472,
