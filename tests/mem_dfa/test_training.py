@@ -165,13 +165,13 @@ def test_keras_applications_learn_with_their_own_softmax(name: str) -> None:
     net = keras.applications.MobileNetV2(
         weights=None, input_shape=(32, 32, 3), classes=4, alpha=0.35
     )
-    trainer = trainer_of(name, net, optimizer=keras.optimizers.Adam(1e-3))
+    trainer = trainer_of(name, net, optimizer=keras.optimizers.Adam(3e-3))
     generator = np.random.default_rng(0)
     y = np.arange(32) % 4
     x = generator.normal(size=(32, 32, 32, 3)).astype("float32") + 2 * y[:, None, None, None]
-    history = trainer.fit(x, y, batch_size=32, epochs=12, verbose=0).history
-    assert history["loss"][-1] < 0.85 * history["loss"][0]
-    assert history["accuracy"][-1] > history["accuracy"][0]
+    history = trainer.fit(x, y, batch_size=32, epochs=40, verbose=0).history
+    assert np.mean(history["loss"][-4:]) < 0.7 * history["loss"][0]
+    assert np.mean(history["accuracy"][-4:]) > 0.5  # chance: 0.25
 
 
 REFUSED_BY_FA = {
