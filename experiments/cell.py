@@ -27,7 +27,6 @@ def check(cells: list[Cell]) -> dict[str, Any]:
     import keras
 
     from experiments import building
-    from mem_dfa import data
     from profiling import allocator
 
     device = building.resolve_device(cells[0].device)
@@ -36,9 +35,31 @@ def check(cells: list[Cell]) -> dict[str, Any]:
         building.build_trainer(cell)
         keras.backend.clear_session(free_memory=True)
     if cells[0].dataset != "synthetic":
-        data.prepare(cells[0].dataset, cells[0].data_dir)
-        data.pixel_statistics(cells[0].dataset, cells[0].data_dir)
+        _check_data(cells[0].dataset, cells[0].data_dir)
+    for cell in cells:
+        if cell.epochs and building.splits(cell)[0].cardinality() == 0:
+            raise building.RefusedError(
+                f"--batch-size {cell.batch_size} is larger than the training set of "
+                f"{cell.dataset}; take a smaller batch"
+            )
     return {"device": device}
+
+
+def _check_data(name: str, data_dir: str | None) -> None:
+    from experiments import building
+    from mem_dfa import data, datasets
+
+    try:
+        data.prepare(name, data_dir)
+        data.pixel_statistics(name, data_dir)
+    except data.DataMissingError:
+        raise
+    except Exception as error:  # whatever tensorflow_datasets says of files it cannot read
+        raise building.RefusedError(
+            f"--dataset {name} in {datasets.directory(data_dir)} cannot be read "
+            f"({type(error).__name__}: {building.one_line(error)}); prepare it again, or use "
+            "--dataset synthetic"
+        ) from error
 
 
 def measure(cells: list[Cell]) -> dict[str, Any]:

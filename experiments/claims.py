@@ -96,7 +96,7 @@ def _cell(algorithm: str, model: str, layers: int | None, data_dir: str | None) 
 
 def _measure(cell: Cell, out: str) -> sweep.Row:
     with display.progress(cell.title) as report:
-        row = sweep.measure(cell, out, report)
+        row, _ = sweep.measure(cell, report)
     results.append(out, [row])
     return row
 

@@ -113,6 +113,21 @@ def replace(path: Path, text: str) -> None:
             raise
 
 
+def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Mapping]) -> None:
+    """Writes what each epoch of the cell in ``row`` gave, in the place of an earlier run of it.
+
+    Raises:
+        ResultsError: the file cannot be written.
+    """
+    names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
+    names += ("learning_rate", "seed")
+    name = "_".join(str(row[column]) for column in names).replace(":", "_")
+    try:
+        replace(Path(out) / f"history_{name}.csv", pd.DataFrame(epochs).to_csv(index=False))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
 def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
     reason = error.strerror or type(error).__name__
     return ResultsError(

@@ -53,8 +53,10 @@ def _run(argv: Sequence[str]) -> int:
     rows = []
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
-            row = sweep.measure(cell, options.out, report)
+            row, epochs = sweep.measure(cell, report)
         path = results.append(options.out, [row])
+        if epochs:
+            results.write_history(options.out, row, epochs)
         if row["error"]:
             display.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)

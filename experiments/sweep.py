@@ -4,10 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from experiments import results, worker
 from experiments.arguments import UsageError
@@ -45,10 +42,13 @@ def _depths(cells: Sequence[Cell]) -> list[int]:
     return [cell.layers or 0 for cell in cells]
 
 
-def measure(cell: Cell, out: str, report: Report) -> Row:
+def measure(cell: Cell, report: Report) -> tuple[Row, list[Row]]:
     """The row of one cell: the median and the spread over fresh processes, trained if asked for.
 
     A failure is a row as well: its ``status`` and ``error`` say which.
+
+    Returns:
+        The row, and one row per epoch of training.
     """
     parts = REPEATS + (cell.epochs > 0)
     samples: list[Row] = []
@@ -56,16 +56,15 @@ def measure(cell: Cell, out: str, report: Report) -> Row:
         note = f"process {number + 1} of {REPEATS}: "
         sample = worker.call("measure", [cell], _part(report, note, number, parts))
         if sample["status"] != "ok":
-            return _row(cell, sample)
+            return _row(cell, sample), []
         samples.append(sample)
     row = _row(cell, _merge(samples))
     if cell.epochs:
         trained = worker.call("train", [cell], _part(report, "training: ", REPEATS, parts))
-        history = trained.pop("history", None)
+        history = trained.pop("history", [])
         row.update(trained)
-        if history:
-            pd.DataFrame(history).to_csv(_history_path(row, out), index=False)
-    return row
+        return row, history
+    return row, []
 
 
 def _part(report: Report, prefix: str, number: int, parts: int) -> Report:
@@ -93,11 +92,3 @@ def _row(cell: Cell, result: Row) -> Row:
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return {column: row.get(column) for column in results.COLUMNS}
-
-
-def _history_path(row: Row, out: str) -> Path:
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    algorithm = row["algorithm"].replace(":", "_")
-    names = (algorithm, row["model"], row["dataset"], row["optimizer"], row["seed"])
-    return folder / f"history_{'_'.join(map(str, names))}.csv"

@@ -44,6 +44,11 @@ class Block:
         return list({id(variable): variable for variable in found}.values())
 
     @property
+    def layer_names(self) -> str:
+        """The names of its layers, for messages."""
+        return ", ".join(layer.name for layer in self.layers)
+
+    @property
     def state_variables(self) -> list[keras.Variable]:
         """What a forward pass changes: moving statistics and the states of seed generators."""
         found = (v for layer in self.layers for v in layer.non_trainable_variables)
@@ -94,9 +99,30 @@ class Block:
         return inputs
 
     def rehearse(self, inputs: Tensor, phase: str) -> Tensor:
-        """a_i as `run` will compute it, without moving statistics and seeds."""
-        with keras.StatelessScope(state_mapping=self._seeds_after(token([inputs]))):
-            return self.run(inputs, phase)
+        """a_i as `run` will compute it, without moving statistics and seeds.
+
+        Raises:
+            UnsupportedError: a layer does what a second run could not repeat.
+        """
+        seeds = self._seeds_after(token([inputs]))
+        with keras.StatelessScope(state_mapping=seeds, collect_losses=True) as scope:
+            outputs = self.run(inputs, phase)
+        if scope.losses:
+            raise UnsupportedError(
+                f"A layer of {self.name} ({self.layer_names}) calls add_loss, whose gradient would "
+                "have to pass through the blocks before it: put the term into the loss function, "
+                "or train with 'bp'."
+            )
+        changed = [
+            v.path for v in self.trainable_variables if scope.get_current_value(v) is not None
+        ]
+        if changed:
+            raise UnsupportedError(
+                f"A layer of {self.name} ({self.layer_names}) changes its own weights in the "
+                f"forward pass ({', '.join(changed)}), which cannot be run twice: "
+                "use another layer, or train with 'bp'."
+            )
+        return outputs
 
     def run_after(self, inputs: Tensor, phase: str, earlier: Tensor | None) -> Tensor:
         """`run`, of which nothing starts before `earlier`, a scalar from `ordering.token`."""

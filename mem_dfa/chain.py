@@ -34,7 +34,23 @@ ACTIVATIONS = (
     keras.layers.ReLU,
     keras.layers.Softmax,
 )
-ACTIVATION_OPERATIONS = ("LogSoftmax", "Relu", "Sigmoid", "Softmax", "Tanh")
+ACTIVATION_OPERATIONS = (
+    "Elu",
+    "Gelu",
+    "HardSigmoid",
+    "LeakyRelu",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Relu",
+    "Relu6",
+    "Selu",
+    "Sigmoid",
+    "Silu",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,11 @@ class Chain:
                 apart from each other cannot honour.
         """
         atoms = list(_atoms(model))
+        if keras.tree.is_nested(getattr(model, "_outputs_struct", None)):
+            raise UnsupportedError(
+                f"Model '{model.name}' returns its output inside a list or dictionary: "
+                "make it with the tensor itself, keras.Model(inputs, output)."
+            )
         _refuse_unsupported(model, atoms)
         body, tail = _split_head(atoms)
         if not any(atom.weight_layers for atom in body):
@@ -187,7 +208,9 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
 
 
 def _refuse_unsupported(model: keras.Model, atoms: list[Atom]) -> None:
-    for layer in (layer for atom in atoms for layer in atom.layers):
+    leaves = [leaf for atom in atoms for leaf in atom.layers]
+    # Wrappers and custom layers hold others.
+    for layer in (inner for leaf in leaves for inner in leaf._flatten_layers()):
         where = f"Layer '{layer.name}' ({type(layer).__name__}) of model '{model.name}'"
         if getattr(layer, "activity_regularizer", None) is not None:
             raise UnsupportedError(
@@ -204,6 +227,16 @@ def _refuse_unsupported(model: keras.Model, atoms: list[Atom]) -> None:
             raise UnsupportedError(
                 f"{where} makes a mask, which is not handed from block to block: "
                 "remove the mask, or train with 'bp'."
+            )
+        if getattr(layer, "stateful", False):
+            raise UnsupportedError(
+                f"{where} is stateful: its state would move twice where a block runs twice; "
+                "use stateful=False, or train with 'bp'."
+            )
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            raise UnsupportedError(
+                f"{where} changes its own weights in the forward pass, which cannot be run twice: "
+                "use another normalisation, or train with 'bp'."
             )
 
 

@@ -7,8 +7,8 @@
 a_i is computed before W_i changes, so the second pass sees the weights of the first and every
 update equals DFA's. Alive at any time: x, e and two adjacent blocks.
 
-Known limit: a layer that draws with `tf.random` itself, rather than through a Keras seed generator,
-draws anew in the second pass.
+A layer that draws with `tf.random` itself, rather than through a Keras seed generator, would draw
+anew in the second pass. It is refused when the step is traced; eagerly it cannot be seen.
 """
 
 from __future__ import annotations
@@ -20,8 +20,21 @@ import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.block import Recording
+from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.update import Update
+
+STATEFUL_DRAWS = (
+    "Multinomial",
+    "ParameterizedTruncatedNormal",
+    "RandomGammaV2",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RandomStandardNormal",
+    "RandomUniform",
+    "RandomUniformInt",
+    "TruncatedNormal",
+)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -37,6 +50,7 @@ class MemDFA(RandomFeedback):
             # Seeds and moving statistics stay as they are, so that the second pass draws the same
             # dropout masks and moves the statistics once.
             activation = block.rehearse(activation, "forward")
+        _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, activation, y, sample_weight)
         done = token([error])
         activation = inputs
@@ -55,3 +69,16 @@ class MemDFA(RandomFeedback):
             done = update.apply(block.name, gradients, recording.variables)
             del gradients, recording
         return outputs
+
+
+def _refuse_unrepeatable_draws() -> None:
+    """Raise UnsupportedError for a random operation of the first pass that keeps its own state."""
+    if tf.executing_eagerly():
+        return
+    for operation in tf.compat.v1.get_default_graph().get_operations():
+        if operation.type in STATEFUL_DRAWS and operation.name.startswith("forward/"):
+            raise UnsupportedError(
+                f"Operation '{operation.name}' draws random numbers by tf.random, which a second "
+                "forward pass cannot repeat: draw with keras.random and a "
+                "keras.random.SeedGenerator, or train with 'dfa'."
+            )

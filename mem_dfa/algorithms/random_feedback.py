@@ -140,7 +140,10 @@ class RandomFeedback(FeedbackAlgorithm):
 
 def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:
     """The batch in the dtype and rank the model's input declares, as a Keras model takes it."""
-    x = keras.ops.convert_to_tensor(x, dtype=declared.dtype)
+    leaves = keras.tree.flatten(x)
+    if len(leaves) != 1:
+        raise UnsupportedError(f"Received a batch of {len(leaves)} inputs: the model takes one.")
+    x = keras.ops.convert_to_tensor(leaves[0], dtype=declared.dtype)
     if len(x.shape) == len(declared.shape) + 1 and x.shape[-1] == 1:
         return tf.squeeze(x, -1)
     if len(x.shape) == len(declared.shape) - 1 and declared.shape[-1] == 1:

@@ -108,7 +108,7 @@ def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """The allocator's own limit makes a real one."""
     monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
     cell = Cell(**{**CELL.__dict__, "model": "conv20", "layers": 20, "batch_size": 256})
-    row = sweep.measure(cell, str(tmp_path), lambda note, done: None)
+    row, _ = sweep.measure(cell, lambda note, done: None)
     assert row["status"] == "out_of_memory"
     assert row["step_bytes"] is None
     assert row["error"]

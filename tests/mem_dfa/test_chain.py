@@ -93,6 +93,24 @@ class AddsLoss(keras.layers.Layer):
         return inputs
 
 
+class HoldsAddsLoss(keras.layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = AddsLoss()
+
+    def call(self, inputs):  # noqa: ANN001, ANN201
+        return self.inner(inputs)
+
+
+def sequence_net(layer: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((5, 3), batch_size=4), layer, keras.layers.Dense(2)])
+
+
+def named_output() -> keras.Model:
+    a = keras.Input((3,))
+    return keras.Model(a, {"o": keras.layers.Dense(2)(a)})
+
+
 def two_inputs() -> keras.Model:
     a, b = keras.Input((3,)), keras.Input((3,))
     return keras.Model([a, b], keras.layers.Dense(2)(keras.layers.Add()([a, b])))
@@ -123,6 +141,15 @@ REFUSED = {
     "'twice'": shared_layer,
     "add_loss": lambda: chain_of(keras.layers.Dense(3), AddsLoss()),
     "activity regulariser": lambda: chain_of(keras.layers.Dense(3, activity_regularizer="l2")),
+    "'adds_loss": lambda: chain_of(keras.layers.Dense(3), HoldsAddsLoss()),
+    "'forward_lstm'.*activity regulariser": lambda: sequence_net(
+        keras.layers.Bidirectional(keras.layers.LSTM(2, activity_regularizer="l2", name="lstm"))
+    ),
+    "stateful": lambda: sequence_net(keras.layers.LSTM(2, stateful=True)),
+    "changes its own weights": lambda: chain_of(
+        keras.layers.SpectralNormalization(keras.layers.Dense(3))
+    ),
+    "inside a list or dictionary": named_output,
     "mask": lambda: keras.Sequential(
         [keras.Input((3,)), keras.layers.Embedding(4, 2, mask_zero=True), keras.layers.LSTM(2)]
     ),

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, FA, MODELS, Algorithm, MemDFA, UnsupportedError
 from mem_dfa.feedback import INITIALIZERS, for_kernel, for_matrix
@@ -200,6 +201,68 @@ def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
     trainer.compile("sgd", lambda y, p: keras.ops.stop_gradient(p), jit_compile=False)
     with pytest.raises(UnsupportedError, match="no gradient"):
         trainer.train_on_batch(*blobs(8))
+
+
+class DrawsItself(keras.layers.Layer):
+    def call(self, inputs):  # noqa: ANN001, ANN201
+        return tf.nn.dropout(inputs, 0.5)
+
+
+class ChangesItself(keras.layers.Dense):
+    def call(self, inputs, training=None):  # noqa: ANN001, ANN201
+        self.kernel.assign(self.kernel * 0.5)
+        return super().call(inputs)
+
+
+@pytest.mark.parametrize(("layer", "says"), [(DrawsItself, "tf.random"), (ChangesItself, "kernel")])
+def test_mem_dfa_refuses_what_it_cannot_run_twice(layer: type, says: str) -> None:
+    arguments = {"units": 6} if layer is ChangesItself else {}
+    net = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(6), layer(**arguments), keras.layers.Dense(3)]
+    )
+    trainer = MemDFA(net)
+    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(UnsupportedError, match=says):
+        trainer.train_on_batch(*blobs(8))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_one_input_may_come_in_a_list_or_dictionary(name: str) -> None:
+    x, y = blobs(8)
+    losses = []
+    for batch in (x, [x], {"inputs": x}):
+        inputs = keras.Input((6,), name="inputs")
+        keras.utils.set_random_seed(0)
+        hidden = keras.layers.Dense(5, activation="tanh")(inputs)
+        net = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
+        trainer = trainer_of(name, net, optimizer=keras.optimizers.SGD(0.1))
+        for _ in range(2):
+            trainer.train_on_batch(batch, y)
+        losses.append(trainer.evaluate(x, y, verbose=0)[0])
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_recurrent_nets_train_alike_under_dfa_and_mem_dfa() -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(8, 5, 6)).astype("float32"), generator.integers(3, size=8)
+    weights = []
+    for make in (DFA, MemDFA):
+        keras.utils.set_random_seed(0)
+        net = keras.Sequential(
+            [
+                keras.Input((5, 6)),
+                keras.layers.LSTM(7, return_sequences=True, dropout=0.3, seed=1),
+                keras.layers.GRU(4, recurrent_dropout=0.2, seed=2),
+                keras.layers.Dense(3, activation="softmax"),
+            ]
+        )
+        trainer = make(net)
+        trainer.compile(keras.optimizers.SGD(0.1), LOSS, jit_compile=False)
+        for _ in range(3):
+            trainer.train_on_batch(x, y)
+        weights.append(net.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_unbuilt_networks_and_unknown_initializers_are_refused() -> None:
