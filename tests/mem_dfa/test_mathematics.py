@@ -1,6 +1,6 @@
 """Every algorithm computes what its paper says, in every execution mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -75,14 +75,6 @@ def test_mem_dfa_changes_every_weight_as_dfa_does(execution: str, steps: int) ->
     ]
     assert all(np.any(weight != 0) for weight in changes[1])
     assert distance(*changes) <= 1e-5
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    """Keras sums the loss and the regularisers in its default dtype: make that float64."""
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
 
 
 @pytest.mark.usefixtures("float64")
