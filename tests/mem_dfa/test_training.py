@@ -97,19 +97,38 @@ def test_training_resumes_after_save_and_load_with_the_same_feedback(
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_checkpoints_and_backups_carry_the_feedback(name: str, tmp_path: Path) -> None:
-    x, y = blobs(48)
+def test_checkpoints_carry_the_feedback(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.weights.h5"
     trainer = trainer_of(name)
-    callbacks = [
-        keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True),
-        keras.callbacks.BackupAndRestore(tmp_path / "backup"),
-    ]
-    trainer.fit(x, y, verbose=0, callbacks=callbacks)
+    checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    trainer.fit(*blobs(48), verbose=0, callbacks=[checkpoint])
     other = ALGORITHMS[name](network(), seed=99)
-    other.compile(keras.optimizers.Adam(0.01), LOSS, jit_compile=False)
-    other.load_weights(tmp_path / "best.weights.h5")
+    other.load_weights(path)
     for ours, theirs in zip(trainer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class Crash(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_crashed_fit_goes_on_from_its_backup(name: str, tmp_path: Path) -> None:
+    x, y = blobs(48)
+    whole = trainer_of(name)
+    whole.fit(x, y, epochs=4, shuffle=False, verbose=0)
+    how = {"epochs": 4, "shuffle": False, "verbose": 0}
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of(name).fit(x, y, callbacks=[backup, Crash()], **how)
+    resumed = ALGORITHMS[name](network(), seed=99)  # the seed's feedback gives way to the backup's
+    resumed.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=False)
+    resumed.fit(x, y, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **how)
+    assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) == 8
+    for ours, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
