@@ -104,7 +104,7 @@ class Block:
         Raises:
             UnsupportedError: a layer does what a second run could not repeat.
         """
-        seeds = self._seeds_after(token([inputs]))
+        seeds = _after(self.seed_variables, token([inputs]))
         with keras.StatelessScope(state_mapping=seeds, collect_losses=True) as scope:
             outputs = self.run(inputs, phase)
         if scope.losses:
@@ -124,23 +124,47 @@ class Block:
             )
         return outputs
 
-    def run_after(self, inputs: Tensor, phase: str, earlier: Tensor | None) -> Tensor:
-        """`run`, of which nothing starts before `earlier`, a scalar from `ordering.token`."""
-        inputs = after(inputs, earlier)
-        if earlier is None or not self.seed_variables:
+    def hold_back(
+        self, inputs: Tensor, earlier: Tensor
+    ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
+        """Make everything in a run wait for `earlier`, a scalar from `ordering.token`.
+
+        A block starts when its input and its weights are there, and draws when its seeds are:
+        held back are the seeds (all blocks would otherwise draw when the step starts), and the
+        input or the weights, whichever is smaller, because waiting costs one addition an element.
+
+        Returns:
+            The input, and the values that are to stand for variables during the run.
+        """
+        weights = [weight for layer in self.layers for weight in layer.weights]
+        weight_values = sum(math.prod(weight.shape) for weight in weights)
+        if weight_values < math.prod(size or 1 for size in inputs.shape):
+            return inputs, _after([*weights, *self.seed_variables], earlier)
+        return after(inputs, earlier), _after(self.seed_variables, earlier)
+
+    def run_with(
+        self, inputs: Tensor, phase: str, values: Sequence[tuple[keras.Variable, Tensor]]
+    ) -> Tensor:
+        """`run` with `values` in the place of variables; what it changes is kept as in `run`."""
+        if not values:
             return self.run(inputs, phase)
-        # Random numbers depend on nothing but the seed: without this, all blocks would draw
-        # theirs when the step starts and keep them.
-        with keras.StatelessScope(state_mapping=self._seeds_after(earlier)) as scope:
+        with keras.StatelessScope(state_mapping=values) as scope:
+            given = {id(v): scope.get_current_value(v) for v, _ in values}
             outputs = self.run(inputs, phase)
         for variable in self.state_variables:
             value = scope.get_current_value(variable)
-            if value is not None:
+            if value is not None and value is not given.get(id(variable)):
                 variable.assign(value)
         return outputs
 
-    def _seeds_after(self, earlier: Tensor) -> list[tuple[keras.Variable, Tensor]]:
-        return [(seed, after(tf.convert_to_tensor(seed), earlier)) for seed in self.seed_variables]
+
+def _after(
+    variables: Sequence[keras.Variable], earlier: Tensor
+) -> list[tuple[keras.Variable, Tensor]]:
+    # Eagerly there is nothing to hold back, and a value would be a copy.
+    if tf.executing_eagerly():
+        return []
+    return [(v, after(tf.convert_to_tensor(v.value), earlier)) for v in variables]
 
 
 class Recording:
@@ -159,10 +183,15 @@ class Recording:
         """
         self.block = block
         self.variables = block.trainable_variables
+        values: list[tuple[keras.Variable, Tensor]] = []
+        if earlier is not None:
+            inputs, values = block.hold_back(inputs, earlier)
+        stand_ins = {id(variable): value for variable, value in values}
+        self._sources = [stand_ins.get(id(v), v.value) for v in self.variables]
         # The input is a constant here: no error signal crosses the border of a block.
         with tf.GradientTape(watch_accessed_variables=False) as self._tape:
-            self._tape.watch([v.value for v in self.variables])
-            self.outputs = block.run_after(tf.stop_gradient(inputs), phase, earlier)
+            self._tape.watch(self._sources)
+            self.outputs = block.run_with(tf.stop_gradient(inputs), phase, values)
 
     def gradients(self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.
@@ -172,10 +201,8 @@ class Recording:
             scale_loss: the optimizer's loss scale, which δ_i carries already.
         """
         # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i
-        gradients = self._tape.gradient(
-            self.outputs, [v.value for v in self.variables], output_gradients=error
-        )
-        del self._tape, self.outputs
+        gradients = self._tape.gradient(self.outputs, self._sources, output_gradients=error)
+        del self._tape, self._sources, self.outputs
         for position, variable in enumerate(self.variables):
             if variable.regularizer is not None:
                 gradients[position] = _add(

@@ -8,7 +8,10 @@ import pytest
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    """Keras sums the loss and the regularisers in its default dtype: make that float64."""
+    """Layers are made in float64; losses and regularisers, which Keras sums in its default, too."""
+    policy = keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy(policy)
