@@ -16,12 +16,11 @@ import tensorflow as tf
 def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """A scalar 0 that exists only after every one of `tensors` does.
 
-    0 = [isnan(s) and isinf(s)], which no optimizer simplifies, for s the sum of one element of
-    each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
+    0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one element
+    of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
     firsts = [tf.cast(tf.reshape(tensor, [-1])[0], tf.float32) for tensor in tensors]
-    total = tf.add_n(firsts)
-    return tf.cast(tf.math.is_nan(total) & tf.math.is_inf(total), tf.float32)
+    return tf.cast(tf.add_n(firsts) > float("inf"), tf.float32)
 
 
 def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:
