@@ -126,15 +126,10 @@ def _requested(
             with profiling.record(directory):
                 step(trainer, batch)
             events = profiling.read_events(profiling.find_trace(directory))
-            names = {event.allocator for event in events}
-            name = "GPU_0_bfc" if device == "GPU:0" else _cpu_allocator(names)
+            name = profiling.device_allocator(events, device)
             return {"step_requested_bytes": profiling.requested_peak_bytes(events, name)}
         except profiling.TraceError as error:  # what the allocator said is worth keeping
             return {"step_requested_bytes": None, "error": building.one_line(error)}
-
-
-def _cpu_allocator(names: set[str]) -> str | None:
-    return next((name for name in sorted(names) if not name.startswith(("GPU", "gpu"))), None)
 
 
 def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, int]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
+from mem_dfa.scopes import scope
 
 Tensor = tf.Tensor
 
@@ -92,9 +93,8 @@ class Block:
             phase: `forward` or `replay`: first component of the operations' names.
             training: as in Keras.
         """
-        # An absolute scope (trailing slash) keeps its name when the block is run a second time.
-        for atom in self.atoms:
-            with tf.name_scope(f"{phase}/{self.name}/"):
+        with scope(phase, self.name):
+            for atom in self.atoms:
                 inputs = atom(inputs, training)
         return inputs
 
@@ -138,9 +138,10 @@ class Block:
         """
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
-        if weight_values < math.prod(size or 1 for size in inputs.shape):
-            return inputs, _after([*weights, *self.seed_variables], earlier)
-        return after(inputs, earlier), _after(self.seed_variables, earlier)
+        with scope("replay", self.name):
+            if weight_values < math.prod(size or 1 for size in inputs.shape):
+                return inputs, _after([*weights, *self.seed_variables], earlier)
+            return after(inputs, earlier), _after(self.seed_variables, earlier)
 
     def run_with(
         self, inputs: Tensor, phase: str, values: Sequence[tuple[keras.Variable, Tensor]]
@@ -200,14 +201,15 @@ class Recording:
             error: δ_i = dL/da_i, shape of the block's output.
             scale_loss: the optimizer's loss scale, which δ_i carries already.
         """
-        # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i
-        gradients = self._tape.gradient(self.outputs, self._sources, output_gradients=error)
-        del self._tape, self._sources, self.outputs
-        for position, variable in enumerate(self.variables):
-            if variable.regularizer is not None:
-                gradients[position] = _add(
-                    gradients[position], _penalty_gradient(variable, scale_loss, error)
-                )
+        with scope("backward", self.block.name):
+            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i
+            gradients = self._tape.gradient(self.outputs, self._sources, output_gradients=error)
+            del self._tape, self._sources, self.outputs
+            for position, variable in enumerate(self.variables):
+                if variable.regularizer is not None:
+                    gradients[position] = _add(
+                        gradients[position], _penalty_gradient(variable, scale_loss, error)
+                    )
         return gradients
 
 

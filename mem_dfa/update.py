@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.ordering import token
+from mem_dfa.scopes import scope
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -80,18 +81,19 @@ class Update:
         # Reading momentum or multiplying weights by their decay does not depend on the gradient
         # and would start with the step, for all blocks at once: hold it back.
         with (
-            tf.name_scope(f"update/{name}/"),
+            scope("update", name),
             tf.control_dependencies([] if tf.executing_eagerly() else present),
         ):
             self.optimizer.apply(present, changed)
             # `apply` counts a step at every call: blocks of one batch are one step.
             self.optimizer.iterations.assign_sub(1)
-        return token([v.value for v in changed])
+        with scope("update", name):
+            return token([v.value for v in changed])
 
     def finish(self) -> None:
         """Count the step; apply what was collected for an optimizer that needs all gradients."""
         if self._blockwise:
             self.optimizer.iterations.assign_add(1)
         elif self._gradients:
-            with tf.name_scope("update/all/"):
+            with scope("update"):
                 self.optimizer.apply(self._gradients, self._variables)

@@ -1,18 +1,21 @@
 """Allocation events of a profiler recording: who asked for how many bytes, and when."""
 
+from __future__ import annotations
+
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from profiling import xplane
+from profiling.spans import Scopes
+from profiling.xplane import TraceError
+
 _KINDS: dict[str, Literal["allocation", "deallocation"]] = {
     "MemoryAllocation": "allocation",
     "MemoryDeallocation": "deallocation",
 }
-
-
-class TraceError(ValueError):
-    """A recording is missing, damaged, or does not hold what was asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class AllocationEvent:
         shape: of the tensor, such as "[32,10]"; "" where `op` is.
         dtype: of the tensor, such as "float32"; "" where `op` is.
         region_type: the tensor's use, such as "output" or "temp"; "" where `op` is.
+        scope: spans that surround the allocation on its thread, such as "forward/block_001/conv_1";
+            "" where there is none. Ordered from the outermost.
     """
 
     time_ps: int
@@ -48,45 +53,34 @@ class AllocationEvent:
     shape: str = ""
     dtype: str = ""
     region_type: str = ""
+    scope: str = ""
 
 
-def read_events(path: str | Path) -> list[AllocationEvent]:
+def read_events(source: str | Path | Any) -> list[AllocationEvent]:
     """The allocation events of all allocators in an XPlane file, in order of time.
 
     Args:
-        path: the `.xplane.pb` file of a recording, see `find_trace`.
+        source: the `.xplane.pb` file of a recording, see `find_trace`, or what `xplane.load` made
+            of it.
 
     Raises:
         TraceError: the file cannot be read, is no XPlane file, is damaged, or holds no such events.
     """
-    from google.protobuf.message import DecodeError
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise TraceError(
-            f"Cannot read {path} ({error.strerror}); name an XPlane file (*.xplane.pb)."
-        ) from error
-    space = xplane_pb2.XSpace()
-    try:
-        space.ParseFromString(content)
-    except DecodeError as error:
-        raise TraceError(
-            f"{path} is damaged or no XPlane file ({error}); record it again."
-        ) from error
-    # Unknown fields parse without complaint, so a foreign file may look like an empty one.
-    if not space.planes:
-        raise TraceError(
-            f"{path} ({len(content)} bytes) is empty or no XPlane file; name the *.xplane.pb file "
-            "of a recording."
-        )
+    is_file = isinstance(source, (str, Path))
+    space = xplane.load(source) if is_file else source
+    path = source if is_file else "The recording"
+    # Looking for garbage among a hundred thousand new objects takes longer than making them.
+    collects_garbage = gc.isenabled()
+    gc.disable()
     try:
         events = [event for plane in space.planes for event in _plane_events(plane)]
     except (KeyError, TypeError) as error:
         raise TraceError(
             f"{path} is damaged: a memory event is incomplete ({error}); record it again."
         ) from error
+    finally:
+        if collects_garbage:
+            gc.enable()
     if not events:
         raise TraceError(
             f"{path} holds no memory events; record with profiling.record, after profiling.enable, "
@@ -104,32 +98,34 @@ def _plane_events(plane: Any) -> Iterator[AllocationEvent]:
         for key, metadata in plane.event_metadata.items()
         if metadata.name in _KINDS
     }
-    names = {key: metadata.name for key, metadata in plane.stat_metadata.items()}
+    if not kinds:
+        return
+    reader = xplane.StatReader(xplane.stat_names(plane))
+    dtypes = {0: ""}
     for line in plane.lines:
+        scopes = Scopes(plane, line)
         line_start_ps = line.timestamp_ns * 1000
         for event in line.events:
             kind = kinds.get(event.metadata_id)
             if kind is None:
                 continue
-            stats = {names[stat.metadata_id]: _value(stat, names) for stat in event.stats}
+            stats = reader.read(event.stats)
             data_type = stats.get("data_type", 0)
+            if data_type not in dtypes:
+                dtypes[data_type] = tf.as_dtype(data_type).name
+            time_ps = line_start_ps + event.offset_ps
             yield AllocationEvent(
-                time_ps=line_start_ps + event.offset_ps,
-                kind=kind,
-                allocator=stats["allocator_name"],
-                address=stats["addr"],
-                allocated_bytes=stats["allocation_bytes"],
-                requested_bytes=stats["requested_bytes"],
-                running_bytes=stats["bytes_allocated"],
-                peak_bytes=stats["peak_bytes_in_use"],
-                op=stats.get("tf_op", ""),
-                shape=stats.get("shape", ""),
-                dtype=tf.as_dtype(data_type).name if data_type else "",
-                region_type=stats.get("region_type", ""),
+                time_ps,
+                kind,
+                stats["allocator_name"],
+                stats["addr"],
+                stats["allocation_bytes"],
+                stats["requested_bytes"],
+                stats["bytes_allocated"],
+                stats["peak_bytes_in_use"],
+                stats.get("tf_op", ""),
+                stats.get("shape", ""),
+                dtypes[data_type],
+                stats.get("region_type", ""),
+                scopes.at(event.offset_ps) if kind == "allocation" else "",
             )
-
-
-def _value(stat: Any, names: dict[int, str]) -> Any:
-    field = stat.WhichOneof("value")
-    # Repeated strings are stored once, beside the names of the statistics.
-    return names[stat.ref_value] if field == "ref_value" else getattr(stat, field)

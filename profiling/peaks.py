@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
-from profiling.events import AllocationEvent, TraceError
+from profiling.events import AllocationEvent
+from profiling.xplane import TraceError
 
 
 def allocated_peak_bytes(events: Sequence[AllocationEvent], allocator: str | None = None) -> int:
@@ -19,7 +20,7 @@ def allocated_peak_bytes(events: Sequence[AllocationEvent], allocator: str | Non
     Raises:
         TraceError: no events of that allocator, or they do not fit together.
     """
-    chosen = _of_allocator(events, allocator)
+    chosen = _continuous(events, allocator)
     return max(_bytes_before(chosen[0]), *(event.running_bytes for event in chosen))
 
 
@@ -38,15 +39,22 @@ def requested_peak_bytes(events: Sequence[AllocationEvent], allocator: str | Non
         TraceError: no events of that allocator, or they do not fit together.
     """
     alive_bytes = peak_bytes = 0
-    for event in _of_allocator(events, allocator):
+    for event in _continuous(events, allocator):
         alive_bytes += _sign(event) * event.requested_bytes
         peak_bytes = max(peak_bytes, alive_bytes)
     return peak_bytes
 
 
-def _of_allocator(
-    events: Sequence[AllocationEvent], allocator: str | None
-) -> list[AllocationEvent]:
+def of_allocator(events: Sequence[AllocationEvent], allocator: str | None) -> list[AllocationEvent]:
+    """The events of one allocator.
+
+    Args:
+        events: of any.
+        allocator: its name; may be left out where all events are of one allocator.
+
+    Raises:
+        TraceError: no events of that allocator, or of several and none named.
+    """
     names = sorted({event.allocator for event in events})
     if allocator is None and len(names) > 1:
         raise TraceError(f"The events are of several allocators; name one of {', '.join(names)}.")
@@ -56,6 +64,26 @@ def _of_allocator(
             f"No events of allocator {allocator or 'any'}; found are {', '.join(names) or 'none'}."
             " Run the step inside the recording."
         )
+    return chosen
+
+
+def device_allocator(events: Sequence[AllocationEvent], device: str) -> str | None:
+    """The name of a device's allocator among those of the events; None if it is not there.
+
+    Args:
+        events: of any.
+        device: such as "CPU:0" or "GPU:0".
+    """
+    names = sorted({event.allocator for event in events})
+    kind, _, number = device.partition(":")
+    if kind == "GPU":
+        return next((name for name in names if name == f"GPU_{number}_bfc"), None)
+    # A GPU brings a second allocator for host memory, whose name begins with "gpu".
+    return next((name for name in names if not name.lower().startswith("gpu")), None)
+
+
+def _continuous(events: Sequence[AllocationEvent], allocator: str | None) -> list[AllocationEvent]:
+    chosen = of_allocator(events, allocator)
     # Each event states the total after it, so a lost or displaced event cannot pass unseen.
     breaks = sum(
         _bytes_before(event) != previous.running_bytes

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from profiling.events import TraceError
+from profiling.xplane import TraceError
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import tensorflow as tf
 from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.block import Recording
 from mem_dfa.ordering import after, token
+from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 
 
@@ -43,7 +44,9 @@ class DFA(RandomFeedback):
             block, shape = recording.block, recording.outputs.shape[1:]
             # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
             # activations.
-            signal = self.error_signal(block.name, after(error, done), shape)
+            with scope("backward", block.name):
+                late_error = after(error, done)
+            signal = self.error_signal(block.name, late_error, shape)
             gradients = recording.gradients(signal, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i
             done = update.apply(block.name, gradients, recording.variables)

@@ -22,6 +22,7 @@ from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.block import Recording
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
+from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 
 STATEFUL_DRAWS = (
@@ -61,7 +62,8 @@ class MemDFA(RandomFeedback):
             if not recording.variables:
                 continue
             # δ_i = e·B_i, not before a_i is there.
-            late_error = after(error, token([activation]))
+            with scope("backward", block.name):
+                late_error = after(error, token([activation]))
             signal = self.error_signal(block.name, late_error, activation.shape[1:])
             gradients = recording.gradients(signal, self.optimizer.scale_loss)
             del signal

@@ -13,6 +13,7 @@ from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_matrix
+from mem_dfa.scopes import scope
 from mem_dfa.update import Update, warn_if_whole
 
 
@@ -85,9 +86,10 @@ class RandomFeedback(FeedbackAlgorithm):
         batch = tf.shape(error)[0]
         if block == self._chain.blocks[-1].name:
             return error
-        feedback = tf.cast(self._feedback[block].value, error.dtype)
-        # δ_i = e·B_i
-        return tf.reshape(tf.reshape(error, [batch, -1]) @ feedback, [batch, *width])
+        with scope("backward", block):
+            feedback = tf.cast(self._feedback[block].value, error.dtype)
+            # δ_i = e·B_i
+            return tf.reshape(tf.reshape(error, [batch, -1]) @ feedback, [batch, *width])
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
@@ -116,7 +118,7 @@ class RandomFeedback(FeedbackAlgorithm):
             UnsupportedError: the loss does not depend on the logits in a differentiable way, or a
                 layer called `add_loss`.
         """
-        with tf.GradientTape() as tape:
+        with scope("forward", "loss"), tf.GradientTape() as tape:
             tape.watch(logits)
             # The head runs the model's last activation, so that the loss sees what the user sees.
             outputs = self._chain.head.run(logits, "forward")
@@ -128,7 +130,8 @@ class RandomFeedback(FeedbackAlgorithm):
                 f"{type(self).__name__}: a layer of '{self.network.name}' calls add_loss, which "
                 "blocks trained apart cannot honour: put the term into the loss, or use 'bp'."
             )
-        error = tape.gradient(scaled, logits)
+        with scope("backward", "loss"):
+            error = tape.gradient(scaled, logits)
         if error is None:
             raise UnsupportedError(
                 f"{type(self).__name__} received loss={self.loss!r}, which has no gradient with "

@@ -1,0 +1,86 @@
+"""`trace`: record the memory of a step and give it back as a timeline."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from profiling import xplane
+from profiling.allocator import Allocator
+from profiling.events import read_events
+from profiling.holders import held, names_of
+from profiling.peaks import device_allocator
+from profiling.reconstruction import fill
+from profiling.recording import find_trace, record
+from profiling.spans import eager_spans, read_operations
+from profiling.timeline import Timeline
+from profiling.xplane import TraceError
+
+
+@contextmanager
+def trace(
+    model: Any = None,
+    *,
+    optimizer: Any = None,
+    device: str | None = None,
+    title: str = "step",
+    allocator: Allocator | None = None,
+) -> Iterator[Timeline]:
+    """Record what happens in the context; the timeline is there when it ends.
+
+    Run a step once before, outside: the first one traces functions and makes optimizer slots.
+
+        with profiling.trace(model) as timeline:
+            model.train_on_batch(x, y)
+        timeline.live_at_peak()
+
+    Args:
+        model: a Keras model whose layers, variables and optimizer give their names; without one
+            layers are read from the operations' paths and nothing resident is named.
+        optimizer: where it is not `model.optimizer`.
+        device: "CPU:0" or "GPU:0"; the first GPU, if there is one, unless said otherwise.
+        title: for headings.
+        allocator: of that device, already proved; a new one is proved otherwise.
+
+    Raises:
+        MeterError: the allocator's statistics are missing or do not tell the truth.
+        TraceError: nothing was recorded on that device, or another recording is running.
+    """
+    meter = allocator or Allocator(device or _default_device())
+    gc.collect()
+    held_before = held(model, optimizer)
+    timeline = Timeline(title)
+    with tempfile.TemporaryDirectory() as directory:
+        meter.reset_peak()
+        with eager_spans(), record(directory):
+            yield timeline
+        peak_bytes = meter.peak_bytes()
+        space = xplane.load(find_trace(directory))
+    events = read_events(space)
+    name = device_allocator(events, meter.device)
+    if name is None:
+        found = ", ".join(sorted({event.allocator for event in events}))
+        raise TraceError(
+            f"Nothing was allocated on {meter.device} while recording, only by {found}: run a "
+            f"step on that device inside the block, or name another device."
+        )
+    fill(
+        timeline,
+        events,
+        allocator=name,
+        device=meter.device,
+        names=names_of(model, optimizer),
+        held_before=held_before,
+        held_after=held(model, optimizer),
+        operations=read_operations(space),
+        allocator_peak_bytes=peak_bytes,
+    )
+
+
+def _default_device() -> str:
+    import tensorflow as tf
+
+    return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
