@@ -1,0 +1,31 @@
+"""Bytes as people write them. Code and files hold whole bytes; this is for the edges."""
+
+from __future__ import annotations
+
+import re
+
+_FACTORS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+
+
+def parse_bytes(text: str) -> int:
+    """Whole bytes from a size such as "120 MiB", "1.5GiB" or "2048 B".
+
+    Raises:
+        ValueError: no number with one of the units B, KiB, MiB, GiB, TiB.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2] not in _FACTORS:
+        raise ValueError(
+            f"Received the size {text!r}; write a number and one of {', '.join(_FACTORS)}, "
+            'such as "120 MiB".'
+        )
+    return round(float(match[1]) * _FACTORS[match[2]])
+
+
+def show_bytes(size: int) -> str:
+    """A size for reading, with one decimal: "24.0 MiB", "512 B", "-1.5 KiB"."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if abs(size) >= _FACTORS[unit]:
+            return f"{size / _FACTORS[unit]:.1f} {unit}"
+    return f"{size} B"
