@@ -3,7 +3,6 @@
 import gc
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import profiling
-from experiments import building
+from experiments import building, prediction
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
 
@@ -57,7 +56,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         "step_bytes": peak_bytes - resident_bytes,
         "step_time_s": statistics.median(seconds),
         "left_over_bytes": left_over_bytes,
-        **_requested(trainer, batch, cell.device),
+        **_timeline(trainer, batch, cell, allocator),
         **_sizes(trainer, batch),
         "loss": logs["loss"],
         "accuracy": logs.get("accuracy"),
@@ -117,19 +116,29 @@ def _depth(network: keras.Model) -> int:
     return sum(getattr(layer, "kernel", None) is not None for layer in layers) - 1
 
 
-def _requested(
-    trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor], device: str
+def _timeline(
+    trainer: keras.Model,
+    batch: tuple[tf.Tensor, tf.Tensor],
+    cell: Cell,
+    allocator: profiling.Allocator,
 ) -> dict[str, Any]:
-    """What the operations of one more step asked for, from the profiler's allocation events."""
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            with profiling.record(directory):
-                step(trainer, batch)
-            events = profiling.read_events(profiling.find_trace(directory))
-            name = profiling.device_allocator(events, device)
-            return {"step_requested_bytes": profiling.requested_peak_bytes(events, name)}
-        except profiling.TraceError as error:  # what the allocator said is worth keeping
-            return {"step_requested_bytes": None, "error": building.one_line(error)}
+    """What the operations of one more step asked for; the timeline is kept if asked for."""
+    predicted = (
+        prediction.step_bytes(trainer, cell.batch_size) if cell.execution == "graph" else None
+    )
+    try:
+        with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
+            step(trainer, batch)
+        if predicted is not None:
+            timeline.predicted_peak_bytes = timeline.resident_bytes + predicted
+        if cell.trace_file:
+            timeline.save(cell.trace_file)
+        requested = {"step_requested_bytes": timeline.step_requested_bytes}
+        fault = {"error": f"timeline: {timeline.fault}"} if timeline.fault else {}
+    except profiling.TraceError as error:  # what the allocator said is worth keeping
+        requested = {"step_requested_bytes": None}
+        fault = {"error": building.one_line(error)}
+    return {**requested, **fault, "predicted_step_bytes": predicted}
 
 
 def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, int]:

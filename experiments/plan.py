@@ -30,6 +30,8 @@ class Cell:
     steps: int = MEASURED_STEPS
     epochs: int = 0
     """How long to train and test; 0 measures memory only."""
+    trace_file: str | None = None
+    """Where the timeline of one step is written; None for nowhere."""
 
     @property
     def title(self) -> str:

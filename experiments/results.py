@@ -10,18 +10,18 @@ from pathlib import Path
 import filelock
 import pandas as pd
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "measurements.csv"
 LOCK_TIMEOUT_S = 30
 SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
 COLUMNS = [
     *("algorithm", "model", "layers", "batch_size", "execution", "device", "status"),
     *("peak_bytes", "resident_bytes", "step_bytes", "step_time_s"),
-    *("step_requested_bytes", "predicted_resident_bytes"),
+    *("step_requested_bytes", "predicted_resident_bytes", "predicted_step_bytes"),
     *("dataset", "optimizer", "learning_rate", "seed", "steps", "epochs", "repeats"),
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
-    *("loss", "accuracy", "accuracy_label", "source"),
+    *("loss", "accuracy", "accuracy_label", "trace_file", "source"),
     *("tensorflow", "keras", "python", "format_version", "timestamp", "error"),
 ]
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from profiling.updates import variables_of_updates
 
 PHASES = ("forward", "replay", "backward", "update")
 # The phase of what was alive before the recording, and of what no rule places.
@@ -79,42 +81,64 @@ class Names:
         layers: names of its layers, nested models opened; without a model none, and the path's
             numbered part nearest to the operation is taken for the layer.
         optimizers: names of its optimizers, beside those that Keras gives by default.
-        layer_of_shape: the layer that alone has a variable of this shape, such as "[5,5,3,16]":
-            an optimizer's operations name no variable.
+        variables: shape and layer of each trainable variable, such as ("[5,5,3,16]", "conv_1"), in
+            the optimizer's order.
     """
 
     layers: frozenset[str] = frozenset()
     optimizers: frozenset[str] = frozenset()
-    layer_of_shape: Mapping[str, str] = field(default_factory=dict)
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 class Attribution:
     """Places allocations; remembers what it found for each operation."""
 
-    def __init__(self, names: Names) -> None:
-        """Take the names of the model whose step was recorded, or `Names()`."""
+    def __init__(self, names: Names, operations: Iterable[tuple[str, str]] = ()) -> None:
+        """Take the names of the model whose step was recorded.
+
+        Args:
+            names: an empty `Names()` where there is no model.
+            operations: path and shape of all that is to be placed; see `updates`.
+        """
         self._names = names
         self._optimizers = _OPTIMIZERS | names.optimizers
-        self._known: dict[tuple[str, str, str, str], Place] = {}
+        self._known: dict[tuple[str, str, str], Place] = {}
         self._block_of_layer: dict[str, str] = {}
+        self._layer_of_update = self._updates(operations)
 
-    def place(self, op: str, scope: str, region_type: str, shape: str) -> Place:
+    def _updates(self, operations: Iterable[tuple[str, str]]) -> dict[str, str]:
+        chosen = [
+            (op, shape) for op, shape in operations if any(map(self._is_optimizer, op.split("/")))
+        ]
+        variables = self._names.variables
+        found = variables_of_updates(chosen, [shape for shape, _ in variables])
+        by_number = {op: variables[number][1] for op, number in found.items()}
+        # Where only one layer has a variable of that shape, counting is not needed.
+        owners: dict[str, set[str]] = {}
+        for shape, layer in variables:
+            owners.setdefault(shape, set()).add(layer)
+        by_shape = {
+            op: next(iter(owners[shape])) for op, shape in chosen if len(owners.get(shape, ())) == 1
+        }
+        return by_number | by_shape
+
+    def place(self, op: str, scope: str, region_type: str) -> Place:
         """The place of one allocation; see `AllocationEvent` for the arguments."""
-        key = op, scope, region_type, shape
+        key = op, scope, region_type
         if key not in self._known:
-            self._known[key] = self._find(f"{scope}/{op}" if scope else op, region_type, shape)
+            self._known[key] = self._find(f"{scope}/{op}" if scope else op, region_type, op)
         return self._known[key]
 
     def block_of_layer(self, layer: str) -> str:
         """The block that ran a layer; the layer itself where no scope names blocks."""
         return self._block_of_layer.get(layer, layer)
 
-    def _find(self, path: str, region_type: str, shape: str) -> Place:
+    def _find(self, path: str, region_type: str, op: str) -> Place:
         parts = [part for part in path.split("/")[:-1] if not _CALLS.match(part)]
         phase, block = self._phase(parts), self._stated_block(parts)
         layer = self._layer([part for part in parts if part != block])
         if phase == "update" and not (layer or block):
-            layer = self._names.layer_of_shape.get(shape, "")
+            layer = self._layer_of_update.get(op, "")
         if layer and block:
             self._block_of_layer.setdefault(layer, block)
         if not (layer or block) and any(part.startswith(_LOSSES) for part in parts):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -129,3 +129,40 @@ def _plane_events(plane: Any) -> Iterator[AllocationEvent]:
                 stats.get("region_type", ""),
                 scopes.at(event.offset_ps) if kind == "allocation" else "",
             )
+
+
+def of_allocator(events: Sequence[AllocationEvent], allocator: str | None) -> list[AllocationEvent]:
+    """The events of one allocator.
+
+    Args:
+        events: of any.
+        allocator: its name; may be left out where all events are of one allocator.
+
+    Raises:
+        TraceError: no events of that allocator, or of several and none named.
+    """
+    names = sorted({event.allocator for event in events})
+    if allocator is None and len(names) > 1:
+        raise TraceError(f"The events are of several allocators; name one of {', '.join(names)}.")
+    chosen = [event for event in events if allocator in (None, event.allocator)]
+    if not chosen:
+        raise TraceError(
+            f"No events of allocator {allocator or 'any'}; found are {', '.join(names) or 'none'}."
+            " Run the step inside the recording."
+        )
+    return chosen
+
+
+def device_allocator(events: Sequence[AllocationEvent], device: str) -> str | None:
+    """The name of a device's allocator among those of the events; None if it is not there.
+
+    Args:
+        events: of any.
+        device: such as "CPU:0" or "GPU:0".
+    """
+    names = sorted({event.allocator for event in events})
+    kind, _, number = device.partition(":")
+    if kind == "GPU":
+        return next((name for name in names if name == f"GPU_{number}_bfc"), None)
+    # A GPU brings a second allocator for host memory, whose name begins with "gpu".
+    return next((name for name in names if not name.lower().startswith("gpu")), None)

@@ -56,17 +56,14 @@ def names_of(model: Any, optimizer: Any = None) -> Names:
     if model is None:
         return Names()
     layers = leaf_layers(model)
-    shapes: dict[str, set[str]] = {}
-    for layer in layers:
-        for variable in layer.trainable_variables:
-            shapes.setdefault(shape_text(variable.shape), set()).add(layer.name)
+    owner = {id(v): layer.name for layer in layers for v in layer.variables}
     optimizer = optimizer or getattr(model, "optimizer", None)
     return Names(
         layers=frozenset(layer.name for layer in layers),
         optimizers=frozenset() if optimizer is None else frozenset({optimizer.name.lower()}),
-        layer_of_shape={
-            shape: next(iter(owners)) for shape, owners in shapes.items() if len(owners) == 1
-        },
+        variables=tuple(
+            (shape_text(v.shape), owner.get(id(v), "")) for v in model.trainable_variables
+        ),
     )
 
 

@@ -11,13 +11,13 @@ import pandas as pd
 
 from profiling.allocator import ALLOCATION_UNIT_BYTES
 from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place, with_blocks
-from profiling.events import AllocationEvent
+from profiling.events import AllocationEvent, of_allocator
 from profiling.holders import Held
-from profiling.peaks import of_allocator
 from profiling.spans import Span
 from profiling.timeline import Timeline
 
-_NOWHERE = Place("", "", RESIDENT, RESIDENT)
+# The op of the row for all that was there before and has no name.
+UNNAMED = "rounding, and tensors that Python does not hold"
 _EVENT_FIELDS = ("kind", "address", "allocated_bytes", "requested_bytes", "running_bytes")
 
 
@@ -68,7 +68,9 @@ def fill(
         TraceError: no events of that allocator, or of several and none named.
     """
     chosen = of_allocator(sorted(events, key=lambda event: event.time_ps), allocator)
-    lifetimes = _Lifetimes(chosen, Attribution(names or Names()))
+    lifetimes = _Lifetimes(
+        chosen, Attribution(names or Names(), {(event.op, event.shape) for event in chosen})
+    )
     lifetimes.name_residents(held_before)
     lifetimes.name_new_variables(held_after)
     timeline.resident_bytes = lifetimes.resident_bytes
@@ -96,27 +98,31 @@ class _Lifetimes:
         self.overwritten_bytes = 0
         # Row of each event in its list, and whether that is `residents`.
         self.rows: list[tuple[bool, int]] = []
-        alive: dict[int, int] = {}
+        alive: dict[tuple[int, bool], int] = {}
         for event in events:
             self.rows.append(self._match(event, alive))
 
-    def _match(self, event: AllocationEvent, alive: dict[int, int]) -> tuple[bool, int]:
+    def _match(
+        self, event: AllocationEvent, alive: dict[tuple[int, bool], int]
+    ) -> tuple[bool, int]:
         time_ns = (event.time_ps - self.epoch_ps) // 1000
+        # What has no bytes shares its address with something that has.
+        chunk = event.address, event.allocated_bytes > 0
         if event.kind == "allocation":
-            place = self.attribution.place(event.op, event.scope, event.region_type, event.shape)
+            place = self.attribution.place(event.op, event.scope, event.region_type)
             self.allocated.append(_tensor(event, place, time_ns, self.duration_ns + 1))
             row = len(self.allocated) - 1
-            # No bytes, no address of its own.
-            if event.allocated_bytes:
-                if event.address in alive:  # its deallocation was lost
-                    missed = self.allocated[alive[event.address]]
-                    missed.end_ns = time_ns
-                    self.overwritten_bytes += missed.allocated_bytes
-                alive[event.address] = row
+            if chunk in alive:  # its deallocation was lost
+                missed = self.allocated[alive[chunk]]
+                missed.end_ns = time_ns
+                self.overwritten_bytes += missed.allocated_bytes
+            alive[chunk] = row
             return False, row
-        row = alive.pop(event.address, None)
+        row = alive.pop(chunk, None)
         if row is None:
-            self.residents.append(_tensor(event, _NOWHERE, -1, time_ns))
+            self.residents.append(
+                _resident(event.address, event.allocated_bytes, event.requested_bytes, time_ns)
+            )
             return True, len(self.residents) - 1
         self.allocated[row].end_ns = time_ns
         return False, row
@@ -136,40 +142,14 @@ class _Lifetimes:
             size = -(-item.nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
             if item.address % ALLOCATION_UNIT_BYTES not in offsets or size > unnamed_bytes:
                 continue
-            tensor = _Tensor(
-                item.address,
-                size,
-                item.nbytes,
-                "",
-                "",
-                "",
-                "",
-                "",
-                RESIDENT,
-                RESIDENT,
-                -1,
-                self.duration_ns + 1,
-            )
+            tensor = _resident(item.address, size, item.nbytes, self.duration_ns + 1)
             self._name(tensor, item)
             self.residents.append(tensor)
             unnamed_bytes -= size
         if unnamed_bytes:
-            self.residents.append(
-                _Tensor(
-                    0,
-                    unnamed_bytes,
-                    unnamed_bytes,
-                    "",
-                    "",
-                    "",
-                    "",
-                    "",
-                    RESIDENT,
-                    RESIDENT,
-                    -1,
-                    self.duration_ns + 1,
-                )
-            )
+            rest = _resident(0, unnamed_bytes, unnamed_bytes, self.duration_ns + 1)
+            rest.op = UNNAMED
+            self.residents.append(rest)
 
     def _name(self, tensor: _Tensor, item: Held) -> None:
         tensor.op, tensor.shape, tensor.dtype = item.name, item.shape, item.dtype
@@ -240,6 +220,23 @@ class _Lifetimes:
 
 def _change(event: AllocationEvent) -> int:
     return event.allocated_bytes if event.kind == "allocation" else -event.allocated_bytes
+
+
+def _resident(address: int, allocated_bytes: int, requested_bytes: int, end_ns: int) -> _Tensor:
+    return _Tensor(
+        address,
+        allocated_bytes,
+        requested_bytes,
+        "",
+        "",
+        "",
+        "",
+        "",
+        RESIDENT,
+        RESIDENT,
+        -1,
+        end_ns,
+    )
 
 
 def _tensor(event: AllocationEvent, place: Place, start_ns: int, end_ns: int) -> _Tensor:

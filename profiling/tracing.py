@@ -10,9 +10,8 @@ from typing import Any
 
 from profiling import xplane
 from profiling.allocator import Allocator
-from profiling.events import read_events
+from profiling.events import device_allocator, read_events
 from profiling.holders import held, names_of
-from profiling.peaks import device_allocator
 from profiling.reconstruction import fill
 from profiling.recording import find_trace, record
 from profiling.spans import eager_spans, read_operations
@@ -49,7 +48,7 @@ def trace(
         MeterError: the allocator's statistics are missing or do not tell the truth.
         TraceError: nothing was recorded on that device, or another recording is running.
     """
-    meter = allocator or Allocator(device or _default_device())
+    meter = allocator or Allocator(device or default_device())
     gc.collect()
     held_before = held(model, optimizer)
     timeline = Timeline(title)
@@ -80,7 +79,8 @@ def trace(
     )
 
 
-def _default_device() -> str:
+def default_device() -> str:
+    """The first GPU, if there is one, otherwise the CPU."""
     import tensorflow as tf
 
     return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"

@@ -1,7 +1,5 @@
 """Why the memory is saved: what runs again, what is freed, what is kept in order."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -39,61 +37,52 @@ def step(trainer: keras.Model) -> None:
     trainer.train_on_batch(x, tf.zeros((BATCH,), tf.int32))
 
 
-def recorded(trainer: keras.Model, directory: Path) -> list[profiling.AllocationEvent]:
-    with profiling.record(directory):
+def recorded(trainer: keras.Model) -> profiling.Timeline:
+    with profiling.trace(trainer) as timeline:
         step(trainer)
-    return profiling.read_events(profiling.find_trace(directory))
+    return timeline
 
 
-def activations(events: list[profiling.AllocationEvent], needle: str) -> list[str]:
-    """Names of the operations that took memory for a whole activation."""
-    return [
-        e.op
-        for e in events
-        if e.kind == "allocation" and e.requested_bytes >= ACTIVATION_BYTES and needle in e.op
-    ]
+def activations(timeline: profiling.Timeline, phase: str) -> list[str]:
+    """The blocks whose operations took memory for a whole activation, in order."""
+    large = timeline.tensors["requested_bytes"] >= ACTIVATION_BYTES
+    chosen = timeline.tensors[large & (timeline.tensors["phase"] == phase)]
+    return chosen["block"].tolist()
 
 
-def requested_peak(trainer: keras.Model, directory: Path) -> int:
-    return profiling.requested_peak_bytes(recorded(trainer, directory))
+def requested_peak(trainer: keras.Model) -> int:
+    return recorded(trainer).step_requested_bytes
 
 
-def test_the_second_forward_pass_really_runs_again(tmp_path: Path) -> None:
+def test_the_second_forward_pass_really_runs_again() -> None:
     """Counts executed convolutions by the memory each takes for its output."""
-    events = recorded(trained_conv("mem_dfa"), tmp_path)
-    for phase in ("forward/block_", "replay/block_"):
-        ran = [op for op in activations(events, phase) if not op.startswith("gradient_tape")]
-        blocks = {op.split("block_")[1][:3] for op in ran}
-        assert blocks == {f"{i:03d}" for i in range(1, DEPTH + 1)}, phase
-        assert len(ran) == DEPTH
+    timeline = recorded(trained_conv("mem_dfa"))
+    for phase in ("forward", "replay"):
+        assert activations(timeline, phase) == [f"block_{i:03d}" for i in range(1, DEPTH + 1)]
 
 
-def test_dfa_runs_forward_once(tmp_path: Path) -> None:
-    events = recorded(trained_conv("dfa"), tmp_path)
-    ran = [op for op in activations(events, "block_") if "gradient_tape" not in op]
-    assert len(ran) == DEPTH
+def test_dfa_runs_forward_once() -> None:
+    timeline = recorded(trained_conv("dfa"))
+    assert len(activations(timeline, "forward")) == DEPTH
+    assert activations(timeline, "replay") == []
 
 
-def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs(tmp_path: Path) -> None:
-    events = recorded(trained_conv("mem_dfa"), tmp_path)
-    alive: dict[int, int] = {}
+def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs() -> None:
+    timeline = recorded(trained_conv("mem_dfa"))
     most = 0
-    for event in events:
-        if event.kind == "deallocation":
-            alive.pop(event.address, None)
-        elif event.requested_bytes >= ACTIVATION_BYTES and "replay/block_" in event.op:
-            alive[event.address] = int(event.op.split("block_")[1][:3])
-            most = max(most, len(alive))
-            assert max(alive.values()) - min(alive.values()) <= 1, event
+    for time_ns in timeline.events["time_ns"]:
+        live = timeline.live_at(time_ns)
+        live = live[(live["requested_bytes"] >= ACTIVATION_BYTES) & (live["phase"] == "replay")]
+        blocks = [int(block.removeprefix("block_")) for block in live["block"]]
+        most = max(most, len(blocks))
+        assert not blocks or max(blocks) - min(blocks) <= 1
     assert most == 2  # it does see activations: those of two adjacent blocks
 
 
 @pytest.mark.parametrize("dropout", [False, True])
-def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(tmp_path: Path, dropout: bool) -> None:
+def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(dropout: bool) -> None:
     peaks = {
-        (algorithm, layers): requested_peak(
-            trained_conv(algorithm, layers, dropout), tmp_path / f"{algorithm}{layers}"
-        )
+        (algorithm, layers): requested_peak(trained_conv(algorithm, layers, dropout))
         for algorithm in ("mem_dfa", "dfa")
         for layers in (3, 9)
     }
@@ -102,17 +91,15 @@ def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(tmp_path: Path, dropout: 
     assert grown >= 5 * ACTIVATION_BYTES
 
 
-def test_without_order_the_memory_would_grow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
     from mem_dfa import block
     from mem_dfa.algorithms import mem_dfa as algorithm
 
-    ordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "ordered")
+    ordered = requested_peak(trained_conv("mem_dfa", 9))
     for module in (algorithm, block):
         monkeypatch.setattr(module, "after", lambda tensor, earlier: tensor)
-    unordered = requested_peak(trained_conv("mem_dfa", 9), tmp_path / "unordered")
+    unordered = requested_peak(trained_conv("mem_dfa", 9))
     assert unordered >= ordered + 4 * ACTIVATION_BYTES
 
 
