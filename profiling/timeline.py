@@ -97,6 +97,19 @@ class Timeline:
         return self.peak_bytes - self.resident_bytes
 
     @property
+    def step_requested_bytes(self) -> int:
+        """Greatest number of bytes that operations asked for at one time, without any rounding.
+
+        Counted above what was alive when the recording began: freeing a tensor of that time makes
+        room, and the result is 0 where nothing ever exceeds it. Exact for the recorded step;
+        operations that TensorFlow may run in either order can make another one differ a little.
+        """
+        changes = self.events["requested_bytes"].where(
+            self.events["kind"] == "allocation", -self.events["requested_bytes"]
+        )
+        return max(0, int(changes.cumsum().max()))
+
+    @property
     def peak_time_ns(self) -> int:
         """When the peak was first reached; -1 if before the first event."""
         if self.resident_bytes >= int(self.events["running_bytes"].max()):
