@@ -72,6 +72,15 @@ def add_out_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results", metavar="DIR", help="default: results")
 
 
+def add_trace_option(parser: argparse.ArgumentParser) -> None:
+    """Adds whether timelines are kept."""
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="also write each cell's timeline, its page and its picture, and one of all cells",
+    )
+
+
 def add_length_options(parser: argparse.ArgumentParser) -> None:
     """Adds how many steps are measured, or epochs trained."""
     length = parser.add_mutually_exclusive_group()

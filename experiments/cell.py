@@ -76,6 +76,13 @@ def train(cells: list[Cell]) -> dict[str, Any]:
     return training.train(cells[0], report)
 
 
+def follow(cells: list[Cell]) -> dict[str, Any]:
+    """The timeline of one cell's step beside the allocator, see `experiments.measuring`."""
+    from experiments import measuring
+
+    return measuring.follow(cells[0], report)
+
+
 def bench(cells: list[Cell]) -> dict[str, Any]:
     """Step times of several cells that take turns, see `experiments.measuring`."""
     from experiments import measuring
@@ -88,6 +95,7 @@ TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "measure": measure,
     "train": train,
     "bench": bench,
+    "follow": follow,
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from experiments import arguments, bench, display, results, sweep, worker
+from experiments import arguments, bench, display, results, sweep, timeline_claims, worker
 from experiments.plan import Cell
 from experiments.run import guarded, tell_dataset
 
@@ -79,6 +79,12 @@ def _run(argv: Sequence[str]) -> int:
     rows = [_measure(cell, options.out) for cell in cells]
     findings = [*map(step_bytes_finding, STEP_BYTES_CLAIMS, rows), growth_finding(rows)]
     findings.append(_time_finding(options.data_dir))
+
+    def cpu_cell(algorithm: str, model: str, layers: int | None) -> Cell:
+        cell = _cell(algorithm, model, layers, options.data_dir)
+        return dataclasses.replace(cell, device=device)
+
+    findings += timeline_claims.findings(cpu_cell, _finding)
     _write(findings, Path(options.out))
     display.show(_table(findings))
     return 0 if all(finding["verdict"] == PASS for finding in findings) else 1
@@ -144,7 +150,11 @@ def _time_finding(data_dir: str | None) -> Finding:
 
 
 def _finding(
-    title: str, unit: str, limit: float, measured: float | None, original: float | None
+    title: str,
+    unit: str,
+    limit: float,
+    measured: float | None,
+    original: float | None = None,
 ) -> Finding:
     holds = measured is not None and measured <= limit
     return {

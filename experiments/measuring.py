@@ -18,6 +18,7 @@ from mem_dfa import data
 
 Report = Callable[[str, float], None]
 BENCH_ROUNDS = 15
+FOLLOW_ROUNDS = 3
 REGION_BYTES = 2**30
 
 
@@ -71,6 +72,35 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
 def step(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, float]:
     """One step of the compiled train function, finished when it returns."""
     return trainer.train_on_batch(*batch, return_dict=True)  # floats, so it has waited for them
+
+
+def follow(cell: Cell, report: Report) -> dict[str, Any]:
+    """What a timeline says of a step, beside what the allocator and the clock say."""
+    allocator = profiling.Allocator(cell.device)
+    _make_one_region()
+    trainer = building.build_trainer(cell)
+    batch = building.held_batch(cell)
+    report("warming up", 0.1)
+    for _ in range(WARM_UP_STEPS):
+        step(trainer, batch)
+    plain, traced = [], []
+    for number in range(FOLLOW_ROUNDS):
+        report(f"round {number + 1} of {FOLLOW_ROUNDS}", 0.3 + 0.6 * number / FOLLOW_ROUNDS)
+        start = time.perf_counter()
+        step(trainer, batch)
+        plain.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        with profiling.trace(trainer, allocator=allocator) as timeline:
+            step(trainer, batch)
+        traced.append(time.perf_counter() - start)
+    return {
+        "peak_bytes": timeline.peak_bytes,
+        "allocator_peak_bytes": timeline.allocator_peak_bytes,
+        "fault": timeline.fault,
+        "attribution": timeline.attribution,
+        "attributed_share": timeline.attributed_share,
+        "seconds": [plain, traced],
+    }
 
 
 def alternate(cells: list[Cell], report: Report) -> dict[str, Any]:
@@ -131,9 +161,9 @@ def _timeline(
             step(trainer, batch)
         if predicted is not None:
             timeline.predicted_peak_bytes = timeline.resident_bytes + predicted
+        requested = {"step_requested_bytes": timeline.step_requested_bytes}
         if cell.trace_file:
             timeline.save(cell.trace_file)
-        requested = {"step_requested_bytes": timeline.step_requested_bytes}
         fault = {"error": f"timeline: {timeline.fault}"} if timeline.fault else {}
     except profiling.TraceError as error:  # what the allocator said is worth keeping
         requested = {"step_requested_bytes": None}

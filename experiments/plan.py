@@ -31,7 +31,7 @@ class Cell:
     epochs: int = 0
     """How long to train and test; 0 measures memory only."""
     trace_file: str | None = None
-    """Where the timeline of one step is written; None for nowhere."""
+    """Where the timeline of one step is kept; None for nowhere."""
 
     @property
     def title(self) -> str:

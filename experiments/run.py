@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import arguments, catalogue, display, results, sweep
+from experiments import arguments, catalogue, display, results, sweep, traces
 from experiments.plan import Cell
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -44,9 +44,12 @@ def _run(argv: Sequence[str]) -> int:
     arguments.add_cell_options(parser)
     arguments.add_length_options(parser)
     arguments.add_out_option(parser)
+    arguments.add_trace_option(parser)
     options = parser.parse(argv)
     results.check_writable(options.out)
     cells = with_baseline(arguments.cells(options))
+    if options.trace:
+        cells = traces.with_files(cells, options.out)
     with display.progress("checking", quiet=True) as report:
         cells = sweep.check(cells, report)
     tell_dataset(options.dataset, cells[0])
@@ -62,6 +65,10 @@ def _run(argv: Sequence[str]) -> int:
         rows.append(row)
     display.show(display.comparison(rows))
     print(f"one row per cell: {path}")
+    if options.trace:
+        with display.progress("drawing timelines"):
+            written = traces.render(rows, options.out)
+        print("timelines: " + ", ".join(map(str, written)))
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 

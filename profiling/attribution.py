@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from profiling.updates import variables_of_updates
 
@@ -177,16 +177,3 @@ class Attribution:
             elif bare != part and not self._is_optimizer(part):
                 return bare
         return ""
-
-
-def with_blocks(places: Iterable[Place], attribution: Attribution) -> list[Place]:
-    """The same places, those with a layer and no stated block put into the layer's block.
-
-    A layer's block may be stated by its forward operations only, and later than it is needed.
-    """
-    return [
-        replace(place, block=attribution.block_of_layer(place.layer))
-        if place.layer and place.block == place.layer
-        else place
-        for place in places
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,18 @@ class AllocationEvent:
     scope: str = ""
 
 
+@contextmanager
+def garbage_kept() -> Iterator[None]:
+    """Looking for garbage among a hundred thousand new objects takes longer than making them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def read_events(source: str | Path | Any) -> list[AllocationEvent]:
     """The allocation events of all allocators in an XPlane file, in order of time.
 
@@ -69,18 +82,13 @@ def read_events(source: str | Path | Any) -> list[AllocationEvent]:
     is_file = isinstance(source, (str, Path))
     space = xplane.load(source) if is_file else source
     path = source if is_file else "The recording"
-    # Looking for garbage among a hundred thousand new objects takes longer than making them.
-    collects_garbage = gc.isenabled()
-    gc.disable()
     try:
-        events = [event for plane in space.planes for event in _plane_events(plane)]
+        with garbage_kept():
+            events = [event for plane in space.planes for event in _plane_events(plane)]
     except (KeyError, TypeError) as error:
         raise TraceError(
             f"{path} is damaged: a memory event is incomplete ({error}); record it again."
         ) from error
-    finally:
-        if collects_garbage:
-            gc.enable()
     if not events:
         raise TraceError(
             f"{path} holds no memory events; record with profiling.record, after profiling.enable, "

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from profiling.allocator import ALLOCATION_UNIT_BYTES
-from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place, with_blocks
-from profiling.events import AllocationEvent, of_allocator
+from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place
+from profiling.events import AllocationEvent, garbage_kept, of_allocator
 from profiling.holders import Held
 from profiling.spans import Span
 from profiling.timeline import Timeline
@@ -68,16 +68,16 @@ def fill(
         TraceError: no events of that allocator, or of several and none named.
     """
     chosen = of_allocator(sorted(events, key=lambda event: event.time_ps), allocator)
-    lifetimes = _Lifetimes(
-        chosen, Attribution(names or Names(), {(event.op, event.shape) for event in chosen})
-    )
-    lifetimes.name_residents(held_before)
-    lifetimes.name_new_variables(held_after)
+    attribution = Attribution(names or Names(), {(event.op, event.shape) for event in chosen})
+    with garbage_kept():
+        lifetimes = _Lifetimes(chosen, attribution)
+        lifetimes.name_residents(held_before)
+        lifetimes.name_new_variables(held_after)
+        timeline.tensors = lifetimes.tensor_table()
+        timeline.events = lifetimes.event_table(timeline.tensors)
     timeline.resident_bytes = lifetimes.resident_bytes
     timeline.duration_ns = lifetimes.duration_ns
     timeline.device = device
-    timeline.tensors = lifetimes.tensor_table()
-    timeline.events = lifetimes.event_table(timeline.tensors)
     timeline.operations = _operation_table(operations, lifetimes.epoch_ps)
     timeline.attribution = _attribution(chosen)
     timeline.allocator_peak_bytes = allocator_peak_bytes
@@ -169,9 +169,10 @@ class _Lifetimes:
 
     def tensor_table(self) -> pd.DataFrame:
         rows = [*self.residents, *self.allocated]
-        places = [Place(t.layer, t.block, t.phase, t.category) for t in rows]
-        for tensor, place in zip(rows, with_blocks(places, self.attribution), strict=True):
-            tensor.block = place.block
+        for tensor in rows:
+            # A layer's block may be stated by its forward operations alone, and later than here.
+            if tensor.layer and tensor.block == tensor.layer:
+                tensor.block = self.attribution.block_of_layer(tensor.layer)
         columns = {name: [getattr(row, name) for row in rows] for name in _Tensor.__slots__}
         return pd.DataFrame(columns)
 

@@ -1,0 +1,139 @@
+"""Timelines of real training steps, against the allocator and against what must be there."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import profiling
+from experiments import prediction
+from mem_dfa import ALGORITHMS, MODELS
+
+BATCH = 16
+LAYERS = 5
+ACTIVATION_BYTES = BATCH * 32 * 32 * 16 * 4
+SHAPES = {"conv20": (32, 32, 3), "vgg16": (32, 32, 3), "mnist_conv": (28, 28, 1)}
+
+
+def trainer_of(algorithm: str, model: str = "conv20", **how) -> keras.Model:  # noqa: ANN003
+    layers = LAYERS if model == "conv20" else None
+    network = MODELS[model](input_shape=SHAPES[model], layers=layers, seed=0)
+    trainer = ALGORITHMS[algorithm](network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    how = {"jit_compile": False, **how}
+    trainer.compile(keras.optimizers.SGD(0.01), loss, metrics=["accuracy"], **how)
+    return trainer
+
+
+def recorded(trainer: keras.Model, shape: tuple[int, ...] = (32, 32, 3)) -> profiling.Timeline:
+    x = tf.random.stateless_uniform((BATCH, *shape), (1, 2))
+    y = tf.zeros((BATCH,), tf.int32)
+    for _ in range(2):
+        trainer.train_on_batch(x, y)
+    with profiling.trace(trainer) as timeline:
+        trainer.train_on_batch(x, y)
+    return timeline
+
+
+def blocks_of_activations(timeline: profiling.Timeline) -> list[str]:
+    """The blocks whose whole activations are alive at the peak."""
+    live = timeline.live_at_peak()
+    chosen = (live["category"] == "activation") & (live["requested_bytes"] == ACTIVATION_BYTES)
+    return sorted(live.loc[chosen, "block"])
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    "model", ["conv20", "mnist_conv", pytest.param("vgg16", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_peak_is_the_allocators_own(algorithm: str, model: str, eager: bool) -> None:
+    timeline = recorded(trainer_of(algorithm, model, run_eagerly=eager), SHAPES[model])
+    assert timeline.fault == ""
+    assert timeline.peak_bytes == timeline.allocator_peak_bytes > timeline.resident_bytes > 0
+    for key in ("block", "phase", "category"):
+        assert timeline.by(key).sum() == timeline.peak_bytes
+    assert timeline.attribution == ("eager with layers" if eager else "graph")
+    sums = [
+        timeline.live_at(int(time))["allocated_bytes"].sum()
+        for time in timeline.events["time_ns"].iloc[::97]
+    ]
+    assert sums == timeline.events["running_bytes"].iloc[::97].tolist()
+
+
+@pytest.mark.parametrize("algorithm", ["bp", "mem_dfa"])
+def test_under_xla_it_says_that_the_parts_are_hidden(algorithm: str) -> None:
+    timeline = recorded(trainer_of(algorithm, jit_compile=True))
+    assert timeline.attribution == "xla"
+    assert timeline.fault == ""
+    assert timeline.peak_bytes == timeline.allocator_peak_bytes
+    assert timeline.attributed_share < 0.5
+
+
+def test_bp_keeps_one_activation_a_block() -> None:
+    timeline = recorded(trainer_of("bp"))
+    assert blocks_of_activations(timeline) == [f"conv_{i}" for i in range(1, LAYERS + 1)]
+
+
+def test_mem_dfa_keeps_two_adjacent_ones() -> None:
+    blocks = blocks_of_activations(recorded(trainer_of("mem_dfa")))
+    first, second = (int(block.removeprefix("block_")) for block in blocks)
+    assert second == first + 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("eager", [False, True])
+def test_phases_are_the_algorithms_own(algorithm: str, eager: bool) -> None:
+    phases = set(recorded(trainer_of(algorithm, run_eagerly=eager)).tensors["phase"])
+    assert {"resident", "forward", "backward"} <= phases
+    assert ("replay" in phases) == (algorithm == "mem_dfa")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_prediction_from_shapes_is_near(algorithm: str) -> None:
+    trainer = trainer_of(algorithm)
+    timeline = recorded(trainer)
+    predicted = prediction.step_bytes(trainer, BATCH)
+    # The classifier's gradient, as large as its kernel, may or may not be alive at the peak.
+    kernel_bytes = 4 * 32 * 32 * 16 * 10
+    assert abs(predicted - timeline.step_requested_bytes) <= 0.05 * predicted + kernel_bytes
+
+
+def test_feedback_and_optimizer_slots_are_named() -> None:
+    trainer = trainer_of("mem_dfa")
+    trainer.compile(keras.optimizers.SGD(0.01, momentum=0.9), trainer.loss, jit_compile=False)
+    timeline = recorded(trainer)
+    before = timeline.live_at(-1)
+    found = before.groupby("category")["requested_bytes"].sum()
+    assert found["feedback"] == trainer.feedback_bytes
+    parameters = sum(4 * np.prod(v.shape) for v in trainer.network.variables)
+    assert found["parameter"] == parameters
+    assert found["optimizer state"] >= parameters
+    inputs = before.loc[before["category"] == "input", "shape"].tolist()
+    assert f"[{BATCH},32,32,3]" in inputs
+    # A slot belongs to its variable's layer, and that to the block that ran it.
+    slots = before[before["op"].str.contains("conv_2") & (before["category"] == "optimizer state")]
+    assert set(slots["block"]) == {"block_002"}
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+def test_any_model_of_the_users(with_model: bool) -> None:
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=10)
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    x = tf.random.stateless_uniform((8, 32, 32, 3), (1, 2))
+    y = tf.zeros((8,), tf.int32)
+    for _ in range(2):
+        model.train_on_batch(x, y)
+    with profiling.trace(model if with_model else None) as timeline:
+        model.train_on_batch(x, y)
+    assert timeline.fault == ""
+    assert timeline.peak_bytes == timeline.allocator_peak_bytes
+    layers = set(timeline.tensors["layer"]) - {""}
+    if with_model:
+        named = timeline.by("category")
+        assert named["parameter"] >= sum(4 * np.prod(v.shape) for v in model.variables)
+        assert layers <= {layer.name for layer in model.layers}
+    made = timeline.tensors[timeline.tensors["start_ns"] >= 0]
+    share = made.loc[made["layer"] != "", "allocated_bytes"].sum() / made["allocated_bytes"].sum()
+    assert share >= (0.98 if with_model else 0.6)
+    assert "block_1_expand" in layers
