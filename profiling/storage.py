@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import pandas as pd
 
+from profiling.files import write_whole
 from profiling.timeline import Timeline
 from profiling.xplane import TraceError
 
@@ -46,17 +45,8 @@ def save(timeline: Timeline, path: str | Path) -> Path:
     content = {"format": FORMAT, "version": VERSION}
     content |= {name: getattr(timeline, name) for name in _VALUES}
     content |= {name: getattr(timeline, name).to_dict("list") for name in _TABLES}
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            # Without the time of writing, equal timelines make equal files.
-            file.write(gzip.compress(json.dumps(content).encode(), mtime=0))
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise TraceError(f"Cannot write {path} ({error.strerror}).") from error
-    return path
+    # Without the time of writing, equal timelines make equal files.
+    return write_whole(path, gzip.compress(json.dumps(content).encode(), mtime=0))
 
 
 def load(path: str | Path) -> Timeline:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from profiling.attribution import OTHER, RESIDENT
+from profiling.files import write_whole
 from profiling.xplane import TraceError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Key = Literal["block", "phase", "category", "op", "layer"]
 KEYS: tuple[str, ...] = get_args(Key)
@@ -175,6 +179,51 @@ class Timeline:
         table["difference_bytes"] = table["other_bytes"] - table["bytes"]
         order = table["difference_bytes"].abs().sort_values(ascending=False, kind="stable").index
         return table.loc[order]
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw memory against time; see `profiling.plot.plot` for several runs in one figure.
+
+        Args:
+            path: where to write the picture too, .png, .pdf or .svg.
+
+        Raises:
+            TraceError: it is not exact, or the file cannot be written.
+        """
+        from profiling import plot
+
+        figure = plot.plot(self)
+        if path is not None:
+            plot.save(figure, path)
+        return figure
+
+    def to_html(self, path: str | Path, *others: Timeline) -> Path:
+        """Write a page that any browser shows without a network, beside other runs if given.
+
+        Raises:
+            TraceError: one is not exact, or the file cannot be written.
+        """
+        from profiling.page import page
+
+        return write_whole(path, page([self, *others]).encode())
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write `events`: a row for each, numbers whole, times nanoseconds, sizes bytes.
+
+        Raises:
+            TraceError: it is not exact, or the file cannot be written.
+        """
+        self.require_exact()
+        return write_whole(path, self.events.to_csv(index=False, lineterminator="\n").encode())
+
+    def to_perfetto(self, path: str | Path) -> Path:
+        """Write JSON for https://ui.perfetto.dev: memory as counters beside the operations.
+
+        Raises:
+            TraceError: it is not exact, or the file cannot be written.
+        """
+        from profiling.perfetto import trace_events
+
+        return write_whole(path, trace_events(self).encode())
 
     def save(self, path: str | Path) -> Path:
         """Write it to a file that `Timeline.load` reads; see `storage.save`."""
