@@ -1,0 +1,154 @@
+"""Shows and compares recorded timelines.
+
+`python -m profiling show step.timeline.json.gz --html step.html`
+`python -m profiling diff before.timeline.json.gz after.timeline.json.gz`
+
+A FILE is one that `Timeline.save` wrote, or an XPlane file (`*.xplane.pb`) of any TensorFlow
+profiler recording. Exit status: 0, or 2 where a file cannot be read or written, or arguments make
+no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
+
+from profiling.xplane import TraceError
+
+if TYPE_CHECKING:
+    from profiling.timeline import Timeline
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        options = _parser().parse_args(argv)
+        return options.command(options)
+    except TraceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage text that would bury it."""
+
+    def error(self, message: str) -> Never:
+        raise TraceError(f"{message} (see --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m profiling",
+        description="Shows and compares recorded timelines of memory.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    kinds = "a saved timeline (*.timeline.json.gz) or an XPlane file (*.xplane.pb)"
+
+    show = commands.add_parser(
+        "show", help="print timelines, draw them, export them", allow_abbrev=False
+    )
+    show.add_argument("files", nargs="+", metavar="FILE", help=f"{kinds}; several are compared")
+    show.add_argument("--html", metavar="OUT", help="write a page for any browser")
+    show.add_argument("--png", metavar="OUT", help="write a picture: .png, .pdf or .svg")
+    show.add_argument("--csv", metavar="OUT", help="write the events of one FILE as CSV")
+    show.add_argument(
+        "--perfetto", metavar="OUT", help="write one FILE as a trace for ui.perfetto.dev"
+    )
+    show.set_defaults(command=_show)
+
+    diff = commands.add_parser(
+        "diff", help="print what changed at the peak, by block and category", allow_abbrev=False
+    )
+    diff.add_argument("files", nargs=2, metavar="FILE", help=kinds)
+    diff.set_defaults(command=_diff)
+    return parser
+
+
+def _show(options: argparse.Namespace) -> int:
+    for option in ("csv", "perfetto"):
+        if getattr(options, option) and len(options.files) > 1:
+            raise TraceError(
+                f"--{option} writes one timeline and received {len(options.files)}; name one FILE."
+            )
+    runs = _open(options.files)
+    written = []
+    for option, write in _WRITERS.items():
+        out = getattr(options, option)
+        if out is not None:
+            write(runs, Path(out))
+            written.append(out)
+    from profiling import listing
+
+    console = listing.console()
+    for run in runs:
+        for table in listing.timeline_tables(run):
+            console.print(table)
+    for out in written:
+        print(f"written: {out}")
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    runs = _open(options.files)
+    from profiling import listing
+
+    table = listing.difference_table(("first", "second"), runs)
+    if table is None:
+        print(f"Nothing changed: the same bytes in every block, {runs[0].peak_bytes} at the peak.")
+    else:
+        listing.console().print(table)
+    for name, run in zip(options.files, runs, strict=True):
+        if run.fault:
+            print(f"{name} is not exact: {run.fault}", file=sys.stderr)
+    return 0
+
+
+def _open(files: Sequence[str]) -> list[Timeline]:
+    from profiling.opening import XPLANE_SUFFIX, open_timeline
+
+    if any(file.endswith(XPLANE_SUFFIX) and Path(file).is_file() for file in files):
+        _import_tensorflow()
+    return [open_timeline(file) for file in files]
+
+
+def _import_tensorflow() -> None:
+    """TensorFlow reads XPlane files; what it tells about its build while imported is no news."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _html(runs: Sequence[Timeline], out: Path) -> None:
+    from profiling import files
+    from profiling.page import page
+
+    files.write_whole(out, page(runs).encode())
+
+
+def _png(runs: Sequence[Timeline], out: Path) -> None:
+    from profiling import plot
+
+    plot.save(plot.plot(runs), out)
+
+
+_WRITERS: dict[str, Callable[[Sequence[Timeline], Path], object]] = {
+    "html": _html,
+    "png": _png,
+    "csv": lambda runs, out: runs[0].to_csv(out),
+    "perfetto": lambda runs, out: runs[0].to_perfetto(out),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Whatever holds a recording, opened as a timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from profiling.xplane import TraceError
+
+if TYPE_CHECKING:
+    from profiling.timeline import Timeline
+
+XPLANE_SUFFIX = ".xplane.pb"
+
+
+def open_timeline(path: str | Path) -> Timeline:
+    """A saved timeline, or the one in an XPlane file that anybody recorded.
+
+    An XPlane file knows neither the model nor the allocator's own peak: layers are read from the
+    operations' paths, nothing resident is named, and exactness is judged by the events alone.
+
+    Args:
+        path: of a file that `Timeline.save` wrote, or of one whose name ends in `.xplane.pb`.
+
+    Raises:
+        TraceError: the file cannot be read, is damaged or empty, or holds neither.
+    """
+    if Path(path).name.endswith(XPLANE_SUFFIX):
+        return _from_xplane(Path(path))
+    from profiling import storage
+
+    return storage.load(path)
+
+
+def _from_xplane(path: Path) -> Timeline:
+    from profiling import xplane
+    from profiling.events import device_allocator, read_events
+    from profiling.reconstruction import fill
+    from profiling.spans import read_operations
+    from profiling.timeline import Timeline
+
+    # Said at once: to read one, TensorFlow is imported.
+    if not path.is_file():
+        raise TraceError(f"Cannot read {path} (no such file); name an XPlane file.")
+    space = xplane.load(path)
+    try:
+        events = read_events(space)
+    except TraceError as error:
+        # It was given no path to name.
+        raise TraceError(str(error).replace("The recording", str(path), 1)) from error
+    # With a GPU the step runs there, and the CPU's allocator only serves it.
+    for device in ("GPU:0", "CPU:0"):
+        allocator = device_allocator(events, device)
+        if allocator is not None:
+            break
+    return fill(
+        Timeline(path.name.removesuffix(XPLANE_SUFFIX)),
+        events,
+        allocator=allocator,
+        device=device,
+        operations=read_operations(space),
+    )
