@@ -129,13 +129,6 @@ def _import_tensorflow() -> None:
         os.close(stderr)
 
 
-def _html(runs: Sequence[Timeline], out: Path) -> None:
-    from profiling import files
-    from profiling.page import page
-
-    files.write_whole(out, page(runs).encode())
-
-
 def _png(runs: Sequence[Timeline], out: Path) -> None:
     from profiling import plot
 
@@ -143,7 +136,7 @@ def _png(runs: Sequence[Timeline], out: Path) -> None:
 
 
 _WRITERS: dict[str, Callable[[Sequence[Timeline], Path], object]] = {
-    "html": _html,
+    "html": lambda runs, out: runs[0].to_html(out, *runs[1:]),
     "png": _png,
     "csv": lambda runs, out: runs[0].to_csv(out),
     "perfetto": lambda runs, out: runs[0].to_perfetto(out),

@@ -43,8 +43,9 @@ class MemoryCallback(keras.callbacks.Callback):
     run. To measure the step alone, train on one held batch, `Dataset.from_tensors(...).repeat()`.
 
     Timelines cost about a second each, for reading the recording, and show the whole execution
-    that the step is in: one step, or `steps_per_execution` of them. The very first step also
-    traces functions, so its timeline shows more than a step.
+    that the step is in: one step, or `steps_per_execution` of them; as in Keras's own numbers, an
+    epoch's last execution counts as a whole one. The very first step also traces functions, so its
+    timeline shows more than a step.
 
     Attributes:
         timelines: recorded timelines by the step that was asked for.
@@ -127,10 +128,7 @@ class MemoryCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the steps of the execution that ended, and its peak."""
         self._note_peak()
-        steps = (self.params or {}).get("steps")
-        # The last execution of an epoch may hold fewer steps than the others.
-        done = batch + 1 if steps is None else min(batch + 1, steps)
-        self._next_step = self._first_step + done
+        self._next_step = self._first_step + batch + 1
         if self._replaced is not None:
             self._stop_waiting()
             _warn("no timeline: this training loop does not call model.train_function; use fit.")
