@@ -131,6 +131,8 @@ def _notes(run: Timeline) -> str:
     if count > page_parts.SHAPES:
         notes += (
             f" The {page_parts.SHAPES} largest of {count:,} tensors have a shape of their own; "
-            "the smaller are the hatched band on top."
+            "the smaller are the grey band on top."
         )
+    if len(run.events) >= 4 * page_parts.COLUMNS:
+        notes += " Areas and phases leave out what is too short to be seen without zooming."
     return notes

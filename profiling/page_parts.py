@@ -32,6 +32,8 @@ from profiling.stacking import largest, remainder, stacked
 from profiling.timeline import Timeline
 from profiling.units import show_bytes
 
+# A browser draws areas of more moments too slowly to be zoomed.
+COLUMNS = 400
 # Tensors that have a shape of their own; more make the page slow, and can hardly be told apart.
 SHAPES = 400
 _PLACE = ["op", "layer", "block", "phase", "category", "shape", "dtype"]
@@ -47,7 +49,7 @@ _TOOLS = {"tools": "wheel_zoom,pan,box_zoom,reset", "active_scroll": "wheel_zoom
 def common_axes(timelines: Sequence[Timeline]) -> tuple[Range1d, Range1d]:
     """Times and memory that hold every one of the timelines: zooming one zooms all."""
     longest = max(timeline.duration_ns for timeline in timelines) / NANOSECONDS
-    top = 1.08 * max(timeline.peak_bytes for timeline in timelines) / MEBIBYTE
+    top = 1.15 * max(timeline.peak_bytes for timeline in timelines) / MEBIBYTE
     return Range1d(0, longest or 1), Range1d(0, top or 1)
 
 
@@ -68,7 +70,7 @@ def _phases(timeline: Timeline, times: Range1d) -> figure:
     plot.axis.visible = plot.grid.visible = False
     plot.outline_line_color = None
     plot.min_border_top = plot.min_border_bottom = 2
-    bands = reduced_bands(phase_bands(timeline))
+    bands = reduced_bands(phase_bands(timeline), COLUMNS)
     source = ColumnDataSource(
         {
             "phase": [band.phase for band in bands],
@@ -81,14 +83,14 @@ def _phases(timeline: Timeline, times: Range1d) -> figure:
         left="start", right="end", bottom=0, top=1, color="colour", line_width=0, source=source
     )
     tooltips = [("phase", "@phase"), ("from", "@start{0.000} ms"), ("to", "@end{0.000} ms")]
-    plot.add_tools(HoverTool(tooltips=tooltips))
+    plot.add_tools(HoverTool(tooltips=tooltips, visible=False))
     return plot
 
 
 def _areas(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
     plot = figure(height=230, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
     plot.toolbar_location, plot.yaxis.axis_label = None, "memory (MiB)"
-    areas = reduced(bytes_by_category(timeline))
+    areas = reduced(bytes_by_category(timeline), COLUMNS)
     tops = areas.cumsum(axis=1) / MEBIBYTE
     # What a run never has needs no place in the file.
     shown = [category for category in CATEGORIES if areas[category].any()]
@@ -112,8 +114,9 @@ def _areas(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
         text_color=INK,
         text_font_size="13px",
         text_align="right" if is_late else "left",
-        text_baseline="middle",
-        x_offset=-9 if is_late else 9,
+        text_baseline="bottom",
+        x_offset=-6 if is_late else 6,
+        y_offset=-3,
     )
     return plot
 
@@ -147,9 +150,16 @@ def _shapes(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
         source=ColumnDataSource(columns),
     )
     tooltips = [(name, f"@{name}") for name in [*_PLACE, "allocated", "requested", "lifetime"]]
-    plot.add_tools(HoverTool(tooltips=tooltips, renderers=[drawn], point_policy="follow_mouse"))
+    plot.add_tools(
+        HoverTool(
+            tooltips=tooltips,
+            renderers=[drawn],
+            point_policy="follow_mouse",
+            visible=False,
+        )
+    )
     if len(rows) < (timeline.tensors["allocated_bytes"] > 0).sum():
-        _draw_smaller(plot, reduced(remainder(timeline, rows)))
+        _draw_smaller(plot, reduced(remainder(timeline, rows), COLUMNS))
     return plot
 
 
@@ -163,10 +173,7 @@ def _draw_smaller(plot: figure, series: pd.DataFrame) -> None:
         tops,
         step_mode="after",
         color=QUIET,
-        alpha=0.35,
-        hatch_pattern="/",
-        hatch_color=QUIET,
-        hatch_alpha=0.6,
+        alpha=0.4,
     )
 
 

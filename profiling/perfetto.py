@@ -29,7 +29,7 @@ def trace_events(timeline: Timeline) -> str:
     timeline.require_exact()
     operations = timeline.operations
     # Perfetto takes no time before zero; an operation may have begun before the first event.
-    earliest_ns = min(-1, *operations["start_ns"].tolist())
+    earliest_ns = min([-1, *operations["start_ns"].tolist()])
     events = [*_names(timeline), *_counters(timeline, earliest_ns)]
     for band in phase_bands(timeline):
         events.append(_slice(band.phase, _PHASES, band.start_ns, band.end_ns, earliest_ns))

@@ -1,0 +1,138 @@
+"""The figure: what it says and the colours it says it in."""
+
+import csv
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from profiling import Timeline, TraceError
+from profiling.attribution import CATEGORIES, PHASES
+from profiling.palette import CATEGORY_COLOURS, PHASE_COLOURS
+from profiling.plot import plot, save
+from profiling.reconstruction import fill
+from tests.profiling.drawn import small
+from tests.profiling.events import events_of
+
+# Viénot, Brettel and Mollon's colours for the dichromats, by Machado and others (2009).
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+TO_XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def perceived(colour: str, blindness: str) -> np.ndarray:
+    """The colour in CIELAB as somebody with that blindness sees it."""
+    encoded = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(BLINDNESS[blindness]) @ linear, 0, 1)
+    x, y, z = np.cbrt(np.array(TO_XYZ) @ seen / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_every_category_and_phase_has_a_colour() -> None:
+    assert set(CATEGORY_COLOURS) == set(CATEGORIES)
+    assert tuple(PHASE_COLOURS) == PHASES
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+@pytest.mark.parametrize("colours", [CATEGORY_COLOURS, PHASE_COLOURS], ids=["category", "phase"])
+def test_colours_stay_apart(colours: dict[str, str], blindness: str) -> None:
+    for one, other in itertools.combinations(colours.values(), 2):
+        # A distance of about 2 is just noticed, of 10 at a glance.
+        assert np.linalg.norm(perceived(one, blindness) - perceived(other, blindness)) > 15
+
+
+def test_a_panel_for_each_run_on_the_same_axes() -> None:
+    figure = plot([small("bp"), small("fa"), small("dfa"), small("mem_dfa", scale=2)])
+    panels = figure.axes
+    assert len(panels) == 4
+    assert {axes.get_ylim() for axes in panels} == {panels[0].get_ylim()}
+    assert {axes.get_xlim() for axes in panels} == {(0, 0.007)}
+    assert panels[0].get_ylim()[0] == 0
+    assert [axes.get_title("left") for axes in panels] == ["bp", "fa", "dfa", "mem_dfa"]
+    assert panels[3].get_title("right") == "peak 3.5 KiB (200 % of bp)"
+
+
+def test_the_peak_is_marked_with_what_is_behind_it() -> None:
+    figure = plot(small())
+    assert figure.axes[0].get_title("right") == "peak 1.8 KiB"
+    assert "1 × activation 1.0 KiB\n1 × resident 512 B\n1 × activation 256 B" in texts(figure)
+    (mark,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert mark.get_xydata().tolist() == [[0.001, 1792 / 2**20]]
+
+
+def test_words_are_those_of_categories_and_phases() -> None:
+    labels = [text.get_text() for legend in plot(small()).legends for text in legend.get_texts()]
+    categories = ["resident", "activation", "gradient", "temporary"]
+    assert labels == ["forward", "backward", "update", *categories]
+
+
+def test_xla_says_that_one_buffer_hides_the_rest() -> None:
+    events = events_of((1, 512, "__inference_one_step_on_data_2069"), (1, -512))
+    assert "XLA: one buffer holds every tensor" in texts(plot(fill(Timeline(), events)))
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_file_is_of_the_kind_its_name_says(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "new" / f"memory.{kind}"
+    small().plot(path)
+    assert path.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"end in .png, .pdf or .svg"):
+        small().plot(tmp_path / "memory.gif")
+    (tmp_path / "memory.csv").mkdir()
+    with pytest.raises(TraceError, match=r"Cannot write .*memory\.csv"):
+        small().to_csv(tmp_path / "memory.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["memory.csv"]
+
+
+def test_nothing_inexact_is_drawn(tmp_path: Path) -> None:
+    inexact = small()
+    inexact.fault = "256 bytes apart"
+    for draw in (plot, lambda run: plot([small(), run]), lambda run: run.to_csv(tmp_path / "x")):
+        with pytest.raises(TraceError, match="256 bytes apart"):
+            draw(inexact)
+
+
+def test_no_runs_no_figure() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        plot([])
+
+
+def test_saving_a_figure_gives_its_path(tmp_path: Path) -> None:
+    assert save(plot(small()), tmp_path / "memory.png") == tmp_path / "memory.png"
+
+
+def test_csv_has_a_row_for_each_event_in_whole_numbers(tmp_path: Path) -> None:
+    timeline = small()
+    with timeline.to_csv(tmp_path / "events.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["running_bytes"]) for row in rows] == timeline.events["running_bytes"].tolist()
+    assert [int(row["time_ns"]) for row in rows] == list(range(0, 8000, 1000))
+    assert rows[1]["category"] == "activation"
