@@ -10,7 +10,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from jinja2 import Environment
 
-from profiling import page_parts
+from profiling import page_pictures, page_tables
 from profiling.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from profiling.series import peak_parts
 from profiling.timeline import ATTRIBUTIONS, Timeline
@@ -51,13 +51,13 @@ def page(timelines: Timeline | Sequence[Timeline]) -> str:
         raise ValueError("Received no timeline to show; give at least one.")
     for run in runs:
         run.require_exact()
-    axes = page_parts.common_axes(runs)
+    axes = page_pictures.common_axes(runs)
     roots: dict[str, LayoutDOM] = {}
     for number, run in enumerate(runs):
-        roots[f"pictures_{number}"] = page_parts.pictures(run, axes)
-        roots[f"table_{number}"] = page_parts.peak_table(run)
+        roots[f"pictures_{number}"] = page_pictures.pictures(run, axes)
+        roots[f"table_{number}"] = page_tables.peak_table(run)
         if number:
-            roots[f"difference_{number}"] = page_parts.difference_table(runs[0], run)
+            roots[f"difference_{number}"] = page_tables.difference_table(runs[0], run)
     for name, root in roots.items():
         root.name = name
     # Names of layers and operations are anybody's text: whatever is not marked safe is escaped.
@@ -128,11 +128,11 @@ def _notes(run: Timeline) -> str:
     """What is known of where bytes belong, and what the pictures leave out."""
     notes = f"Attribution – {ATTRIBUTIONS[run.attribution]}."
     count = int((run.tensors["allocated_bytes"] > 0).sum())
-    if count > page_parts.SHAPES:
+    if count > page_pictures.SHAPES:
         notes += (
-            f" The {page_parts.SHAPES} largest of {count:,} tensors have a shape of their own; "
+            f" The {page_pictures.SHAPES} largest of {count:,} tensors have a shape of their own; "
             "the smaller are the grey band on top."
         )
-    if len(run.events) >= 4 * page_parts.COLUMNS:
+    if len(run.events) >= 4 * page_pictures.COLUMNS:
         notes += " Areas and phases leave out what is too short to be seen without zooming."
     return notes

@@ -20,6 +20,7 @@ from profiling import files
 from profiling.attribution import CATEGORIES, PHASES
 from profiling.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from profiling.series import (
+    COLUMNS,
     MEBIBYTE,
     NANOSECONDS,
     Band,
@@ -119,7 +120,9 @@ def _panel(
     heights = areas.to_numpy().T / MEBIBYTE
     colours = [CATEGORY_COLOURS[category] for category in areas.columns]
     axes.stackplot(times, heights, colors=colours, step="post", linewidth=0)
-    axes.step(times, heights.sum(axis=0), where="post", color=INK, linewidth=0.4)
+    # Where it rises and falls in every column of the picture, the line would hide the areas.
+    if len(times) <= COLUMNS:
+        axes.step(times, heights.sum(axis=0), where="post", color=INK, linewidth=0.4)
     top = axes.get_ylim()[1]
     for phase in PHASES:
         chosen = [

@@ -78,20 +78,28 @@ def phase_bands(timeline: Timeline) -> list[Band]:
 
 
 def reduced_bands(bands: Sequence[Band], columns: int = COLUMNS) -> list[Band]:
-    """At most about `2 * columns` bands: where there are more, the too short join the one before.
+    """At most `2 * columns` bands: where there are more, equal stretches of time.
 
-    A band too short to be seen would only take time to draw.
+    Each stretch has the phase that takes most of it, and joins the one before if that is the same.
     """
     if len(bands) <= 2 * columns:
         return list(bands)
-    shortest_ns = (bands[-1].end_ns - bands[0].start_ns) / (2 * columns)
-    kept: list[Band] = []
-    for band in bands:
-        if kept and (band.end_ns - band.start_ns < shortest_ns or band.phase == kept[-1].phase):
-            kept[-1] = Band(kept[-1].phase, kept[-1].start_ns, band.end_ns)
-        else:
-            kept.append(band)
-    return kept
+    edges = np.array([band.start_ns for band in bands] + [bands[-1].end_ns])
+    marks = np.linspace(edges[0], edges[-1], 2 * columns + 1).astype(np.int64)
+    shares = []
+    for phase in PHASES:
+        lengths = np.diff(edges) * [band.phase == phase for band in bands]
+        # Time spent in this phase up to each edge, so up to each mark.
+        spent = np.concatenate([[0], lengths.cumsum()])
+        shares.append(np.diff(np.interp(marks, edges, spent)))
+    most = np.argmax(shares, axis=0)
+    begins = np.flatnonzero(np.diff(most, prepend=-1))
+    ends = [*marks[begins[1:]].tolist(), int(marks[-1])]
+    starts = marks[begins].tolist()
+    return [
+        Band(PHASES[phase], *times)
+        for phase, *times in zip(most[begins], starts, ends, strict=True)
+    ]
 
 
 def peak_parts(timeline: Timeline, limit: int) -> list[str]:

@@ -1,7 +1,5 @@
 """What pictures show, in bytes and nanoseconds counted by hand."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -72,12 +70,17 @@ def test_no_known_phase_no_bands() -> None:
     assert phase_bands(fill(Timeline(), events_of((1, 256, OTHER)))) == []
 
 
-def test_many_bands_become_few_that_cover_the_same_time() -> None:
-    bands = [Band(("forward", "update")[n % 2], n * 10, n * 10 + 10) for n in range(1000)]
-    few = reduced_bands(bands, columns=20)
-    assert len(few) <= 40
-    assert (few[0].start_ns, few[-1].end_ns) == (0, 10_000)
-    assert all(one.end_ns == next_.start_ns for one, next_ in itertools.pairwise(few))
+def test_of_too_many_bands_each_stretch_shows_what_takes_most_of_it() -> None:
+    # Every 20 ns: 15 of forward and 5 of update at first, then the other way round.
+    bands = []
+    for start in range(0, 2000, 20):
+        middle = start + (15 if start < 1000 else 5)
+        bands += [Band("forward", start, middle), Band("update", middle, start + 20)]
+    assert reduced_bands(bands, columns=10) == [
+        Band("forward", 0, 1000),
+        Band("update", 1000, 2000),
+    ]
+    assert reduced_bands(bands, columns=100) == bands
 
 
 def test_the_peaks_parts_are_grouped_by_category_and_size() -> None:

@@ -1,4 +1,4 @@
-"""The pictures and tables of the page: Bokeh figures of a timeline and tables to sort."""
+"""The pictures of the page: the phases of a timeline, its areas, its tensors as shapes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import pandas as pd
 from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
-    DataTable,
     HoverTool,
     LayoutDOM,
-    NumberFormatter,
     Range1d,
-    TableColumn,
 )
 from bokeh.plotting import figure
 
@@ -36,7 +33,8 @@ from profiling.units import show_bytes
 COLUMNS = 400
 # Tensors that have a shape of their own; more make the page slow, and can hardly be told apart.
 SHAPES = 400
-_PLACE = ["op", "layer", "block", "phase", "category", "shape", "dtype"]
+# What is said of a tensor, in pictures and tables alike.
+PLACE = ["op", "layer", "block", "phase", "category", "shape", "dtype"]
 _FRAME = {
     "sizing_mode": "stretch_width",
     "min_border_left": 64,
@@ -129,7 +127,7 @@ def _shapes(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
     shapes = stacked(timeline, rows)
     outlines = [shape.outline() for shape in shapes]
     tensors = timeline.tensors.loc[[shape.tensor for shape in shapes]]
-    columns: dict[str, list[object]] = {name: tensors[name].tolist() for name in _PLACE}
+    columns: dict[str, list[object]] = {name: tensors[name].tolist() for name in PLACE}
     columns["colour"] = [CATEGORY_COLOURS[name] for name in tensors["category"]]
     # Rounded to 0.1 µs and to less than an allocation, for the file's sake.
     columns["times"] = [(times / NANOSECONDS).round(4).tolist() for times, _ in outlines]
@@ -149,7 +147,7 @@ def _shapes(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
         hover_fill_color="colour",
         source=ColumnDataSource(columns),
     )
-    tooltips = [(name, f"@{name}") for name in [*_PLACE, "allocated", "requested", "lifetime"]]
+    tooltips = [(name, f"@{name}") for name in [*PLACE, "allocated", "requested", "lifetime"]]
     plot.add_tools(
         HoverTool(
             tooltips=tooltips,
@@ -174,58 +172,6 @@ def _draw_smaller(plot: figure, series: pd.DataFrame) -> None:
         step_mode="after",
         color=QUIET,
         alpha=0.4,
-    )
-
-
-def peak_table(timeline: Timeline) -> DataTable:
-    """What is alive at the peak, to sort by any column."""
-    live = timeline.live_at_peak()
-    columns = {name: live[name].tolist() for name in _PLACE}
-    columns["bytes"] = live["allocated_bytes"].to_numpy()
-    starts, ends = live["start_ns"].to_numpy(), live["end_ns"].to_numpy()
-    columns["from (ms)"] = np.where(starts < 0, np.nan, starts / NANOSECONDS)
-    columns["to (ms)"] = np.where(ends > timeline.duration_ns, np.nan, ends / NANOSECONDS)
-    formats = {
-        "bytes": NumberFormatter(format="0,0", text_align="right"),
-        "from (ms)": NumberFormatter(format="0.000", text_align="right", nan_format="before"),
-        "to (ms)": NumberFormatter(format="0.000", text_align="right", nan_format="after"),
-    }
-    return _table(columns, formats, {"op": 260, "shape": 110, "bytes": 90})
-
-
-def difference_table(first: Timeline, other: Timeline) -> DataTable:
-    """What is alive at the two peaks by block and category; see `Timeline.diff`."""
-    table = first.diff(other).reset_index()
-    columns = {
-        "block": table["block"].tolist(),
-        "category": table["category"].tolist(),
-        "bytes": table["bytes"].to_numpy(),
-        "other bytes": table["other_bytes"].to_numpy(),
-        "difference": table["difference_bytes"].to_numpy(),
-    }
-    number = NumberFormatter(format="0,0", text_align="right")
-    return _table(columns, dict.fromkeys(("bytes", "other bytes", "difference"), number), {})
-
-
-def _table(
-    columns: dict[str, object], formats: dict[str, NumberFormatter], widths: dict[str, int]
-) -> DataTable:
-    return DataTable(
-        source=ColumnDataSource(columns),
-        columns=[
-            TableColumn(
-                field=name,
-                title=name,
-                width=widths.get(name, 80),
-                **({"formatter": formats[name]} if name in formats else {}),
-            )
-            for name in columns
-        ],
-        height=300,
-        sizing_mode="stretch_width",
-        index_position=None,
-        row_height=24,
-        reorderable=False,
     )
 
 
