@@ -51,7 +51,7 @@ def comparison(rows: Sequence[Row]) -> Table:
     table = Table(title="Memory of one training step (MiB)")
     for name in ("algorithm", "model", "layers", "batch", "execution", "device"):
         table.add_column(name, no_wrap=True)
-    for name in ("peak", "resident", "step", "step min-max", "step time", "saved vs bp"):
+    for name in ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp"):
         table.add_column(name, justify="right", no_wrap=True)
     trained = any(row["epochs"] for row in rows)
     if trained:
@@ -69,14 +69,23 @@ def comparison(rows: Sequence[Row]) -> Table:
 
 def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
     if row["step_bytes"] is None:
-        return [row["status"], "-", "-", "-", "-", "-"]
+        return [row["status"], "-", "-", "-", "-", "-", "-"]
     spread = (mebibytes(row["step_bytes_min"]), mebibytes(row["step_bytes_max"]))
     return [
         *(mebibytes(row[name]) for name in ("peak_bytes", "resident_bytes", "step_bytes")),
         "-".join(spread),
+        _prediction(row),
         f"{row['step_time_s'] * 1000:.1f} ms",
         _factor(row, rows),
     ]
+
+
+def _prediction(row: Row) -> str:
+    """The step's bytes from shapes, and how far they are from what the operations asked for."""
+    predicted, requested = row["predicted_step_bytes"], row["step_requested_bytes"]
+    if not predicted or not requested:
+        return "-"
+    return f"{mebibytes(predicted)} ({predicted / requested - 1:+.1%})"
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import profiling
-from experiments import building, prediction
+from experiments import building
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
 
@@ -153,9 +153,9 @@ def _timeline(
     allocator: profiling.Allocator,
 ) -> dict[str, Any]:
     """What the operations of one more step asked for; the timeline is kept if asked for."""
-    predicted = (
-        prediction.step_bytes(trainer, cell.batch_size) if cell.execution == "graph" else None
-    )
+    # The rules are those of graph execution; a user's own class may be any Keras model.
+    predict = getattr(trainer, "predict_step_bytes", None)
+    predicted = predict(cell.batch_size) if predict and cell.execution == "graph" else None
     try:
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
             step(trainer, batch)

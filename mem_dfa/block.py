@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
+from layer_bytes import backward_peak_bytes, layer_bytes, tensor_bytes
 from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 
 Tensor = tf.Tensor
+
+
+@dataclass(frozen=True)
+class BlockBytes:
+    """What one block takes for one batch, from shapes.
+
+    Attributes:
+        kept: kept for its local gradient.
+        output: of a_i.
+        update_peak: while it is differentiated and updated, its own activations and error signals.
+    """
+
+    kept: int
+    output: int
+    update_peak: int
 
 
 class Block:
@@ -79,6 +96,17 @@ class Block:
                 "shape; give the model's Input its full shape."
             )
         return math.prod(self.output_shape[1:])
+
+    def bytes(self, batch_size: int) -> BlockBytes:
+        """What a run of the block takes, from shapes, for graph execution."""
+        operations = [operation for atom in self.atoms for operation in atom.operations]
+        layers = [layer_bytes(operation, batch_size) for operation in operations]
+        return BlockBytes(
+            kept=sum(layer.kept_bytes for layer in layers),
+            output=tensor_bytes((batch_size, *self.output_shape[1:]), self.atoms[-1].after.dtype),
+            # Nothing else reads the weights of a block updated apart: they change in place.
+            update_peak=backward_peak_bytes(layers, weight_copies=1),
+        )
 
     @property
     def parameters(self) -> int:

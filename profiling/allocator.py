@@ -8,10 +8,9 @@ missing or leave out every tensor below 262144 bytes, and no call says so. Hence
 import gc
 import os
 
-ENVIRONMENT_VARIABLE = "TF_CPU_ALLOCATOR_USE_BFC"
+from layer_bytes import ALLOCATION_UNIT_BYTES
 
-# The allocator hands out whole units of this many bytes.
-ALLOCATION_UNIT_BYTES = 256
+ENVIRONMENT_VARIABLE = "TF_CPU_ALLOCATOR_USE_BFC"
 
 # The smallest one is far below 262144 bytes, under which an incomplete meter sees nothing.
 PROBE_BYTES = (1024, 100 * 1024, 10 * 1024 * 1024)

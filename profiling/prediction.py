@@ -1,27 +1,14 @@
 """What a training step should take, from shapes alone: an opinion beside the measurement.
 
-Nothing here reads an allocator. The prediction follows plain backpropagation in graph execution:
-every layer's output is kept for the backward pass unless the layer works in place; the backward
-pass frees it layer by layer, holding the error signal at the layer's output and at its input, and
-the gradient of its weights with one product of the same size for the optimizer.
+Nothing here reads an allocator. The prediction is for plain backpropagation in graph execution.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiling.allocator import ALLOCATION_UNIT_BYTES
-
-# The gradients of these need their output alone, so TensorFlow overwrites the input with it.
-IN_PLACE_ACTIVATIONS = frozenset(
-    {"linear", "relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softmax"}
-)
-IN_PLACE_LAYERS = frozenset(
-    {"Add", "ELU", "Flatten", "Identity", "InputLayer", "LeakyReLU", "ReLU", "Reshape", "Softmax"}
-)
+from layer_bytes import backpropagation_bytes, tensor_bytes
 
 
 @dataclass(frozen=True)
@@ -42,21 +29,6 @@ class Prediction:
         return self.resident_bytes + self.step_bytes
 
 
-@dataclass(frozen=True)
-class LayerBytes:
-    """What one layer's call holds for one batch.
-
-    Attributes:
-        kept_bytes: kept for the backward pass; 0 for a layer that works in place.
-        output_bytes: of its output, and of the error signal there.
-        weight_bytes: of its trainable weights.
-    """
-
-    kept_bytes: int
-    output_bytes: int
-    weight_bytes: int
-
-
 def predict(model: Any, batch_size: int, optimizer: Any = None) -> Prediction:
     """What a step of backpropagation should take on `model`.
 
@@ -72,88 +44,7 @@ def predict(model: Any, batch_size: int, optimizer: Any = None) -> Prediction:
     if batch_size < 1:
         raise ValueError(f"Received batch_size={batch_size}; it must be at least 1.")
     optimizer = optimizer or getattr(model, "optimizer", None)
-    layers = [layer_bytes(operation, batch_size) for operation in operations_of(model)]
     variables = [*model.variables, *(() if optimizer is None else optimizer.variables)]
     held = {id(v): tensor_bytes(v.shape, v.dtype) for v in variables}
     batch = sum(tensor_bytes((batch_size, *x.shape[1:]), x.dtype) for x in model.inputs)
-    return Prediction(sum(held.values()) + batch, backward_peak_bytes(layers))
-
-
-def backward_peak_bytes(layers: Sequence[LayerBytes], weight_copies: int = 2) -> int:
-    """The greatest sum while the backward pass goes from the last layer to the first.
-
-    Args:
-        layers: in the order in which they run; no error signal is formed at the first one's input.
-        weight_copies: tensors as large as a layer's weights while these are updated: its gradient,
-            and the new weights, which TensorFlow writes beside the old ones as long as another
-            operation may still read those.
-    """
-    # What works in place has its output counted where the buffer was made.
-    holding = [layer for layer in layers if layer.kept_bytes]
-    kept = sum(layer.kept_bytes for layer in holding)
-    peak = kept
-    for number in reversed(range(len(holding))):
-        layer = holding[number]
-        error_at_input = holding[number - 1].output_bytes if number else 0
-        update = weight_copies * layer.weight_bytes
-        # Its own output is still there when its error signal arrives, not when it is passed on.
-        peak = max(peak, kept + layer.output_bytes)
-        kept -= layer.kept_bytes
-        peak = max(peak, kept + layer.output_bytes + error_at_input + update)
-    return peak
-
-
-def operations_of(model: Any) -> Iterable[Any]:
-    """The layers of a functional model in an order in which they run, nested models opened.
-
-    Raises:
-        ValueError: the model has no such graph, as a subclassed one.
-    """
-    inner = getattr(model, "_functional", None) or model  # what a Sequential is made of
-    if not hasattr(inner, "_nodes_by_depth"):
-        raise ValueError(
-            f"Model {model.name!r} is no Sequential or functional model, so its layers' shapes "
-            "are not known beforehand; measure it instead."
-        )
-    for depth in sorted(inner._nodes_by_depth, reverse=True):
-        for node in inner._nodes_by_depth[depth]:
-            operation = node.operation
-            if hasattr(operation, "_nodes_by_depth") or hasattr(operation, "_functional"):
-                yield from operations_of(operation)
-            else:
-                yield operation
-
-
-def layer_bytes(operation: Any, batch_size: int) -> LayerBytes:
-    """What one layer holds for a batch, from the shapes its graph was built with."""
-    outputs = [tensor_bytes((batch_size, *t.shape[1:]), t.dtype) for t in _outputs(operation)]
-    output = sum(outputs)
-    kept = 0 if type(operation).__name__ in IN_PLACE_LAYERS else output
-    activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", "linear")
-    if type(operation).__name__ == "Activation":
-        kept = 0 if name in IN_PLACE_ACTIVATIONS else output
-    elif name not in IN_PLACE_ACTIVATIONS:
-        kept += output  # the activation's input is needed as well
-    weights = getattr(operation, "trainable_variables", [])
-    return LayerBytes(kept, output, sum(tensor_bytes(v.shape, v.dtype) for v in weights))
-
-
-def _outputs(operation: Any) -> list[Any]:
-    output = operation.output
-    return list(output) if isinstance(output, (list, tuple)) else [output]
-
-
-def tensor_bytes(shape: Iterable[int | None], dtype: str) -> int:
-    """Bytes of a tensor in whole allocation units.
-
-    Raises:
-        ValueError: the shape is not known.
-    """
-    from tensorflow import as_dtype
-
-    sizes = tuple(shape)
-    if None in sizes:
-        raise ValueError(f"Received a tensor of shape {sizes}; give the model's Input its shape.")
-    nbytes = math.prod(sizes) * as_dtype(dtype).size
-    return -(-nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
+    return Prediction(sum(held.values()) + batch, backpropagation_bytes(model, batch_size))

@@ -13,10 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profiling.allocator import PROBE_BYTES, Allocator
 from profiling.units import show_bytes
+
+if TYPE_CHECKING:
+    from profiling.timeline import Timeline
 
 _PLUGIN_TEST = """
 import pytest
@@ -64,8 +67,7 @@ def small_tensors() -> str:
 
 def events() -> str:
     """The recorded events reach the same peak as the allocator."""
-    step, _ = _dense_step()
-    timeline = _traced(step)
+    timeline = _traced(*_training())
     timeline.require_exact()
     return (
         f"{len(timeline.events)} events of a step reach {timeline.peak_bytes} bytes, as does the "
@@ -75,25 +77,17 @@ def events() -> str:
 
 def graph_paths() -> str:
     """In a traced function each operation has its path."""
-    import tensorflow as tf
-
-    step, model = _dense_step()
-    timeline = _traced(tf.function(step), model)
-    return _named(timeline, model, "graph")
+    return _named(*_training(jit_compile=False), "graph")
 
 
 def eager_spans() -> str:
     """Eagerly, spans say which layer runs."""
-    step, model = _dense_step()
-    return _named(_traced(step, model), model, "eager with layers")
+    return _named(*_training(run_eagerly=True), "eager with layers")
 
 
 def xla() -> str:
     """A compiled step runs, and its one buffer is seen."""
-    import tensorflow as tf
-
-    step, _ = _dense_step()
-    timeline = _traced(tf.function(step, jit_compile=True))
+    timeline = _traced(*_training(jit_compile=True))
     timeline.require_exact()
     if timeline.attribution != "xla":
         raise ProbeError(f"the recorded step looks like {timeline.attribution!r}, not like XLA")
@@ -109,8 +103,7 @@ def gpus() -> str:
         raise ProbeError("TensorFlow found no GPU")
     for number in range(len(devices)):
         Allocator(f"GPU:{number}")
-        step, _ = _dense_step(f"GPU:{number}")
-        _traced(step, device=f"GPU:{number}").require_exact()
+        _traced(*_training(f"GPU:{number}"), device=f"GPU:{number}").require_exact()
     return f"exact statistics and events on {len(devices)}: {', '.join(d.name for d in devices)}"
 
 
@@ -125,7 +118,7 @@ def pytest_plugin() -> str:
         Path(directory, "test_limit.py").write_text(_PLUGIN_TEST)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_limit.py"]
         run = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    outcome = run.stdout.strip().rsplit("\n", 1)[-1]
+    outcome = (run.stdout.strip() or run.stderr.strip()).rsplit("\n", 1)[-1]
     if not outcome.startswith("1 failed, 1 passed"):
         raise ProbeError(f"of a test within its limit and one above it: {outcome}")
     return "a test within its limit passed, one above it failed"
@@ -151,27 +144,25 @@ def matplotlib() -> str:
     return f"made a picture of {show_bytes(content.tell())}"
 
 
-def _dense_step(device: str = "CPU:0") -> tuple[Callable[[], None], Any]:
+def _training(device: str = "CPU:0", **how: Any) -> tuple[Callable[[], object], Any]:
+    """A training step of a small model, compiled as asked, and the model."""
     import keras
     import tensorflow as tf
 
     with tf.device(device):
-        model = keras.Sequential(
-            [keras.Input((64,)), keras.layers.Dense(32), keras.layers.Dense(8)]
-        )
-        batch = tf.ones([16, 64])
+        layers = [keras.layers.Dense(32, name="first"), keras.layers.Dense(8, name="second")]
+        model = keras.Sequential([keras.Input((64,)), *layers])
+        model.compile("sgd", "mse", **how)
+        batch = tf.ones([256, 64]), tf.ones([256, 8])
 
-    def step() -> None:
-        with tf.device(device), tf.GradientTape() as tape:
-            loss = tf.reduce_sum(model(batch))
-            gradients = tape.gradient(loss, model.trainable_variables)
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-            variable.assign_sub(0.01 * gradient)
+    def step() -> object:
+        with tf.device(device):
+            return model.train_on_batch(*batch)
 
     return step, model
 
 
-def _traced(step: Callable[[], None], model: Any = None, device: str = "CPU:0") -> Any:
+def _traced(step: Callable[[], object], model: Any, device: str = "CPU:0") -> Timeline:
     from profiling.tracing import trace
 
     step()
@@ -180,18 +171,22 @@ def _traced(step: Callable[[], None], model: Any = None, device: str = "CPU:0") 
     return timeline
 
 
-def _named(timeline: Any, model: Any, attribution: str) -> str:
-    """How many layers the recorded operations name, or what is missing."""
+def _named(step: Callable[[], object], model: Any, attribution: str) -> str:
+    """Which layers and phases the recorded operations name, or what is missing."""
+    timeline = _traced(step, model)
     timeline.require_exact()
     if timeline.attribution != attribution:
-        raise ProbeError(f"received attribution {timeline.attribution!r} instead")
-    layers = {layer.name for layer in model.layers}
+        raise ProbeError(f"the recorded step looks like {timeline.attribution!r}")
     made = timeline.tensors[timeline.tensors["start_ns"] >= 0]
-    missing = layers - set(made["layer"])
+    missing = [
+        name
+        for column, names in (("layer", ("first", "second")), ("phase", ("forward", "backward")))
+        for name in names
+        if name not in set(made[column])
+    ]
     if missing:
-        raise ProbeError(f"no operation names the layers {', '.join(sorted(missing))}")
-    phases = ", ".join(p for p in ("forward", "backward") if p in set(made["phase"]))
-    return f"layers {', '.join(sorted(layers))} and phases {phases} are named"
+        raise ProbeError(f"no operation is placed in {', '.join(missing)}")
+    return "operations name both layers of a model, and forward and backward"
 
 
 PROBES: dict[str, Callable[[], str]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profiling.allocator import ALLOCATION_UNIT_BYTES
+from layer_bytes import ALLOCATION_UNIT_BYTES
 from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place
 from profiling.events import AllocationEvent, garbage_kept, of_allocator
 from profiling.holders import Held

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 import profiling
-from experiments import prediction
 from mem_dfa import ALGORITHMS, MODELS
 
 BATCH = 16
@@ -93,7 +92,7 @@ def test_phases_are_the_algorithms_own(algorithm: str, eager: bool) -> None:
 def test_prediction_from_shapes_is_near(algorithm: str) -> None:
     trainer = trainer_of(algorithm)
     timeline = recorded(trainer)
-    predicted = prediction.step_bytes(trainer, BATCH)
+    predicted = trainer.predict_step_bytes(BATCH)
     # The classifier's gradient, as large as its kernel, may or may not be alive at the peak.
     kernel_bytes = 4 * 32 * 32 * 16 * 10
     assert abs(predicted - timeline.step_requested_bytes) <= 0.05 * predicted + kernel_bytes

@@ -54,6 +54,10 @@ class Algorithm(keras.Model):
         """Bytes of the feedback matrices that are held."""
         return 0
 
+    def predict_step_bytes(self, batch_size: int) -> int | None:
+        """Step bytes in graph execution, from shapes alone; None for what nobody predicts."""
+        return None
+
     def get_config(self) -> dict[str, Any]:
         """As in Keras; the network is part of it."""
         network = keras.saving.serialize_keras_object(self.network)
@@ -117,6 +121,10 @@ class FeedbackAlgorithm(Algorithm):
     @abstractmethod
     def _draw_feedback(self) -> None:
         """Make the random weights; raises UnsupportedError for a network it cannot train."""
+
+    def predict_step_bytes(self, batch_size: int) -> int | None:
+        """Step bytes in graph execution, from shapes alone; None for what nobody predicts."""
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""

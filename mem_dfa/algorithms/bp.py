@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import keras
 
+from layer_bytes import backpropagation_bytes
 from mem_dfa.algorithms.base import Algorithm
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
 class BP(Algorithm):
     """Trains with the `train_step` that Keras itself has."""
+
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """Every activation, and the error signals where most of them are still alive."""
+        return backpropagation_bytes(self.network, batch_size)

@@ -24,6 +24,15 @@ from mem_dfa.update import Update
 class DFA(RandomFeedback):
     """One forward pass that keeps everything, then updates from the last block to the first."""
 
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """Every activation, freed block by block from the last to the first."""
+        sizes = [block.bytes(batch_size) for block in self.chain.blocks]
+        peak = kept = sum(size.kept for size in sizes)
+        for size in reversed(sizes):
+            kept -= size.kept
+            peak = max(peak, kept + size.update_peak)
+        return peak
+
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:

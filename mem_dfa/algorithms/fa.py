@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
+from layer_bytes import backpropagation_bytes
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.atom import LINEAR, NORMALISATIONS, leaf_layers, without_activation
 from mem_dfa.errors import UnsupportedError
@@ -68,6 +69,10 @@ class FA(FeedbackAlgorithm):
     def feedback_bytes(self) -> int:
         """Bytes of the random kernels."""
         return variable_bytes([b for _, pairs in self._random_kernels for _, b in pairs])
+
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """As BP's: the random kernels' detour holds no more at a time."""
+        return backpropagation_bytes(self.network, batch_size)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's step, with the error's way back changed."""

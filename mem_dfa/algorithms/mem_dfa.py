@@ -42,6 +42,15 @@ STATEFUL_DRAWS = (
 class MemDFA(RandomFeedback):
     """Two forward passes, the second with an update after each block."""
 
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """The block at work and the output of the one before it."""
+        peak = input_bytes = 0
+        for block in self.chain.blocks:
+            size = block.bytes(batch_size)
+            peak = max(peak, input_bytes + size.update_peak)
+            input_bytes = size.output
+        return peak
+
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:

@@ -41,7 +41,7 @@ for name, function in {"eager": step, "graph": tf.function(step)}.items():
         "timeline": [timeline.resident_bytes, timeline.peak_bytes, timeline.fault],
         "requested_peak": timeline.step_requested_bytes,
         "attribution": timeline.attribution,
-        "first": json.loads(events[["kind", "requested_bytes", "allocated_bytes"]].to_json(orient="values"))[0],
+        "first": [events.kind[0], *map(int, events.filter(like="ed_bytes").iloc[0])],
         "in_order": bool(events["time_ns"].is_monotonic_increasing),
         "products": products[["op", "dtype", "phase"]].drop_duplicates().values.tolist(),
         "inputs": tensors[tensors.category == "input"]["shape"].tolist(),
