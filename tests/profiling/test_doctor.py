@@ -1,0 +1,95 @@
+"""The doctor: each line is really tried, and a line that fails is told, not hidden."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from profiling import ENVIRONMENT_VARIABLE, doctor, probes
+from profiling.doctor import SOURCES, Finding
+
+ALL = [source for sources in SOURCES.values() for source in sources]
+
+
+@pytest.mark.slow
+def test_everything_is_tried_on_this_machine(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    # What the caller has set is not what is tried.
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "0")
+    assert doctor.main([]) == 0
+    captured = capfd.readouterr()
+    assert "trying every source of numbers" in captured.err
+    rows = {
+        cells[0].strip(): [cell.strip() for cell in cells[1:]]
+        for line in captured.out.splitlines()
+        if line.startswith("│") and len(cells := line.strip("│").split("│")) == 4
+    }
+    assert list(rows) == [source.title for source in ALL]
+    for title in (source.title for source in ALL if source.probe not in ("gpus", "small_tensors")):
+        assert rows[title][0] == "works", rows[title]
+        assert rows[title][2] == ""
+    works, saw, remedy = rows["CPU statistics without that variable"]
+    assert "10 tensors of 102400 bytes" in saw or works == "does not"
+    assert works == "works" or "set TF_CPU_ALLOCATOR_USE_BFC=1" in remedy
+
+
+def test_every_source_has_its_probe() -> None:
+    assert [source.probe for source in ALL] == list(probes.PROBES)
+    assert [source.probe for source in ALL if source.required] == ["cpu_statistics", "events"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "status"), [("gpus", 0), ("xla", 0), ("events", 1), ("cpu_statistics", 1)]
+)
+def test_exit_status_depends_on_the_cpu_alone(
+    failing: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def examine() -> Iterator[Finding]:
+        # In the order in which they happen to end.
+        for source in reversed(ALL):
+            works = source.probe != failing
+            yield Finding(source, works, "fine" if works else "broken by the test")
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    assert doctor.main([]) == status
+    captured = capsys.readouterr()
+    assert captured.out.count("broken by the test") == captured.out.count("does not") == 1
+
+
+def test_probe_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise probes.ProbeError("no such luck")
+
+    monkeypatch.setitem(probes.PROBES, "gpus", broken)
+    assert probes.result("gpus") == {"probe": "gpus", "works": False, "saw": "no such luck"}
+
+
+def test_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    findings = doctor._examine_group("others")
+    assert [finding.source for finding in findings] == list(SOURCES["others"])
+    assert {finding.works for finding in findings} == {False}
+    assert {finding.saw for finding in findings} == {"its process ended with status 1: "}
+
+
+def test_probes_notice_a_meter_that_does_not_count(run_python: Callable[..., str]) -> None:
+    """With the allocator that counts switched off, no probe of the CPU may say that it works."""
+    source = """
+from profiling import probes
+print([probes.result(name)["works"] for name in ("cpu_statistics", "events", "graph_paths")])
+"""
+    assert run_python(source, **{ENVIRONMENT_VARIABLE: "0"}) == "[False, False, False]\n"
+
+
+def test_help_answers_without_trying(run_python: Callable[..., str]) -> None:
+    source = """
+import sys
+from profiling import doctor
+try:
+    doctor.main(["--help"])
+except SystemExit as end:
+    print(end.code, {"tensorflow", "pandas", "rich"} & set(sys.modules))
+"""
+    assert run_python(source).endswith("0 set()\n")

@@ -1,0 +1,239 @@
+"""The command line: every number of a timeline, every mistake in one sentence."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import profiling
+from profiling.__main__ import main
+from tests.profiling.drawn import FORWARD, small
+
+REPLAYED = "replay/block_002/dense_2/MatMul"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    timeline = small("before")
+    timeline.predicted_peak_bytes = 1500
+    return str(timeline.save(tmp_path / "before.timeline.json.gz"))
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> str:
+    return str(small("after", scale=2).save(tmp_path / "after.timeline.json.gz"))
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of each table row."""
+    return [
+        [cell.strip() for cell in line.strip("│┃ \n").split("│")]
+        for line in text.replace("┃", "│").splitlines()
+        if line.startswith("│")
+    ]
+
+
+def test_show_prints_every_number(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", saved]) == 0
+    text = capsys.readouterr().out
+    found = rows(text)
+    assert ["peak", "1,792", "1.8 KiB"] in found
+    assert ["resident", "512", "512 B"] in found
+    assert ["step (peak - resident)", "1,280", "1.2 KiB"] in found
+    assert ["allocator's own peak", "unknown"] in [row[:2] for row in found]
+    assert ["predicted peak", "1,500", "1.5 KiB"] in found
+    assert "CPU:0; attribution complete: each operation has its full path" in " ".join(text.split())
+    # By block, by phase, by category.
+    assert ["block_001", "1,280", "1.2 KiB", "71.4%"] in found
+    assert ["forward", "1,280", "1.2 KiB", "71.4%"] in found
+    assert ["activation", "1,280", "1.2 KiB", "71.4%"] in found
+    assert "The 3 largest of 3 tensors alive at the peak" in text
+    assert ["1,024", "-", "-", "block_001", "forward", "activation", FORWARD] in found
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "forward/[red]x[/red]/:smile:/MatMul"
+    path = small("[bold]title[/bold]", layer_op=name).save(tmp_path / "t.timeline.json.gz")
+    assert main(["show", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "[bold]title[/bold]" in text
+    assert name in text
+
+
+def test_inexact_timeline_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    timeline = small()
+    timeline.fault = "256 bytes are missing."
+    path = str(timeline.save(tmp_path / "t.timeline.json.gz"))
+    assert main(["show", path]) == 0
+    assert "Not exact: 256 bytes are missing." in capsys.readouterr().out
+    assert main(["diff", path, path]) == 0
+    assert "is not exact: 256 bytes are missing." in capsys.readouterr().err
+    assert main(["show", path, "--csv", str(tmp_path / "out.csv")]) == 2
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_show_writes_what_it_is_asked_for(
+    saved: str, changed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"--html": "o.html", "--png": "o.svg", "--csv": "o.csv", "--perfetto": "o.json"}
+    options = [text for option, name in names.items() for text in (option, str(tmp_path / name))]
+    assert main(["show", saved, *options]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"written: {tmp_path / name}" in printed for name in names.values())
+    assert (tmp_path / "o.csv").read_text().count("\n") == 9  # eight events and their heading
+    assert json.loads((tmp_path / "o.json").read_text())
+    assert "before" in (tmp_path / "o.html").read_text()
+    # Several files are a comparison.
+    assert main(["show", saved, changed, *options[:4]]) == 0
+    for name in ("o.html", "o.svg"):
+        text = (tmp_path / name).read_text()
+        assert "before" in text
+        assert "after" in text
+
+
+def test_diff_sums_to_the_peaks(
+    saved: str, changed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", saved, changed]) == 0
+    found = rows(capsys.readouterr().out)
+    assert ["block_001", "activation", "1,280", "2,560", "+1,280", "+1.2 KiB"] in found
+    assert found[-2][0] == "all the rest"
+    assert found[-1] == ["peak", "", "1,792", "3,584", "+1,792", "+1.8 KiB"]
+    assert main(["diff", changed, saved]) == 0
+    assert rows(capsys.readouterr().out)[-1][-2:] == ["-1,792", "-1.8 KiB"]
+
+
+def test_diff_says_when_nothing_changed(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", saved, saved]) == 0
+    assert capsys.readouterr().out == (
+        "Nothing changed: the same bytes in every block, 1792 at the peak.\n"
+    )
+
+
+def test_xplane_file_of_anybody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tensorflow as tf
+
+    with profiling.record(tmp_path):
+        held = tf.raw_ops.Empty(shape=[300 * 2**20], dtype=tf.uint8, init=False)
+    del held
+    path = str(profiling.find_trace(tmp_path))
+    assert main(["show", path]) == 0
+    found = rows(capsys.readouterr().out)
+    assert ["allocator's own peak", "unknown"] in [row[:2] for row in found]
+    (largest,) = [row for row in found if row[-1] == "Empty"]
+    assert largest[:3] == ["314,572,800", "[314572800]", "uint8"]
+
+
+def _write(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def _bad_files(folder: Path) -> dict[str, tuple[str, str]]:
+    foreign = gzip.compress(b'{"a": 1}')
+    whole = small().save(folder / "w.timeline.json.gz").read_bytes()
+    return {
+        "missing": (str(folder / "none.timeline.json.gz"), "No such file"),
+        "directory": (str(folder), "Is a directory"),
+        "empty": (_write(folder / "e.timeline.json.gz", b""), "(0 bytes) is damaged or no"),
+        "cut": (_write(folder / "c.timeline.json.gz", whole[:-20]), "is damaged or no timeline"),
+        "foreign": (_write(folder / "f.timeline.json.gz", foreign), "is JSON but no timeline"),
+        "text": (_write(folder / "t.txt", b"hello"), "is damaged or no timeline"),
+        "missing XPlane": (str(folder / "none.xplane.pb"), "Cannot read"),
+        "empty XPlane": (_write(folder / "e.xplane.pb", b""), "is empty or no XPlane file"),
+        "foreign XPlane": (_write(folder / "f.xplane.pb", b"hello"), "no XPlane file"),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "directory",
+        "empty",
+        "cut",
+        "foreign",
+        "text",
+        "missing XPlane",
+        "empty XPlane",
+        "foreign XPlane",
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "diff"])
+def test_file_that_cannot_be_read(
+    command: str, kind: str, tmp_path: Path, saved: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, sentence = _bad_files(tmp_path)[kind]
+    assert main([command, saved, path]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert path in captured.err
+    assert sentence in captured.err
+
+
+@pytest.mark.parametrize("option", ["--html", "--png", "--csv", "--perfetto"])
+def test_output_that_cannot_be_written(
+    option: str, tmp_path: Path, saved: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = _write(tmp_path / "file", b"") + "/below.png"
+    assert main(["show", saved, option, out]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: Cannot write {out} (")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "required: COMMAND"),
+        (["show"], "required: FILE"),
+        (["diff", "one"], "required: FILE"),
+        (["draw", "one"], "invalid choice: 'draw'"),
+        (["show", "a", "b", "--csv", "o.csv"], "--csv writes one timeline and received 2"),
+        (["show", "a", "b", "--perfetto", "o"], "--perfetto writes one timeline and received 2"),
+    ],
+)
+def test_arguments_that_make_no_sense(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert sentence in message
+    assert message.count("\n") == 1
+
+
+def test_picture_of_unknown_kind(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", saved, "--png", str(tmp_path / "o.bmp")]) == 2
+    assert "let its name end in .png, .pdf or .svg" in capsys.readouterr().err
+
+
+def test_saved_timelines_are_shown_without_tensorflow(
+    saved: str, run_python: Callable[..., str]
+) -> None:
+    source = (
+        "import sys; from profiling.__main__ import main; status = main(sys.argv[1:]);"
+        "print(status, 'tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    assert run_python(source, "show", saved).endswith("0 False False\n")
+
+
+def test_help_imports_nothing_heavy(run_python: Callable[..., str]) -> None:
+    source = """
+import sys
+from profiling.__main__ import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    print(end.code, {"tensorflow", "pandas", "rich"} & set(sys.modules))
+"""
+    printed = run_python(source)
+    assert "show" in printed
+    assert printed.endswith("0 set()\n")
