@@ -91,7 +91,12 @@ class _Lifetimes:
     def __init__(self, events: Sequence[AllocationEvent], attribution: Attribution) -> None:
         self.events, self.attribution = events, attribution
         self.epoch_ps = events[0].time_ps
-        self.duration_ns = (events[-1].time_ps - self.epoch_ps) // 1000
+        # Two events may carry one nanosecond; what is alive at a time must not depend on that.
+        self.times_ns: list[int] = []
+        for event in events:
+            time_ns = (event.time_ps - self.epoch_ps) // 1000
+            self.times_ns.append(max(time_ns, self.times_ns[-1] + 1) if self.times_ns else 0)
+        self.duration_ns = self.times_ns[-1]
         self.resident_bytes = events[0].running_bytes - _change(events[0])
         self.residents: list[_Tensor] = []  # those freed in the recording, at first
         self.allocated: list[_Tensor] = []
@@ -99,13 +104,12 @@ class _Lifetimes:
         # Row of each event in its list, and whether that is `residents`.
         self.rows: list[tuple[bool, int]] = []
         alive: dict[tuple[int, bool], int] = {}
-        for event in events:
-            self.rows.append(self._match(event, alive))
+        for event, time_ns in zip(events, self.times_ns, strict=True):
+            self.rows.append(self._match(event, time_ns, alive))
 
     def _match(
-        self, event: AllocationEvent, alive: dict[tuple[int, bool], int]
+        self, event: AllocationEvent, time_ns: int, alive: dict[tuple[int, bool], int]
     ) -> tuple[bool, int]:
-        time_ns = (event.time_ps - self.epoch_ps) // 1000
         # What has no bytes shares its address with something that has.
         chunk = event.address, event.allocated_bytes > 0
         if event.kind == "allocation":
@@ -177,9 +181,7 @@ class _Lifetimes:
         return pd.DataFrame(columns)
 
     def event_table(self, tensors: pd.DataFrame) -> pd.DataFrame:
-        columns: dict[str, Any] = {
-            "time_ns": [(event.time_ps - self.epoch_ps) // 1000 for event in self.events]
-        }
+        columns: dict[str, Any] = {"time_ns": self.times_ns}
         for name in _EVENT_FIELDS:
             columns[name] = [getattr(event, name) for event in self.events]
         offset = len(self.residents)

@@ -170,9 +170,10 @@ class Timeline:
             greatest change first. The differences sum to the difference of the peaks.
         """
         sides = []
-        for timeline in (self, other):
+        for timeline, beside in ((self, other), (other, self)):
             live = timeline.live_at_peak()
-            keys = [live[key].replace("", OTHER) for key in ("block", "category")]
+            blocks = live["block"].replace(timeline._layers_of_blocks_missing_in(beside))
+            keys = [blocks.replace("", OTHER), live["category"]]
             sides.append(live["allocated_bytes"].groupby(keys).sum())
         table = pd.concat(sides, axis=1, keys=["bytes", "other_bytes"]).fillna(0).astype("int64")
         table.index.names = ["block", "category"]
@@ -224,6 +225,16 @@ class Timeline:
         from profiling.perfetto import trace_events
 
         return write_whole(path, trace_events(self).encode())
+
+    def _layers_of_blocks_missing_in(self, other: Timeline) -> dict[str, str]:
+        """The first layer of each block that `other` has no name for.
+
+        A model trained whole has its layers for blocks; one cut into blocks has them by number.
+        """
+        made = self.tensors[self.tensors["layer"] != ""]
+        first = made.groupby("block", sort=False)["layer"].first()
+        known = set(other.tensors["block"])
+        return {block: layer for block, layer in first.items() if block not in known}
 
     def save(self, path: str | Path) -> Path:
         """Write it to a file that `Timeline.load` reads; see `storage.save`."""

@@ -171,6 +171,22 @@ def test_differences_sum_to_the_difference_of_the_peaks() -> None:
     assert (before.diff(before)["difference_bytes"] == 0).all()
 
 
+def test_numbered_blocks_are_compared_with_layers() -> None:
+    whole = filled(events_of((1, 512, CONV)), names=NAMES)
+    blocks = filled(
+        events_of((1, 256, "replay/block_001/conv_1/BiasAdd"), (2, 256, "backward/block_001/mul")),
+        names=NAMES,
+    )
+    expected = {("conv", "activation"): 256, ("conv", "gradient"): -256}
+    assert blocks.diff(whole)["difference_bytes"].to_dict() == expected
+
+
+def test_one_nanosecond_for_two_events() -> None:
+    events = [dataclasses.replace(e, time_ps=7) for e in events_of((1, 512), (1, -512), (2, 256))]
+    timeline = filled(events)
+    assert timeline.live_at_peak()["allocated_bytes"].tolist() == [512]
+
+
 @pytest.mark.parametrize(
     ("op", "scope", "expected"),
     [
