@@ -84,6 +84,21 @@ def test_peak_of_a_recorded_epoch_is_the_timelines(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+def test_recording_a_small_step_does_not_lose_the_peak_of_a_large_one() -> None:
+    import tensorflow as tf
+
+    batches = [(tf.ones([rows, 8]), tf.ones([rows, 1])) for rows in (8 * ROWS, ROWS)]
+    large, small = map(tf.data.Dataset.from_tensors, batches)
+    callback = MemoryCallback(trace_steps=(1,))
+    history = (
+        build()
+        .fit(large.concatenate(small), verbose=0, shuffle=False, callbacks=[callback])
+        .history
+    )
+    assert callback.timelines[1].step_bytes < 8 * OUTPUT_BYTES <= history["step_bytes"][0]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_validation_is_not_in_the_peak() -> None:
     import tensorflow as tf
 
