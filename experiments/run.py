@@ -68,7 +68,8 @@ def _run(argv: Sequence[str]) -> int:
     if options.trace:
         with display.progress("drawing timelines"):
             written = traces.render(rows, options.out)
-        print("timelines: " + ", ".join(map(str, written)))
+        for file in written:
+            print(f"timeline: {file}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 

@@ -33,30 +33,42 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     from profiling.timeline import Timeline
 
     timelines, written = [], []
-    for row in rows:
-        if row["status"] != "ok" or not row["trace_file"]:
-            continue
+    kept = [row for row in rows if row["status"] == "ok" and row["trace_file"]]
+    for row in kept:
         file = Path(row["trace_file"])
         timeline = Timeline.load(file)
         timelines.append(timeline)
         stem = str(file).removesuffix(SUFFIX)
         written += [timeline.to_html(f"{stem}.html"), _picture([timeline], Path(f"{stem}.png"))]
     if len(timelines) > 1:
-        stem = Path(out, FOLDER, _together(rows))
+        heading, titles = _titles(kept)
+        for timeline, title in zip(timelines, titles, strict=True):
+            timeline.title = title
+        stem = Path(out, FOLDER, re.sub(r"\W+", "_", f"{heading} {' '.join(titles)}"))
         written.append(timelines[0].to_html(f"{stem}.html", *timelines[1:]))
-        written.append(_picture(timelines, Path(f"{stem}.png")))
+        written.append(_picture(timelines, Path(f"{stem}.png"), heading))
     return written
 
 
-def _together(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A name from what the rows have in common: the model, and the algorithms in turn."""
-    algorithms = dict.fromkeys(str(row["algorithm"]) for row in rows)
-    depths = dict.fromkeys(str(row["layers"]) for row in rows if row["layers"] is not None)
-    words = (rows[0]["model"], *depths, rows[0]["execution"], *algorithms)
-    return re.sub(r"\W+", "_", " ".join(map(str, words)))
+def _titles(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """What all rows have in common, and what each has of its own."""
+    columns = {
+        "model": "{}",
+        "layers": "{} layers",
+        "batch_size": "batch {}",
+        "execution": "{}",
+        "optimizer": "{}",
+    }
+    varying = [name for name in columns if len({row[name] for row in rows}) > 1]
+    common = [columns[name].format(rows[0][name]) for name in columns if name not in varying]
+    own = [
+        " ".join([str(row["algorithm"]), *(columns[name].format(row[name]) for name in varying)])
+        for row in rows
+    ]
+    return ", ".join(common), own
 
 
-def _picture(timelines: Sequence[Any], path: Path) -> Path:
+def _picture(timelines: Sequence[Any], path: Path, heading: str = "") -> Path:
     from profiling import plot
 
-    return plot.save(plot.plot(timelines), path)
+    return plot.save(plot.plot(timelines, heading), path)

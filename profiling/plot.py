@@ -56,7 +56,7 @@ _PARTS = 4
 _VISIBLE = 1 / 500
 
 
-def plot(timelines: Timeline | Sequence[Timeline]) -> Figure:
+def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
     """Memory against time: areas by category, the phases above, the peak and what is behind it.
 
     Several runs have a panel each, two in a row, on the same axes; a line at the first run's peak
@@ -64,6 +64,7 @@ def plot(timelines: Timeline | Sequence[Timeline]) -> Figure:
 
     Args:
         timelines: recorded ones, at least one.
+        heading: above all panels; what the runs have in common.
 
     Returns:
         The figure, bound to no display; see `save`.
@@ -95,6 +96,8 @@ def plot(timelines: Timeline | Sequence[Timeline]) -> Figure:
             axes.set(
                 xlabel="time (ms)" if lowest else "", ylabel="memory (MiB)" if leftmost else ""
             )
+        if heading:
+            figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         _legends(figure, areas, bands, runs)
     return figure
 
@@ -199,11 +202,12 @@ def _legends(
     ]
     if len(runs) > 1:
         below.append(Line2D([], [], color=QUIET, label=f"peak of {runs[0].title}", **_REFERENCE))
-    for place, handles in (("upper", above), ("lower", below)):
+    # A heading stands at the left, above the panels.
+    for place, handles in (("upper right", above), ("lower center", below)):
         if handles:
             figure.legend(
                 handles=handles,
-                loc=f"outside {place} center",
+                loc=f"outside {place}",
                 ncols=len(handles),
                 frameon=False,
                 fontsize=8,

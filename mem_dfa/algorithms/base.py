@@ -122,10 +122,6 @@ class FeedbackAlgorithm(Algorithm):
     def _draw_feedback(self) -> None:
         """Make the random weights; raises UnsupportedError for a network it cannot train."""
 
-    def predict_step_bytes(self, batch_size: int) -> int | None:
-        """Step bytes in graph execution, from shapes alone; None for what nobody predicts."""
-        return None
-
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
         initializer = self.feedback_initializer
