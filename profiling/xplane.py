@@ -21,15 +21,15 @@ def load(path: str | Path) -> Any:
     Raises:
         TraceError: the file cannot be read, is no XPlane file, or is damaged.
     """
-    from google.protobuf.message import DecodeError
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise TraceError(
             f"Cannot read {path} ({error.strerror}); name an XPlane file (*.xplane.pb)."
         ) from error
+    from google.protobuf.message import DecodeError
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
     space = xplane_pb2.XSpace()
     try:
         space.ParseFromString(content)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
+from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_matrix
 from mem_dfa.scopes import scope
-from mem_dfa.update import Update, warn_if_whole
 
 
-class RandomFeedback(FeedbackAlgorithm):
+class RandomFeedback(FeedbackAlgorithm, Blockwise):
     """Blocks whose error signal is δ_i = e·B_i: what DFA and MEM-DFA share.
 
     The schedule, `update_blocks`, is each algorithm's own.
@@ -52,25 +49,14 @@ class RandomFeedback(FeedbackAlgorithm):
         return variable_bytes(list(self._feedback.values()))
 
     def _refuse_at_compile(self) -> None:
+        super()._refuse_at_compile()
         name = type(self).__name__
-        if self.loss is None or isinstance(self.loss, (list, tuple, dict)):
-            raise UnsupportedError(
-                f"{name} received loss={self.loss!r}: it needs exactly one Keras loss, "
-                "for example keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
-            )
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            raise UnsupportedError(
-                f"{name} received a distribution strategy with {replicas} replicas: it trains on "
-                "one device; compile it outside of the strategy, or use 'bp'."
-            )
         for block in self._chain.blocks[:-1]:
             if block.trainable_variables and block.name not in self._feedback:
                 raise UnsupportedError(
                     f"{name}: {block.name} was frozen when the trainer was made and has no "
                     "feedback matrix: unfreeze its layers before making the trainer."
                 )
-        warn_if_whole(self.optimizer, self.trainable_variables)
 
     def error_signal(self, block: str, error: tf.Tensor, width: tuple[int, ...]) -> tf.Tensor:
         """δ_i from the output error.
@@ -90,65 +76,3 @@ class RandomFeedback(FeedbackAlgorithm):
             feedback = tf.cast(self._feedback[block].value, error.dtype)
             # δ_i = e·B_i
             return tf.reshape(tf.reshape(error, [batch, -1]) @ feedback, [batch, *width])
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        inputs = _as_input(x, self._chain.input)
-        if not self.optimizer.built:
-            # On all variables: the blocks' own calls each name a few of them.
-            self.optimizer.build(self.trainable_variables)
-        update = Update(self.optimizer)
-        y_pred = self.update_blocks(inputs, y, sample_weight, update)
-        update.finish()
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-
-    @abstractmethod
-    def update_blocks(
-        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
-    ) -> tf.Tensor:
-        """Update every block once and return the network's output, shape (batch, ...)."""
-
-    def output_error(
-        self, inputs: tf.Tensor, logits: tf.Tensor, y: Any, sample_weight: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """E = dL/dz at the logits and the network's output; keeps track of the loss.
-
-        Raises:
-            UnsupportedError: the loss does not depend on the logits in a differentiable way, or a
-                layer called `add_loss`.
-        """
-        with scope("forward", "loss"), tf.GradientTape() as tape:
-            tape.watch(logits)
-            # The head runs the model's last activation, so that the loss sees what the user sees.
-            outputs = self._chain.head.run(logits, "forward")
-            loss = self.compute_loss(inputs, y, outputs, sample_weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
-        penalties = sum(v.regularizer is not None for v in self.trainable_variables)
-        if len(self.losses) > penalties:
-            raise UnsupportedError(
-                f"{type(self).__name__}: a layer of '{self.network.name}' calls add_loss, which "
-                "blocks trained apart cannot honour: put the term into the loss, or use 'bp'."
-            )
-        with scope("backward", "loss"):
-            error = tape.gradient(scaled, logits)
-        if error is None:
-            raise UnsupportedError(
-                f"{type(self).__name__} received loss={self.loss!r}, which has no gradient with "
-                "respect to the network's output: use a differentiable Keras loss."
-            )
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
-        return tf.convert_to_tensor(error), outputs
-
-
-def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:
-    """The batch in the dtype and rank the model's input declares, as a Keras model takes it."""
-    leaves = keras.tree.flatten(x)
-    if len(leaves) != 1:
-        raise UnsupportedError(f"Received a batch of {len(leaves)} inputs: the model takes one.")
-    x = keras.ops.convert_to_tensor(leaves[0], dtype=declared.dtype)
-    if len(x.shape) == len(declared.shape) + 1 and x.shape[-1] == 1:
-        return tf.squeeze(x, -1)
-    if len(x.shape) == len(declared.shape) - 1 and declared.shape[-1] == 1:
-        return tf.expand_dims(x, -1)
-    return x

@@ -1,0 +1,102 @@
+"""Networks trained block by block: what the algorithms with a schedule of their own share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.algorithms.base import Algorithm
+from mem_dfa.chain import Chain
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.scopes import scope
+from mem_dfa.update import Update, warn_if_whole
+
+
+class Blockwise(Algorithm):
+    """One optimizer step a batch, taken by `update_blocks` in the order the algorithm chooses."""
+
+    @property
+    @abstractmethod
+    def chain(self) -> Chain:
+        """The network as this algorithm cuts it."""
+
+    @abstractmethod
+    def update_blocks(
+        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
+    ) -> tf.Tensor:
+        """Update every block once and return the network's output, shape (batch, ...)."""
+
+    def _refuse_at_compile(self) -> None:
+        super()._refuse_at_compile()
+        name = type(self).__name__
+        if self.loss is None or isinstance(self.loss, (list, tuple, dict)):
+            raise UnsupportedError(
+                f"{name} received loss={self.loss!r}: it needs exactly one Keras loss, "
+                "for example keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise UnsupportedError(
+                f"{name} received a distribution strategy with {replicas} replicas: it trains on "
+                "one device; compile it outside of the strategy, or use 'bp'."
+            )
+        warn_if_whole(self.optimizer, self.trainable_variables)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs = _as_input(x, self.chain.input)
+        if not self.optimizer.built:
+            # On all variables: the blocks' own calls each name a few of them.
+            self.optimizer.build(self.trainable_variables)
+        update = Update(self.optimizer)
+        y_pred = self.update_blocks(inputs, y, sample_weight, update)
+        update.finish()
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def output_error(
+        self, inputs: tf.Tensor, logits: tf.Tensor, y: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """E = dL/dz at the logits and the network's output; keeps track of the loss.
+
+        Raises:
+            UnsupportedError: the loss does not depend on the logits in a differentiable way, or a
+                layer called `add_loss`.
+        """
+        with scope("forward", "loss"), tf.GradientTape() as tape:
+            tape.watch(logits)
+            # The head runs the model's last activation, so that the loss sees what the user sees.
+            outputs = self.chain.head.run(logits, "forward")
+            loss = self.compute_loss(inputs, y, outputs, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        penalties = sum(v.regularizer is not None for v in self.trainable_variables)
+        if len(self.losses) > penalties:
+            raise UnsupportedError(
+                f"{type(self).__name__}: a layer of '{self.network.name}' calls add_loss, which "
+                "blocks trained apart cannot honour: put the term into the loss, or use 'bp'."
+            )
+        with scope("backward", "loss"):
+            error = tape.gradient(scaled, logits)
+        if error is None:
+            raise UnsupportedError(
+                f"{type(self).__name__} received loss={self.loss!r}, which has no gradient with "
+                "respect to the network's output: use a differentiable Keras loss."
+            )
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
+        return tf.convert_to_tensor(error), outputs
+
+
+def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:
+    """The batch in the dtype and rank the model's input declares, as a Keras model takes it."""
+    leaves = keras.tree.flatten(x)
+    if len(leaves) != 1:
+        raise UnsupportedError(f"Received a batch of {len(leaves)} inputs: the model takes one.")
+    x = keras.ops.convert_to_tensor(leaves[0], dtype=declared.dtype)
+    if len(x.shape) == len(declared.shape) + 1 and x.shape[-1] == 1:
+        return tf.squeeze(x, -1)
+    if len(x.shape) == len(declared.shape) - 1 and declared.shape[-1] == 1:
+        return tf.expand_dims(x, -1)
+    return x
