@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from layer_bytes import backward_peak_bytes, layer_bytes, tensor_bytes
 from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
+from sizes.layers import backward_peak_bytes, layer_bytes, tensor_bytes
 
 Tensor = tf.Tensor
 
@@ -108,6 +108,17 @@ class Block:
             update_peak=backward_peak_bytes(layers, weight_copies=1),
         )
 
+    def operations_count(self, batch_size: int) -> int:
+        """Multiplications and additions of one run, roughly: what its time is in proportion to."""
+        count = 0
+        for layer in self.layers:
+            outputs = keras.tree.flatten(layer.output) if layer._inbound_nodes else []
+            positions = sum(math.prod(size or 1 for size in t.shape[1:-1]) for t in outputs)
+            values = sum(math.prod(size or 1 for size in t.shape[1:]) for t in outputs)
+            kernels = sum(math.prod(v.shape) for v in layer.trainable_variables if len(v.shape) > 1)
+            count += values + 2 * kernels * max(1, positions)
+        return batch_size * count
+
     @property
     def parameters(self) -> int:
         """Number of trainable and non-trainable values."""
@@ -200,7 +211,12 @@ class Recording:
     """A block's forward pass, kept for its local gradient."""
 
     def __init__(
-        self, block: Block, inputs: Tensor, phase: str, earlier: Tensor | None = None
+        self,
+        block: Block,
+        inputs: Tensor,
+        phase: str,
+        earlier: Tensor | None = None,
+        differentiate_input: bool = False,
     ) -> None:
         """Run `block` and keep what its gradient needs.
 
@@ -209,6 +225,7 @@ class Recording:
             inputs: a_{i-1}, shape (batch, ...).
             phase: see `Block.run`.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
+            differentiate_input: whether `backward` also gives the error signal at the input.
         """
         self.block = block
         self.variables = block.trainable_variables
@@ -217,28 +234,42 @@ class Recording:
             inputs, values = block.hold_back(inputs, earlier)
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [stand_ins.get(id(v), v.value) for v in self.variables]
-        # The input is a constant here: no error signal crosses the border of a block.
+        # The input is a constant here: what lies before is another block's.
+        inputs = tf.stop_gradient(inputs)
+        if differentiate_input:
+            self._sources.append(inputs)
         with tf.GradientTape(watch_accessed_variables=False) as self._tape:
             self._tape.watch(self._sources)
-            self.outputs = block.run_with(tf.stop_gradient(inputs), phase, values)
+            self.outputs = block.run_with(inputs, phase, values)
 
     def gradients(self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The gradients of the weights alone, see `backward`."""
+        return self.backward(error, scale_loss)[0]
+
+    def backward(
+        self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]
+    ) -> tuple[list[Tensor | None], Tensor | None]:
         """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.
 
         Args:
             error: δ_i = dL/da_i, shape of the block's output.
             scale_loss: the optimizer's loss scale, which δ_i carries already.
+
+        Returns:
+            The weights' gradients, and δ_{i-1} if it was asked for and exists.
         """
         with scope("backward", self.block.name):
-            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i
+            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i
             gradients = self._tape.gradient(self.outputs, self._sources, output_gradients=error)
+            has_input_error = len(self._sources) > len(self.variables)
+            input_error = gradients.pop() if has_input_error else None
             del self._tape, self._sources, self.outputs
             for position, variable in enumerate(self.variables):
                 if variable.regularizer is not None:
                     gradients[position] = _add(
                         gradients[position], _penalty_gradient(variable, scale_loss, error)
                     )
-        return gradients
+        return gradients, input_error
 
 
 def _penalty_gradient(

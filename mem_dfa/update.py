@@ -62,9 +62,20 @@ class Update:
         self._variables: list[keras.Variable] = []
 
     def apply(
-        self, name: str, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]
+        self,
+        name: str,
+        gradients: Sequence[tf.Tensor | None],
+        variables: Sequence[keras.Variable],
+        readers: Sequence[tf.Tensor] = (),
     ) -> tf.Tensor | None:
         """Update `variables` of the block called `name`.
+
+        Args:
+            name: of the block.
+            gradients: one for each variable; None for one without.
+            variables: what to change.
+            readers: tensors made from the old values that have to be there first; otherwise
+                TensorFlow writes the new values beside the old ones.
 
         Returns:
             A token (see `ordering`) that exists when the update is done, or, for an optimizer that
@@ -82,7 +93,7 @@ class Update:
         # and would start with the step, for all blocks at once: hold it back.
         with (
             scope("update", name),
-            tf.control_dependencies([] if tf.executing_eagerly() else present),
+            tf.control_dependencies([] if tf.executing_eagerly() else [*present, *readers]),
         ):
             self.optimizer.apply(present, changed)
             # `apply` counts a step at every call: blocks of one batch are one step.

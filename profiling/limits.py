@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 if TYPE_CHECKING:
     from profiling.timeline import Timeline

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiling.timeline import ATTRIBUTIONS, Timeline
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 _SHOWN_ROWS = 10
 _KEYS = ("block", "phase", "category")

@@ -14,7 +14,7 @@ from profiling import page_pictures, page_tables
 from profiling.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from profiling.series import peak_parts
 from profiling.timeline import ATTRIBUTIONS, Timeline
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _SUMMARY = (

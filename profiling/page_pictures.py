@@ -27,7 +27,7 @@ from profiling.series import (
 )
 from profiling.stacking import largest, remainder, stacked
 from profiling.timeline import Timeline
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 # A browser draws areas of more moments too slowly to be zoomed.
 COLUMNS = 400

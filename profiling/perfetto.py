@@ -10,7 +10,7 @@ from typing import Any
 
 from profiling.series import bytes_by_category, peak_parts, phase_bands
 from profiling.timeline import ATTRIBUTIONS, Timeline
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 _PROCESS = 1
 _PHASES = 1  # their thread; those of the operations follow

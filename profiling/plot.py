@@ -32,8 +32,8 @@ from profiling.series import (
     share_of,
 )
 from profiling.timeline import ATTRIBUTIONS, Timeline
-from profiling.units import show_bytes
 from profiling.xplane import TraceError
+from sizes.units import show_bytes
 
 _STYLE = {
     "font.size": 9,

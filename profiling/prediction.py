@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from layer_bytes import backpropagation_bytes, tensor_bytes
+from sizes.layers import backpropagation_bytes, tensor_bytes
 
 
 @dataclass(frozen=True)

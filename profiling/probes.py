@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profiling.allocator import PROBE_BYTES, Allocator
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 if TYPE_CHECKING:
     from profiling.timeline import Timeline

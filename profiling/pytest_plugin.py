@@ -35,8 +35,8 @@ import pytest
 
 from profiling.allocator import ENVIRONMENT_VARIABLE, MeterError
 from profiling.limits import DeviceMemory, report
-from profiling.units import parse_bytes
 from profiling.xplane import TraceError
+from sizes.units import parse_bytes
 
 MARK = "limit_device_memory"
 FIXTURE = "device_memory"

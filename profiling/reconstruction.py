@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layer_bytes import ALLOCATION_UNIT_BYTES
 from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place
 from profiling.events import AllocationEvent, garbage_kept, of_allocator
 from profiling.holders import Held
 from profiling.spans import Span
 from profiling.timeline import Timeline
+from sizes.layers import ALLOCATION_UNIT_BYTES
 
 # The op of the row for all that was there before and has no name.
 UNNAMED = "rounding, and tensors that Python does not hold"

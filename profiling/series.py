@@ -10,7 +10,7 @@ import pandas as pd
 
 from profiling.attribution import CATEGORIES, PHASES
 from profiling.timeline import Timeline
-from profiling.units import show_bytes
+from sizes.units import show_bytes
 
 # What a screen can show side by side; pictures need no more moments than a few for each of them.
 COLUMNS = 1000

@@ -99,21 +99,20 @@ class FeedbackAlgorithm(Algorithm):
         self,
         network: keras.Model,
         feedback_initializer: str | keras.initializers.Initializer = "uniform",
-        seed: int = 0,
-        name: str | None = None,
+        **details: Any,
     ) -> None:
         """Wrap `network`.
 
         Args:
             network: a built Sequential or functional model; nested ones are opened.
             feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
-            seed: of the random weights.
-            name: of the trainer, as in Keras.
+            **details: `seed`, which the random weights are drawn from, and `name`; what a class
+                that is an algorithm of another kind as well takes for that.
 
         Raises:
             UnsupportedError: the algorithm cannot train the network; unknown initializer.
         """
-        super().__init__(network, seed=seed, name=name)
+        super().__init__(network, **details)
         check_initializer(feedback_initializer)
         self.feedback_initializer = feedback_initializer
         self._draw_feedback()

@@ -19,11 +19,11 @@ import tensorflow as tf
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
-from layer_bytes import backpropagation_bytes
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.atom import LINEAR, NORMALISATIONS, leaf_layers, without_activation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_kernel
+from sizes.layers import backpropagation_bytes
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
 

@@ -1,0 +1,186 @@
+"""Checkpointing (Griewank and Walther, 2000; Chen et al., arXiv 1604.06174): BP's own gradient.
+
+    forward:   keep a_i at the segments' borders only
+    backward:  for each segment, last to first:  run it again from its checkpoint,
+               δ_{i-1} = J_iᵀ δ_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
+
+The second run draws the dropout masks of the first and moves BatchNormalization's statistics for
+both, so the gradient is exact. Each block is recomputed at most once; `planning` places the
+borders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa import planning
+from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.algorithms.fa import FA
+from mem_dfa.block import Recording
+from mem_dfa.chain import Chain
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.ordering import token
+from mem_dfa.planning import Plan, Segment
+from mem_dfa.update import Update
+
+# Without weights the borders do not depend on the batch, and hardly with them.
+NOMINAL_BATCH = 32
+
+
+@keras.saving.register_keras_serializable("mem_dfa")
+class Checkpoint(Blockwise):
+    """Backpropagation that keeps checkpoints and recomputes what lies between them."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        every: int | None = None,
+        blocks: Sequence[str] | None = None,
+        budget: str | int | None = None,
+        batch_size: int | None = None,
+        **details: Any,
+    ) -> None:
+        """Wrap `network`; without further words the borders make the peak least (√n).
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            every: a checkpoint every so many blocks.
+            blocks: names of the blocks whose input is a checkpoint, such as "block_005".
+            budget: step bytes, such as "64 MiB", to stay within with as little recomputation as
+                possible.
+            batch_size: what the budget is for; needed where batches are of no fixed size.
+            **details: `seed` and `name`, as in `Algorithm`.
+
+        Raises:
+            UnsupportedError: the network cannot be cut, or the arguments make no sense.
+        """
+        super().__init__(network, **details)
+        self._chain = Chain.from_model(network)
+        self.every, self.blocks, self.budget, self.batch_size = every, blocks, budget, batch_size
+        given = [name for name in ("every", "blocks", "budget") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UnsupportedError(
+                f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
+                "words; give one of every, blocks, budget, or none."
+            )
+        self.plan(batch_size or NOMINAL_BATCH)
+
+    @property
+    def chain(self) -> Chain:
+        """The network as this algorithm cuts it."""
+        return self._chain
+
+    def plan(self, batch_size: int) -> Plan:
+        """Which blocks are recomputed for a batch of that size.
+
+        Raises:
+            UnsupportedError: no plan fits the budget, or the arguments name no such blocks.
+        """
+        costs = planning.block_costs(self._chain.blocks, batch_size)
+        if self.budget is not None:
+            budget = planning.budget_bytes(self.budget)
+            if batch_size == NOMINAL_BATCH and self.batch_size is None:
+                return planning.least_peak(costs)  # the batch is not known yet
+            return planning.within_budget(costs, budget)
+        if self.every is not None:
+            if not isinstance(self.every, int) or self.every < 1:
+                raise UnsupportedError(
+                    f"Checkpoint received every={self.every!r}: give a whole number of blocks, "
+                    "at least 1."
+                )
+            return planning.at_boundaries(costs, range(0, len(costs), self.every))
+        if self.blocks is not None:
+            return planning.at_boundaries(costs, self._positions(self.blocks))
+        return planning.least_peak(costs)
+
+    def _positions(self, names: Sequence[str]) -> list[int]:
+        known = [block.name for block in self._chain.blocks]
+        unknown = [name for name in names if name not in known]
+        if unknown or isinstance(names, str):
+            raise UnsupportedError(
+                f"Checkpoint received blocks={names!r}: give a list of some of "
+                f"{known[0]} to {known[-1]}; print(trainer.chain.summary()) shows them."
+            )
+        return [known.index(name) for name in names]
+
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """The plan's peak."""
+        return self.plan(batch_size).peak_bytes
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras."""
+        names = ("every", "blocks", "budget", "batch_size")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def update_blocks(
+        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
+    ) -> tf.Tensor:
+        """Forward with checkpoints, then segment by segment backward."""
+        kept: list[tuple[Segment, tf.Tensor, list[Recording]]] = []
+        activation = inputs
+        for segment in self.plan(self._known_batch_size(inputs)).segments:
+            checkpoint, recordings = activation, []
+            if segment.recomputed:
+                for block in self._chain.blocks[segment.start : segment.stop]:
+                    activation = block.rehearse(activation, "forward")
+            else:
+                recordings = self._record(segment, activation, "forward", None)
+                activation = recordings[-1].outputs
+            kept.append((segment, checkpoint, recordings))
+            del checkpoint, recordings
+        error, outputs = self.output_error(inputs, activation, y, sample_weight)
+        del activation
+        while kept:
+            segment, checkpoint, recordings = kept.pop()
+            if segment.recomputed:
+                # Not before the error signal is there: the segment after this one is freed then.
+                recordings = self._record(segment, checkpoint, "replay", token([error]))
+            del checkpoint
+            error = self._backward(recordings, error, update)
+        return outputs
+
+    def _known_batch_size(self, inputs: tf.Tensor) -> int:
+        size = self.batch_size or inputs.shape[0]
+        if size is None and self.budget is not None:
+            raise UnsupportedError(
+                f"Checkpoint received budget={self.budget!r} and batches of no fixed size: give "
+                "batch_size=..., or batch the data with drop_remainder=True."
+            )
+        return size or NOMINAL_BATCH
+
+    def _record(
+        self, segment: Segment, activation: tf.Tensor, phase: str, earlier: tf.Tensor | None
+    ) -> list[Recording]:
+        recordings = []
+        for position in range(segment.start, segment.stop):
+            block = self._chain.blocks[position]
+            recordings.append(Recording(block, activation, phase, earlier, position > 0))
+            activation = recordings[-1].outputs
+        return recordings
+
+    def _backward(
+        self, recordings: list[Recording], error: tf.Tensor, update: Update
+    ) -> tf.Tensor | None:
+        """δ at the segment's input; every block's weights are updated on the way."""
+        while recordings:
+            recording = recordings.pop()
+            name, variables = recording.block.name, recording.variables
+            # δ_{i-1} = J_iᵀ δ_i
+            gradients, error = recording.backward(error, self.optimizer.scale_loss)
+            # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
+            update.apply(name, gradients, variables, [] if error is None else [error])
+            del recording, gradients
+        return error
+
+
+@keras.saving.register_keras_serializable("mem_dfa")
+class CheckpointFA(FA, Checkpoint):
+    """Feedback alignment whose activations are recomputed from checkpoints."""
+
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """The plan's peak."""
+        return Checkpoint.predict_step_bytes(self, batch_size)

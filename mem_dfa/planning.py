@@ -1,0 +1,199 @@
+"""Which blocks are kept and which are run again: plans for checkpointing, from shapes.
+
+A plan cuts the chain into segments. Of a *kept* one everything is held from the forward pass; of a
+*recomputed* one only its input, the checkpoint, and it runs again in the backward pass. Each block
+is recomputed at most once. While a segment is at work in the backward pass, what is held by the
+segments before it is still there, so peak = held before + the segment's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mem_dfa.block import Block
+from mem_dfa.errors import UnsupportedError
+from sizes.units import parse_bytes
+
+# The allocator rounds and does not split every chunk: measured 4 % above what operations ask for.
+ALLOCATOR_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Blocks `start` to `stop` - 1, kept or recomputed together."""
+
+    start: int
+    stop: int
+    recomputed: bool
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """What a plan needs to know of one block.
+
+    Attributes:
+        kept: bytes it keeps for its gradient.
+        output: bytes of its output, which a checkpoint after it holds.
+        backward_peak: bytes while it is differentiated: its own, and the error signals at its
+            output and input.
+        operations: of one run.
+    """
+
+    kept: int
+    output: int
+    backward_peak: int
+    operations: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Segments in the order of the forward pass, with what they should cost."""
+
+    segments: tuple[Segment, ...]
+    peak_bytes: int
+    recomputed_operations: int
+
+
+@dataclass(frozen=True)
+class _State:
+    """A plan for the blocks before some position."""
+
+    held: int
+    operations: int
+    peak: int
+    last: Segment | None = None
+    before: _State | None = None
+
+    def segments(self) -> tuple[Segment, ...]:
+        found, state = [], self
+        while state.last is not None:
+            found.append(state.last)
+            state = state.before
+        return tuple(reversed(found))
+
+    def plan(self) -> Plan:
+        return Plan(self.segments(), self.peak, self.operations)
+
+
+def budget_bytes(budget: str | int) -> int:
+    """Whole bytes from a number of them or a size such as "64 MiB".
+
+    Raises:
+        UnsupportedError: neither.
+    """
+    if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
+        return budget
+    try:
+        return parse_bytes(budget)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(
+            f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
+            '"64 MiB".'
+        ) from error
+
+
+def block_costs(blocks: Sequence[Block], batch_size: int) -> list[BlockCost]:
+    """The costs of a chain's blocks for a batch."""
+    costs, input_bytes = [], 0
+    for block in blocks:
+        size = block.bytes(batch_size)
+        operations = block.operations_count(batch_size)
+        costs.append(BlockCost(size.kept, size.output, size.update_peak + input_bytes, operations))
+        input_bytes = size.output
+    return costs
+
+
+def least_peak(costs: Sequence[BlockCost]) -> Plan:
+    """The plan with the least peak; of several, the one that recomputes least.
+
+    With n equal blocks its peak grows as √(2n).
+    """
+    low, high = 0, sum(cost.kept for cost in costs) + max(cost.backward_peak for cost in costs)
+    # Bytes are whole numbers, but a plan's peak only takes a few values: stop at one of them.
+    while low < high:
+        middle = (low + high) // 2
+        plan = cheapest(costs, middle)
+        if plan is None:
+            low = middle + 1
+        else:
+            high = plan.peak_bytes
+    return cheapest(costs, high)
+
+
+def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
+    """The fastest plan whose predicted peak, with the allocator's margin, fits.
+
+    Raises:
+        UnsupportedError: no plan fits; says the least budget for which one does.
+    """
+    plan = cheapest(costs, int(limit_bytes / (1 + ALLOCATOR_MARGIN)))
+    if plan is None:
+        least = int(least_peak(costs).peak_bytes * (1 + ALLOCATOR_MARGIN)) + 1
+        raise UnsupportedError(
+            f"Received a budget of {limit_bytes} bytes: no plan that recomputes each block at most "
+            f"once takes so little; the least that can be kept is {least} bytes "
+            f"({least / 2**20:.1f} MiB)."
+        )
+    return plan
+
+
+def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan:
+    """The plan with checkpoints before the given blocks; the last segment is kept.
+
+    Args:
+        costs: of all blocks.
+        boundaries: positions, counted from 0, of the blocks whose input is a checkpoint.
+    """
+    cuts = sorted({0, *boundaries, len(costs)})
+    state = _State(0, 0, 0)
+    for start, stop in itertools.pairwise(cuts):
+        state = _append(state, costs, start, stop, stop < len(costs))
+    return state.plan()
+
+
+def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
+    """The plan that recomputes least among those whose peak is at most `limit_bytes`."""
+    count = len(costs)
+    states: list[list[_State]] = [[] for _ in range(count + 1)]
+    states[0] = [_State(0, 0, 0)]
+    for position in range(count):
+        for state in _not_dominated(states[position]):
+            kept = _append(state, costs, position, position + 1, False)
+            if kept.peak <= limit_bytes:
+                states[position + 1].append(kept)
+            for stop in range(position + 1, count + 1):
+                recomputed = _append(state, costs, position, stop, True)
+                if recomputed.peak > limit_bytes:
+                    break  # a longer one takes more
+                states[stop].append(recomputed)
+    finished = sorted(states[count], key=lambda state: (state.operations, state.peak))
+    return finished[0].plan() if finished else None
+
+
+def _append(
+    state: _State, costs: Sequence[BlockCost], start: int, stop: int, recomputed: bool
+) -> _State:
+    """The state after one more segment."""
+    own = peak = operations = 0
+    for cost in costs[start:stop]:
+        peak = max(peak, own + cost.backward_peak)
+        own += cost.kept
+        operations += cost.operations
+    return _State(
+        held=state.held + (costs[stop - 1].output if recomputed else own),
+        operations=state.operations + (operations if recomputed else 0),
+        peak=max(state.peak, state.held + peak),
+        last=Segment(start, stop, recomputed),
+        before=state,
+    )
+
+
+def _not_dominated(states: Sequence[_State]) -> list[_State]:
+    """Those that no other beats both in bytes held and in operations."""
+    chosen: list[_State] = []
+    for state in sorted(states, key=lambda s: (s.held, s.operations, s.peak)):
+        if not chosen or state.operations < chosen[-1].operations:
+            chosen.append(state)
+    return chosen
