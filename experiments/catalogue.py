@@ -25,6 +25,12 @@ MODEL_DEFAULTS = {
     "conv20": ModelDefaults("cifar10", 128),
     "vgg16": ModelDefaults("cifar10", 64),
     "liao_cifar": ModelDefaults("cifar10", 100),
+    "resnet32": ModelDefaults("cifar10", 100),
+    "resnet110": ModelDefaults("cifar10", 100),
+    "resnet164": ModelDefaults("cifar10", 100),
+    "revnet38": ModelDefaults("cifar10", 100),
+    "revnet110": ModelDefaults("cifar10", 100),
+    "revnet164": ModelDefaults("cifar10", 100),
     "mlp": ModelDefaults("mnist", 100),
     "mnist_conv": ModelDefaults("mnist", 100),
 }

@@ -69,12 +69,14 @@ class Chain:
     input: keras.KerasTensor
 
     @classmethod
-    def from_model(cls, model: keras.Model) -> Chain:
+    def from_model(cls, model: keras.Model, alone: type[keras.layers.Layer] | tuple = ()) -> Chain:
         """Cut a built Sequential or functional model; nested ones are flattened.
 
         Args:
             model: a `keras.Sequential` or functional `keras.Model` with one input and one output.
                 It is not changed: the chain runs the model's own layers.
+            alone: kinds of layers that make a block of their own, without the weightless layers
+                after them.
 
         Raises:
             UnsupportedError: the model cannot be cut, or holds something that blocks trained
@@ -93,11 +95,14 @@ class Chain:
                 f"Model '{model.name}' has no layer with weights: there is nothing to train."
             )
         groups: list[list[Atom]] = [[]]
+        ended = False  # whether the last group takes no more
         for atom in body:
+            stands_alone = isinstance(atom.operations[0], alone)
             opens_block = bool(atom.weight_layers) and any(a.weight_layers for a in groups[-1])
-            if opens_block:
+            if (opens_block or stands_alone or ended) and groups[-1]:
                 groups.append([])
             groups[-1].append(atom)
+            ended = stands_alone
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
         _refuse_shared(blocks)
         return cls(blocks, Block("head", tail), model.inputs[0])

@@ -7,6 +7,7 @@ from mem_dfa.algorithms.dfa import DFA
 from mem_dfa.algorithms.fa import FA
 from mem_dfa.algorithms.mem_dfa import MemDFA
 from mem_dfa.algorithms.microbatch import Microbatch
+from mem_dfa.algorithms.revnet import RevNet
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "bp": BP,
@@ -15,5 +16,6 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "mem_dfa": MemDFA,
     "checkpoint": Checkpoint,
     "checkpoint_fa": CheckpointFA,
+    "revnet": RevNet,
     "microbatch": Microbatch,
 }

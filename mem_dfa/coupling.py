@@ -1,0 +1,90 @@
+"""One half of a reversible block run backward: its input and its error signals."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.atom import leaf_layers
+from mem_dfa.block import Block, Recording
+from mem_dfa.layers.reversible import ReversibleBlock
+from mem_dfa.scopes import scope
+from mem_dfa.update import Update
+
+
+class _Coupling:
+    """The sub-network of a half as the one atom of a block."""
+
+    def __init__(self, network: keras.layers.Layer) -> None:
+        self.network = network
+
+    def __call__(self, inputs: tf.Tensor, training: bool) -> tf.Tensor:
+        return self.network(inputs, training=training)
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        return list(leaf_layers(self.network))
+
+
+class Half:
+    """y = x + N(z) with N one of F and G: x is rebuilt, and N differentiated, by one run of N."""
+
+    def __init__(
+        self,
+        name: str,
+        layer: ReversibleBlock,
+        network: keras.layers.Layer,
+        z: tf.Tensor,
+        y: tf.Tensor,
+        earlier: tf.Tensor,
+    ) -> None:
+        """Run N again, not before `earlier`.
+
+        Args:
+            name: of the block.
+            layer: says how x and N(z) are coupled.
+            network: N.
+            z: the half that N sees, known.
+            y: the half that N changed.
+            earlier: a scalar from `ordering.token`.
+        """
+        self._layer, self._y = layer, y
+        block = Block(name, [_Coupling(network)])
+        self._recording = Recording(block, z, "replay", earlier, differentiate_input=True)
+        with scope("replay", name):
+            # x = y − N(z)
+            self.x = layer.uncouple(y, self._recording.outputs)
+
+    def backward(
+        self,
+        error_y: tf.Tensor,
+        error_z: tf.Tensor,
+        update: Update,
+        optimizer: keras.optimizers.Optimizer,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Differentiate, update N's weights and free its run.
+
+        Args:
+            error_y: δ at y.
+            error_z: δ at z from what follows.
+            update: of the batch's optimizer step.
+            optimizer: whose loss scale the error signals carry.
+
+        Returns:
+            x, δ at x, and δ at z with N's share.
+        """
+        recording, x = self._recording, self.x
+        name, variables = recording.block.name, recording.variables
+        error_x, error_result = error_y, error_y
+        if self._layer.coupling == "affine":
+            with scope("backward", name), tf.GradientTape() as tape:
+                result = recording.outputs
+                tape.watch([x, result])
+                y = self._layer.couple(x, result)
+            error_x, error_result = tape.gradient(y, [x, result], output_gradients=error_y)
+        # δ_z ← δ_z + (∂N/∂z)ᵀ δ_y
+        gradients, share = recording.backward(error_result, optimizer.scale_loss)
+        with scope("backward", name):
+            error_z = error_z if share is None else error_z + share
+        update.apply(name, gradients, variables, [error_z])
+        return x, error_x, error_z
