@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,6 @@ from mem_dfa.atom import leaf_layers
 from mem_dfa.block import Block, Recording
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.scopes import scope
-from mem_dfa.update import Update
 
 
 class _Coupling:
@@ -50,41 +51,34 @@ class Half:
         """
         self._layer, self._y = layer, y
         block = Block(name, [_Coupling(network)])
-        self._recording = Recording(block, z, "replay", earlier, differentiate_input=True)
+        self.recording = Recording(block, z, "replay", earlier, differentiate_input=True)
         with scope("replay", name):
             # x = y − N(z)
-            self.x = layer.uncouple(y, self._recording.outputs)
+            self.x = layer.uncouple(y, self.recording.outputs)
 
     def backward(
-        self,
-        error_y: tf.Tensor,
-        error_z: tf.Tensor,
-        update: Update,
-        optimizer: keras.optimizers.Optimizer,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Differentiate, update N's weights and free its run.
+        self, error_y: tf.Tensor, error_z: tf.Tensor, scale_loss: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor | None]]:
+        """Differentiate N and free its run.
 
         Args:
             error_y: δ at y.
             error_z: δ at z from what follows.
-            update: of the batch's optimizer step.
-            optimizer: whose loss scale the error signals carry.
+            scale_loss: the optimizer's loss scale, which the error signals carry already.
 
         Returns:
-            x, δ at x, and δ at z with N's share.
+            x, δ at x, δ at z with N's share, and the gradients of N's weights.
         """
-        recording, x = self._recording, self.x
-        name, variables = recording.block.name, recording.variables
+        name, x = self.recording.block.name, self.x
         error_x, error_result = error_y, error_y
         if self._layer.coupling == "affine":
             with scope("backward", name), tf.GradientTape() as tape:
-                result = recording.outputs
+                result = self.recording.outputs
                 tape.watch([x, result])
                 y = self._layer.couple(x, result)
             error_x, error_result = tape.gradient(y, [x, result], output_gradients=error_y)
         # δ_z ← δ_z + (∂N/∂z)ᵀ δ_y
-        gradients, share = recording.backward(error_result, optimizer.scale_loss)
+        gradients, share = self.recording.backward(error_result, scale_loss)
         with scope("backward", name):
             error_z = error_z if share is None else error_z + share
-        update.apply(name, gradients, variables, [error_z])
-        return x, error_x, error_z
+        return x, error_x, error_z, gradients

@@ -134,13 +134,14 @@ class Checkpoint(Blockwise):
             del checkpoint, recordings
         error, outputs = self.output_error(inputs, activation, y, sample_weight)
         del activation
+        done: list[tf.Tensor] = []
         while kept:
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
-                # Not before the error signal is there: the segment after this one is freed then.
-                recordings = self._record(segment, checkpoint, "replay", token([error]))
+                # Not before the segment after this one is updated and freed.
+                recordings = self._record(segment, checkpoint, "replay", token([error, *done]))
             del checkpoint
-            error = self._backward(recordings, error, update)
+            error, done = self._backward(recordings, error, update)
         return outputs
 
     def _known_batch_size(self, inputs: tf.Tensor) -> int:
@@ -164,17 +165,18 @@ class Checkpoint(Blockwise):
 
     def _backward(
         self, recordings: list[Recording], error: tf.Tensor, update: Update
-    ) -> tf.Tensor | None:
-        """δ at the segment's input; every block's weights are updated on the way."""
+    ) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
+        """δ at the segment's input and tokens of the updates of its blocks."""
+        done = []
         while recordings:
             recording = recordings.pop()
             name, variables = recording.block.name, recording.variables
             # δ_{i-1} = J_iᵀ δ_i
             gradients, error = recording.backward(error, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
-            update.apply(name, gradients, variables, [] if error is None else [error])
+            done.append(update.apply(name, gradients, variables, [] if error is None else [error]))
             del recording, gradients
-        return error
+        return error, [token for token in done if token is not None]
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

@@ -23,10 +23,11 @@ from mem_dfa.chain import Chain
 from mem_dfa.coupling import Half
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
-from mem_dfa.ordering import token
+from mem_dfa.ordering import after, token
 from mem_dfa.update import Update
 
 DEFAULT_BOUND = 1e-2
+CHECKED_PARTS = 8
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -79,55 +80,38 @@ class RevNet(Blockwise):
             activation = block.rehearse(activation, "forward")
         head = Recording(last, activation, "forward", differentiate_input=True)
         error, outputs = self.output_error(inputs, head.outputs, y, sample_weight)
-        error = self._update(head, error, update)
-        del head
-        state = activation
-        del activation
-        errors: tf.Tensor | Pair = error
-        del error
+        backward = _Backward(self, update)
+        errors: tf.Tensor | Pair = backward.differentiate(head, error)
+        state: tf.Tensor | Pair = activation
+        del head, error, activation
         while kept:
             block, block_input = kept.pop()
             if block_input is None:
-                if not isinstance(state, tuple):
-                    state, errors = split(state), split(errors)
-                state, errors = self._invert(block, state, errors, update)
-                continue
-            rebuilt = join(state) if isinstance(state, tuple) else None
-            error = join(errors) if isinstance(errors, tuple) else errors
-            replayed = Recording(block, block_input, "replay", token([error]), bool(kept))
-            if rebuilt is not None:
-                self._check(rebuilt, replayed.outputs)
-            del rebuilt
-            errors = self._update(replayed, error, update)
-            state = block_input
-            del replayed, error, block_input
+                state, errors = backward.invert(block, state, errors)
+            else:
+                errors = backward.replay(block, block_input, state, errors, bool(kept))
+                state = block_input
+            del block_input
         if isinstance(state, tuple):
-            self._check(join(state), inputs)
+            self.check(state, inputs)
         return outputs
 
-    def _update(self, recording: Recording, error: tf.Tensor, update: Update) -> tf.Tensor | None:
-        """δ at a recorded block's input, and its weights updated."""
-        name, variables = recording.block.name, recording.variables
-        gradients, error = recording.backward(error, self.optimizer.scale_loss)
-        update.apply(name, gradients, variables, [] if error is None else [error])
-        return error
+    def check(self, rebuilt: Pair, true: tf.Tensor) -> tf.Tensor:
+        """Measure ‖x̂ − x‖_∞ / ‖x‖_∞ and stop where it is beyond the bound.
 
-    def _invert(self, block: Block, state: Pair, errors: Pair, update: Update) -> tuple[Pair, Pair]:
-        """(x₁, x₂) and their error signals from those at the block's output."""
-        (y1, y2), (error_y1, error_y2) = state, errors
-        layer = block.layers[0]
-        # x₂ = y₂ − G(y₁),  γ = δ_{y₁} + (∂G/∂y₁)ᵀ δ_{y₂}
-        g = Half(block.name, layer, layer.g, y1, y2, token([error_y1, error_y2]))
-        x2, error_x2, gamma = g.backward(error_y2, error_y1, update, self.optimizer)
-        del y2, error_y1, error_y2, g
-        # x₁ = y₁ − F(x₂),  δ_{x₂} = δ_{y₂} + (∂F/∂x₂)ᵀ γ
-        f = Half(block.name, layer, layer.f, x2, y1, token([gamma]))
-        x1, error_x1, error_x2 = f.backward(gamma, error_x2, update, self.optimizer)
-        return (x1, x2), (error_x1, error_x2)
-
-    def _check(self, rebuilt: tf.Tensor, true: tf.Tensor) -> None:
-        """Measure ‖x̂ − x‖_∞ / ‖x‖_∞ and stop where it is beyond the bound."""
-        distance = tf.reduce_max(tf.abs(rebuilt - true)) / tf.reduce_max(tf.abs(true))
+        Returns:
+            The distance, a scalar.
+        """
+        half, size = rebuilt[0].shape[-1], tf.shape(true)[0]
+        differences, values = [], []
+        # In parts, so that what is compared takes no memory to speak of.
+        for number in range(CHECKED_PARTS):
+            part = slice(number * size // CHECKED_PARTS, (number + 1) * size // CHECKED_PARTS)
+            for got, channels in zip(rebuilt, (slice(half), slice(half, None)), strict=True):
+                x = true[part, ..., channels]
+                differences.append(tf.reduce_max(tf.abs(got[part] - x)))
+                values.append(tf.reduce_max(tf.abs(x)))
+        distance = tf.reduce_max(differences) / tf.reduce_max(values)
         self.reconstruction_error.update_state(distance)
         tf.debugging.assert_less(
             distance,
@@ -136,6 +120,66 @@ class RevNet(Blockwise):
             f"{self.reconstruction_bound}, so the gradient would be wrong: lower the learning "
             "rate, use fewer blocks between ordinary ones, or train with 'checkpoint'.",
         )
+        return distance
+
+
+class _Backward:
+    """The way back through the blocks, each not before the one after it is updated and freed."""
+
+    def __init__(self, trainer: RevNet, update: Update) -> None:
+        self._trainer, self._update = trainer, update
+        self._done: list[tf.Tensor] = []  # a token of the last update
+
+    def _earlier(self, errors: tf.Tensor | Pair) -> tf.Tensor:
+        return token([*(errors if isinstance(errors, tuple) else (errors,)), *self._done])
+
+    def _apply(
+        self, recording: Recording, gradients: list[tf.Tensor | None], readers: list[tf.Tensor]
+    ) -> None:
+        done = self._update.apply(recording.block.name, gradients, recording.variables, readers)
+        self._done = [] if done is None else [done]
+
+    def differentiate(self, recording: Recording, error: tf.Tensor) -> tf.Tensor | None:
+        """δ at a recorded block's input, and its weights updated."""
+        gradients, error = recording.backward(error, self._trainer.optimizer.scale_loss)
+        self._apply(recording, gradients, [] if error is None else [error])
+        return error
+
+    def replay(
+        self,
+        block: Block,
+        inputs: tf.Tensor,
+        state: tf.Tensor | Pair,
+        errors: tf.Tensor | Pair,
+        has_predecessor: bool,
+    ) -> tf.Tensor | None:
+        """δ at an ordinary block's input, which was kept."""
+        error = join(errors) if isinstance(errors, tuple) else errors
+        recording = Recording(block, inputs, "replay", self._earlier(error), has_predecessor)
+        if isinstance(state, tuple):
+            distance = self._trainer.check(state, recording.outputs)
+            # The rebuilt state is freed before the block is differentiated.
+            error = after(error, token([distance]))
+        return self.differentiate(recording, error)
+
+    def invert(
+        self, block: Block, state: tf.Tensor | Pair, errors: tf.Tensor | Pair
+    ) -> tuple[Pair, Pair]:
+        """(x₁, x₂) and their error signals from those at the block's output."""
+        if not isinstance(state, tuple):
+            # It is there since the forward pass: halving it then would keep it twice.
+            state, errors = split(after(state, self._earlier(errors))), split(errors)
+        (y1, y2), (error_y1, error_y2) = state, errors
+        layer, scale_loss = block.layers[0], self._trainer.optimizer.scale_loss
+        # x₂ = y₂ − G(y₁),  γ = δ_{y₁} + (∂G/∂y₁)ᵀ δ_{y₂}
+        g = Half(block.name, layer, layer.g, y1, y2, self._earlier(errors))
+        x2, error_x2, gamma, gradients = g.backward(error_y2, error_y1, scale_loss)
+        self._apply(g.recording, gradients, [gamma])
+        # x₁ = y₁ − F(x₂),  δ_{x₂} = δ_{y₂} + (∂F/∂x₂)ᵀ γ
+        f = Half(block.name, layer, layer.f, x2, y1, self._earlier((gamma, x2)))
+        x1, error_x1, error_x2, gradients = f.backward(gamma, error_x2, scale_loss)
+        self._apply(f.recording, gradients, [error_x2])
+        return (x1, x2), (error_x1, error_x2)
 
 
 def _is_reversible(block: Block) -> bool:

@@ -79,10 +79,16 @@ class _Builder:
 
     def ordinary(self, x: Tensor, filters: int, stride: int, name: str, activated: bool) -> Tensor:
         """X plus the branch; a 1×1 convolution with BatchNormalization where shapes differ."""
-        shortcut, y = x, x
+        shortcut = x
         if stride > 1 or x.shape[-1] != filters:
+            # Both ways begin after the unit's first BN-ReLU (He et al., 2016): the block's input,
+            # twice as large as all that follows, has one reader.
+            for layer in [] if activated else self.activation(f"{name}_1"):
+                x = layer(x)
             shortcut = self.convolution(filters, 1, stride, f"{name}_shortcut_conv")(x)
             shortcut = keras.layers.BatchNormalization(name=f"{name}_shortcut_bn")(shortcut)
+            activated = True
+        y = x
         for layer in self.branch(filters, stride, name, activated):
             y = layer(y)
         return keras.layers.Add(name=f"{name}_add")([shortcut, y])
