@@ -26,11 +26,13 @@ class BlockBytes:
         kept: kept for its local gradient.
         output: of a_i.
         update_peak: while it is differentiated and updated, its own activations and error signals.
+        backward_peak: the same with the error signal at its input.
     """
 
     kept: int
     output: int
     update_peak: int
+    backward_peak: int
 
 
 class Block:
@@ -101,11 +103,14 @@ class Block:
         """What a run of the block takes, from shapes, for graph execution."""
         operations = [operation for atom in self.atoms for operation in atom.operations]
         layers = [layer_bytes(operation, batch_size) for operation in operations]
+        before = self.atoms[0].before
+        input_bytes = tensor_bytes((batch_size, *before.shape[1:]), before.dtype)
         return BlockBytes(
             kept=sum(layer.kept_bytes for layer in layers),
             output=tensor_bytes((batch_size, *self.output_shape[1:]), self.atoms[-1].after.dtype),
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
+            backward_peak=backward_peak_bytes(layers, 1, input_bytes),
         )
 
     def operations_count(self, batch_size: int) -> int:

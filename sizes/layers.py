@@ -39,14 +39,17 @@ class LayerBytes:
     weight_bytes: int
 
 
-def backward_peak_bytes(layers: Sequence[LayerBytes], weight_copies: int = 2) -> int:
+def backward_peak_bytes(
+    layers: Sequence[LayerBytes], weight_copies: int = 2, input_error_bytes: int = 0
+) -> int:
     """The greatest sum while the backward pass goes from the last layer to the first.
 
     Args:
-        layers: in the order in which they run; no error signal is formed at the first one's input.
+        layers: in the order in which they run.
         weight_copies: tensors as large as a layer's weights while these are updated: its gradient,
             and the new weights, which TensorFlow writes beside the old ones as long as another
             operation may still read those.
+        input_error_bytes: of the error signal at the first layer's input; 0 if none is formed.
     """
     # What works in place has its output counted where the buffer was made.
     holding = [layer for layer in layers if layer.kept_bytes]
@@ -54,7 +57,7 @@ def backward_peak_bytes(layers: Sequence[LayerBytes], weight_copies: int = 2) ->
     peak = kept
     for number in reversed(range(len(holding))):
         layer = holding[number]
-        error_at_input = holding[number - 1].output_bytes if number else 0
+        error_at_input = holding[number - 1].output_bytes if number else input_error_bytes
         update = weight_copies * layer.weight_bytes
         # Its own output is still there when its error signal arrives, not when it is passed on.
         peak = max(peak, kept + layer.output_bytes)

@@ -23,7 +23,7 @@ from mem_dfa.algorithms.fa import FA
 from mem_dfa.block import Recording
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import token
+from mem_dfa.ordering import after, token
 from mem_dfa.planning import Plan, Segment
 from mem_dfa.update import Update
 
@@ -175,7 +175,12 @@ class Checkpoint(Blockwise):
             gradients, error = recording.backward(error, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
             done.append(update.apply(name, gradients, variables, [] if error is None else [error]))
-            del recording, gradients
+            present = [gradient for gradient in gradients if gradient is not None]
+            if error is not None and present:
+                # Otherwise the weights' gradient is formed beside the next block's error signal,
+                # and both blocks' activations are held for that.
+                error = after(error, token(present))
+            del recording, gradients, present
         return error, [token for token in done if token is not None]
 
 
