@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import mem_dfa
@@ -118,15 +119,20 @@ def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     return keras.optimizers.get(configuration)
 
 
-def held_batch(cell: Cell) -> tuple[tf.Tensor, tf.Tensor]:
-    """One training batch that lies on the cell's device for as long as it is referenced."""
-    images, labels = data.batch(
+def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """One training batch, outside of TensorFlow's memory."""
+    return data.batch(
         cell.dataset,
         cell.batch_size,
         data_dir=cell.data_dir,
         seed=cell.seed,
         input_shape=cell.input_shape,
     )
+
+
+def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
+    """A batch that lies on the device for as long as it is referenced."""
+    images, labels = batch
     # A constant may lie in NumPy's own memory, which the allocator does not count; a copy does not.
     return tf.raw_ops.DeepCopy(x=tf.constant(images)), tf.raw_ops.DeepCopy(x=tf.constant(labels))
 
