@@ -8,6 +8,7 @@ from typing import Never
 
 from experiments import catalogue
 from experiments.plan import MEASURED_STEPS, Cell
+from sizes import units
 
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_COUNT = 2**31 - 1
@@ -57,6 +58,15 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=count, metavar="N", help="images in a batch (default: the model's own)"
     )
     _add_choice(parser, "--execution", "a way to execute", catalogue.EXECUTIONS, "graph")
+    parser.add_argument(
+        "--every", type=count, metavar="K", help="checkpoint: one every K blocks (default: sqrt)"
+    )
+    parser.add_argument(
+        "--budget", type=size, metavar="SIZE", help='checkpoint, microbatch: such as "64 MiB"'
+    )
+    parser.add_argument(
+        "--slices", type=count, metavar="N", help="microbatch: parts of a batch (default: 8)"
+    )
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, "auto")
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     _add_choice(parser, "--device", "a device", catalogue.DEVICES, "auto")
@@ -106,6 +116,7 @@ def _add_choice(
 def cells(options: argparse.Namespace) -> list[Cell]:
     """The cells that the options ask for, all algorithms of one depth beside each other."""
     defaults = catalogue.MODEL_DEFAULTS[options.model]
+    _check_taken(options)
     rate = options.learning_rate or catalogue.OPTIMIZERS[options.optimizer]
     return [
         Cell(
@@ -122,10 +133,36 @@ def cells(options: argparse.Namespace) -> list[Cell]:
             seed=options.seed,
             steps=getattr(options, "steps", MEASURED_STEPS),
             epochs=getattr(options, "epochs", 0),
+            **{
+                name: getattr(options, name)
+                for name, takers in catalogue.ALGORITHM_OPTIONS.items()
+                if algorithm in takers or ":" in algorithm
+            },
         )
         for depth in options.layers
         for algorithm in options.algo
     ]
+
+
+def _check_taken(options: argparse.Namespace) -> None:
+    """Refuse an option that none of the algorithms asked for takes."""
+    for name, takers in catalogue.ALGORITHM_OPTIONS.items():
+        value = getattr(options, name)
+        if value is None or any(a in takers or ":" in a for a in options.algo):
+            continue
+        raise UsageError(
+            f"--{name} {value} is for {' and '.join(takers)}; --algo asks for "
+            f"{', '.join(options.algo)}"
+        )
+
+
+def size(text: str) -> str:
+    """A size with its unit, such as "64 MiB"."""
+    try:
+        units.parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def dataset(asked: str, model: str, data_dir: str | None) -> str:

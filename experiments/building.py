@@ -91,7 +91,10 @@ def build_trainer(cell: Cell) -> keras.Model:
             f"take fewer layers or another --dataset: {one_line(error)}"
         ) from error
     try:
-        trainer = algorithm(network, seed=cell.seed)
+        options = dict(cell.options)
+        if cell.budget is not None:
+            options["batch_size"] = cell.batch_size
+        trainer = algorithm(network, seed=cell.seed, **options)
         _compile(trainer, cell)
     except tf.errors.ResourceExhaustedError:
         raise

@@ -37,6 +37,13 @@ MODEL_DEFAULTS = {
 OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
 """Names of optimizers and the learning rate that each has by default."""
 
+ALGORITHM_OPTIONS = {
+    "every": ("checkpoint", "checkpoint_fa"),
+    "budget": ("checkpoint", "checkpoint_fa", "microbatch"),
+    "slices": ("microbatch",),
+}
+"""Which algorithms take an option that not all have; one of the user's own may take any."""
+
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")

@@ -1,7 +1,8 @@
 """Measures again what this project promises, and says which promises hold.
 
-``python -m experiments.claims`` writes ``claims.csv`` and ``claims.md`` under ``--out``, and its
-cells to ``measurements.csv``. Exit status: 0 when all hold, 1 when one does not.
+``python -m experiments.claims`` writes ``claims_PART.csv`` and ``claims_PART.md`` under ``--out``
+for each part, and its cells to ``measurements.csv``. Exit status: 0 when all hold, 1 when one does
+not.
 
 Step bytes are judged as the median of fresh processes, growth with depth by requested bytes, which
 the allocator's rounding does not touch, and time by algorithms that take turns in one process.
@@ -10,7 +11,7 @@ the allocator's rounding does not touch, and time by algorithms that take turns 
 import dataclasses
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from experiments import arguments, bench, display, results, sweep, timeline_claims, worker
+from experiments import (
+    arguments,
+    bench,
+    display,
+    exact_claims,
+    results,
+    sweep,
+    timeline_claims,
+    worker,
+)
+from experiments.findings import PASS, Finding, make_cell, make_finding
 from experiments.plan import Cell
 from experiments.run import guarded, tell_dataset
 
@@ -26,7 +37,6 @@ GROWTH_LIMIT_PERCENT = 3.0
 GROWTH_DEPTHS = (10, 20, 40)
 TIME_RATIO_LIMIT = 1.10
 ORIGINAL_TIME_RATIO = 1.12
-PASS, FAIL = "holds", "does not hold"
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,6 @@ STEP_BYTES_CLAIMS = (
     StepBytesClaim("mem_dfa", "conv20", 40, 33, 32.0),
     StepBytesClaim("mem_dfa", "vgg16", None, 80, 66.0),
 )
-Finding = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,54 +73,81 @@ def _run(argv: Sequence[str]) -> int:
         description="Measures again what this project promises.",
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--part",
+        type=arguments.one_of("a part", list(PARTS)),
+        help=f"{', '.join(PARTS)} (default: all)",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     arguments.add_out_option(parser)
     options = parser.parse(argv)
     results.check_writable(options.out)
-    cells = [
-        _cell(claim.algorithm, claim.model, claim.layers, options.data_dir)
-        for claim in STEP_BYTES_CLAIMS
-    ]
+    probe = make_cell("bp", "conv20", 1, data_dir=options.data_dir)
     with display.progress("checking", quiet=True) as report:
-        device = sweep.check(cells[:1], report)[0].device  # the cells differ in nothing else
-    cells = [dataclasses.replace(cell, device=device) for cell in cells]
-    tell_dataset("auto", cells[0])
-    rows = [_measure(cell, options.out) for cell in cells]
-    findings = [*map(step_bytes_finding, STEP_BYTES_CLAIMS, rows), growth_finding(rows)]
-    findings.append(_time_finding(options.data_dir))
-
-    def cpu_cell(algorithm: str, model: str, layers: int | None) -> Cell:
-        cell = _cell(algorithm, model, layers, options.data_dir)
-        return dataclasses.replace(cell, device=device)
-
-    findings += timeline_claims.findings(cpu_cell, _finding)
-    _write(findings, Path(options.out))
-    display.show(_table(findings))
-    return 0 if all(finding["verdict"] == PASS for finding in findings) else 1
+        device = sweep.check([probe], report)[0].device
+    tell_dataset("auto", probe)
+    bench_kit = Kit(options.out, options.data_dir, device)
+    holds = True
+    for part in [options.part] if options.part else list(PARTS):
+        findings = PARTS[part](bench_kit)
+        _write(findings, Path(options.out), f"claims_{part}")
+        display.show(_table(findings))
+        holds = holds and all(finding["verdict"] == PASS for finding in findings)
+    return 0 if holds else 1
 
 
-def _cell(algorithm: str, model: str, layers: int | None, data_dir: str | None) -> Cell:
-    """A cell with every default of the command line."""
-    parser = arguments.Parser()
-    arguments.add_cell_options(parser)
-    words = ["--algo", algorithm, "--model", model]
-    words += [] if layers is None else ["--layers", str(layers)]
-    words += [] if data_dir is None else ["--data-dir", data_dir]
-    return arguments.cells(parser.parse([*words, "--device", "cpu"]))[0]
+@dataclass(frozen=True)
+class Kit:
+    """What a part of the claims is measured with."""
+
+    out: str
+    data_dir: str | None
+    device: str
+
+    def cell(self, algorithm: str, model: str, layers: int | None, **changes: Any) -> Cell:
+        """A cell with every default of the command line but `changes`."""
+        cell = make_cell(algorithm, model, layers, data_dir=self.data_dir)
+        return dataclasses.replace(cell, device=self.device, **changes)
+
+    def measure(self, cell: Cell) -> sweep.Row:
+        """The cell's row, which is kept in the results."""
+        with display.progress(cell.title) as report:
+            row, _ = sweep.measure(cell, report)
+        results.append(self.out, [row])
+        return row
+
+    def time_ratios(self, cells: Sequence[Cell]) -> list[float] | None:
+        """Each cell's step time over the first's, the medians of turns; None if it failed."""
+        with display.progress(f"{', '.join(c.algorithm for c in cells)} taking turns") as report:
+            result = worker.call("bench", cells, report)
+        if result["status"] != "ok":
+            display.note(f"{result['status']}: {result['error']}")
+            return None
+        reference = result["seconds"][0]
+        return [statistics.median(bench.ratios(t, reference)) for t in result["seconds"]]
 
 
-def _measure(cell: Cell, out: str) -> sweep.Row:
-    with display.progress(cell.title) as report:
-        row, _ = sweep.measure(cell, report)
-    results.append(out, [row])
-    return row
+def feedback_findings(kit: Kit) -> list[Finding]:
+    """BP, FA, DFA and MEM-DFA on the 20-layer conv net and VGG-16."""
+    rows = [kit.measure(kit.cell(c.algorithm, c.model, c.layers)) for c in STEP_BYTES_CLAIMS]
+    ratios = kit.time_ratios([kit.cell(a, "conv20", 20) for a in ("bp", "mem_dfa")])
+    title = "conv20, 20 layers: step time of mem_dfa / bp, taking turns"
+    time = make_finding(title, "ratio", TIME_RATIO_LIMIT, ratios and ratios[1], ORIGINAL_TIME_RATIO)
+    return [*map(step_bytes_finding, STEP_BYTES_CLAIMS, rows), growth_finding(rows), time]
+
+
+PARTS: dict[str, Callable[[Kit], list[Finding]]] = {
+    "feedback": feedback_findings,
+    "timelines": timeline_claims.findings,
+    "exact": exact_claims.findings,
+}
 
 
 def step_bytes_finding(claim: StepBytesClaim, row: sweep.Row) -> Finding:
     """Whether a cell stays within its limit; one that failed does not."""
     depth = "" if claim.layers is None else f", {claim.layers} layers"
     measured = None if row["status"] != "ok" else row["step_bytes"] / 2**20
-    return _finding(
+    return make_finding(
         f"{claim.model} {claim.algorithm}{depth}: step bytes, batch {row['batch_size']}",
         "MiB",
         claim.limit_mib,
@@ -128,7 +164,7 @@ def growth_finding(rows: Sequence[sweep.Row]) -> Finding:
         if (row["algorithm"], row["model"]) == ("mem_dfa", "conv20")
     ]
     known = len(requested) == len(GROWTH_DEPTHS) and all(requested)
-    return _finding(
+    return make_finding(
         f"conv20 mem_dfa, {', '.join(map(str, GROWTH_DEPTHS))} layers: requested bytes differ by",
         "%",
         GROWTH_LIMIT_PERCENT,
@@ -137,38 +173,8 @@ def growth_finding(rows: Sequence[sweep.Row]) -> Finding:
     )
 
 
-def _time_finding(data_dir: str | None) -> Finding:
-    cells = [_cell(algorithm, "conv20", 20, data_dir) for algorithm in ("bp", "mem_dfa")]
-    with display.progress("bp and mem_dfa taking turns") as report:
-        result = worker.call("bench", cells, report)
-    measured = None
-    if result["status"] == "ok":
-        reference, times = result["seconds"]
-        measured = statistics.median(bench.ratios(times, reference))
-    title = "conv20, 20 layers: step time of mem_dfa / bp, taking turns"
-    return _finding(title, "ratio", TIME_RATIO_LIMIT, measured, ORIGINAL_TIME_RATIO)
-
-
-def _finding(
-    title: str,
-    unit: str,
-    limit: float,
-    measured: float | None,
-    original: float | None = None,
-) -> Finding:
-    holds = measured is not None and measured <= limit
-    return {
-        "claim": title,
-        "unit": unit,
-        "limit": limit,
-        "measured": measured,
-        "original_code": original,
-        "verdict": PASS if holds else FAIL,
-    }
-
-
 def _shown(finding: Finding) -> list[str]:
-    numbers = (finding[name] for name in ("limit", "measured", "original_code"))
+    numbers = (finding[name] for name in ("limit", "measured", "reference"))
     texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
     return [finding["claim"], finding["unit"], *texts, finding["verdict"]]
 
@@ -180,14 +186,14 @@ def _table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _write(findings: Sequence[Finding], folder: Path) -> None:
+def _write(findings: Sequence[Finding], folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     csv = pd.DataFrame(findings).to_csv(index=False, lineterminator="\n")
-    results.replace(folder / "claims.csv", csv)
+    results.replace(folder / f"{name}.csv", csv)
     heads = [name.replace("_", " ") for name in findings[0]]
     lines = [heads, ["---"] * len(heads), *map(_shown, findings)]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    results.replace(folder / "claims.md", text)
+    results.replace(folder / f"{name}.md", text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from experiments.catalogue import MODEL_DEFAULTS, datasets
+from experiments.catalogue import ALGORITHM_OPTIONS, MODEL_DEFAULTS, datasets
 
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 5
@@ -30,6 +30,12 @@ class Cell:
     steps: int = MEASURED_STEPS
     epochs: int = 0
     """How long to train and test; 0 measures memory only."""
+    every: int | None = None
+    """Of checkpointing: a checkpoint every so many blocks."""
+    budget: str | None = None
+    """Of checkpointing and microbatches: step bytes to stay within, such as "64 MiB"."""
+    slices: int | None = None
+    """Of microbatches: into how many parts a batch is cut."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
 
@@ -37,7 +43,14 @@ class Cell:
     def title(self) -> str:
         """The cell in a few words."""
         depth = "" if self.layers is None else f" {self.layers} layers"
-        return f"{self.algorithm} {self.model}{depth} batch {self.batch_size} {self.execution}"
+        own = "".join(f" {name} {value}" for name, value in self.options.items())
+        return f"{self.algorithm}{own} {self.model}{depth} batch {self.batch_size} {self.execution}"
+
+    @property
+    def options(self) -> dict[str, int | str]:
+        """The algorithm's own options, those that were given."""
+        values = {name: getattr(self, name) for name in ALGORITHM_OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

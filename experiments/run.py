@@ -80,7 +80,8 @@ def with_baseline(cells: Sequence[Cell]) -> list[Cell]:
     complete: list[Cell] = []
     for cell in cells:
         if not complete or complete[-1].layers != cell.layers:
-            complete.append(dataclasses.replace(cell, algorithm="bp", epochs=0))
+            none = dict.fromkeys(cell.options)
+            complete.append(dataclasses.replace(cell, algorithm="bp", epochs=0, **none))
         complete.append(cell)
     return complete
 

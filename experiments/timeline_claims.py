@@ -1,13 +1,12 @@
 """What this project promises of its timelines, measured again; see `experiments.claims`."""
 
-import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments import bench, display, worker
-from experiments.plan import Cell
+from experiments.findings import Finding, make_finding
 
 MODELS = {"conv20": 20, "vgg16": None, "mnist_conv": None}
 ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa")
@@ -19,41 +18,33 @@ READING_LIMIT_S = 2.0
 READINGS = 3
 
 Result = dict[str, Any]
-MakeCell = Callable[[str, str, int | None], Cell]
-MakeFinding = Callable[..., dict[str, Any]]
 
 
-def findings(make_cell: MakeCell, finding: MakeFinding) -> list[dict[str, Any]]:
-    """Record a step of every cell and judge the timelines.
-
-    Args:
-        make_cell: from algorithm, model and layers.
-        finding: from title, unit, limit and measured value.
-    """
+def findings(kit: Any) -> list[Finding]:
+    """Record a step of every cell and judge the timelines."""
     results = {}
     for execution in EXECUTIONS:
         for model, layers in MODELS.items():
             for algorithm in ALGORITHMS:
-                cell = make_cell(algorithm, model, layers)
-                cell = dataclasses.replace(cell, execution=execution)
+                cell = kit.cell(algorithm, model, layers, execution=execution)
                 with display.progress(f"timeline of {cell.title}") as report:
                     results[algorithm, model, execution] = worker.call("follow", [cell], report)
     conv_bp = results["bp", "conv20", "graph"]
     return [
-        *(peak_finding(execution, results, finding) for execution in EXECUTIONS),
-        finding(
+        *(peak_finding(execution, results) for execution in EXECUTIONS),
+        make_finding(
             "timeline of conv20 bp, graph: bytes at the peak without block, phase or category",
             "%",
             100 - LEAST_ATTRIBUTED_PERCENT,
             None if conv_bp["status"] != "ok" else 100 * (1 - conv_bp["attributed_share"]),
         ),
-        finding(
+        make_finding(
             "conv20 bp, graph: time of a recorded step / plain step, taking turns",
             "ratio",
             RECORDING_RATIO_LIMIT,
             None if conv_bp["status"] != "ok" else _recording_ratio(conv_bp),
         ),
-        finding(
+        make_finding(
             f"reading {EVENTS} allocation events into a timeline",
             "s",
             READING_LIMIT_S,
@@ -62,14 +53,12 @@ def findings(make_cell: MakeCell, finding: MakeFinding) -> list[dict[str, Any]]:
     ]
 
 
-def peak_finding(
-    execution: str, results: dict[tuple, Result], finding: MakeFinding
-) -> dict[str, Any]:
+def peak_finding(execution: str, results: dict[tuple, Result]) -> Finding:
     """How far a reconstructed peak is from the allocator's, at most."""
     chosen = [result for key, result in results.items() if key[2] == execution]
     known = all(result["status"] == "ok" and not result["fault"] for result in chosen)
     title = f"timelines, {execution}: peak apart from the allocator's own, {len(chosen)} cells"
-    return finding(title, "bytes", 0, _greatest_distance(chosen) if known else None)
+    return make_finding(title, "bytes", 0, _greatest_distance(chosen) if known else None)
 
 
 def _greatest_distance(results: Sequence[Result]) -> int:

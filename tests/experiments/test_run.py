@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import claims, display, results, sweep, worker
+from experiments import claims, display, findings, results, sweep, worker
 from experiments.plan import Cell
 
 SMALL = ["--model", "mlp", "--dataset", "synthetic", "--layers", "1", "--batch-size", "8"]
@@ -146,14 +146,14 @@ def test_claims_judge_at_the_boundary() -> None:
     """The limit itself holds, a byte more does not, and neither does what was not measured."""
     claim = claims.StepBytesClaim("mem_dfa", "conv20", 20, 28, 32.0)
     row = {"status": "ok", "batch_size": 128, "step_bytes": 28 * 2**20}
-    assert claims.step_bytes_finding(claim, row)["verdict"] == claims.PASS
+    assert claims.step_bytes_finding(claim, row)["verdict"] == findings.PASS
     row["step_bytes"] += 1
-    assert claims.step_bytes_finding(claim, row)["verdict"] == claims.FAIL
+    assert claims.step_bytes_finding(claim, row)["verdict"] == findings.FAIL
     failed = {**row, "status": "failed"}
-    assert claims.step_bytes_finding(claim, failed)["verdict"] == claims.FAIL
+    assert claims.step_bytes_finding(claim, failed)["verdict"] == findings.FAIL
     rows = [
         {"algorithm": "mem_dfa", "model": "conv20", "step_requested_bytes": requested}
         for requested in (100, 103, 102)
     ]
-    assert claims.growth_finding(rows)["verdict"] == claims.PASS
-    assert claims.growth_finding(rows[:2])["verdict"] == claims.FAIL
+    assert claims.growth_finding(rows)["verdict"] == findings.PASS
+    assert claims.growth_finding(rows[:2])["verdict"] == findings.FAIL

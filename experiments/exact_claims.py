@@ -1,0 +1,144 @@
+"""What is promised of algorithms with BP's own gradient; see `experiments.claims`.
+
+SGD with momentum, graph execution. References are the numbers other codes gave on the same nets:
+MemCNN for RevNet, `tf.recompute_grad` for checkpointing, a sketch for microbatches.
+"""
+
+from typing import Any
+
+from experiments.findings import Finding, make_finding
+from experiments.plan import Cell
+from experiments.sweep import Row
+
+MEBIBYTE = 2**20
+OPTIMIZER = {"optimizer": "momentum", "learning_rate": 0.01}
+CHECKPOINT_LIMITS_MIB = {20: (60, 72.0), 40: (90, 104.9)}
+CHECKPOINT_TIME_LIMIT, CHECKPOINT_TIME_REFERENCE = 1.40, 1.31
+MICROBATCH_LIMIT_MIB, MICROBATCH_TIME_LIMIT = 40, 1.15
+MICROBATCH_REFERENCES = (35.5, 1.07)
+REVNET_LIMIT_MIB, REVNET_REFERENCE_MIB = 85, 157.0
+REVNET_GROWTH_LIMIT_PERCENT = 5.0
+REVNET_TIME_LIMIT, REVNET_TIME_REFERENCE = 1.5, 5 / 3
+BUDGET_SHARES = (0.4, 0.6, 0.8)
+
+
+def findings(kit: Any) -> list[Finding]:
+    """RevNet, checkpointing and microbatches: step bytes and time over BP."""
+    return [*_revnet(kit), *_checkpoint(kit), *_microbatch(kit), *_budgets(kit)]
+
+
+def _cell(kit: Any, algorithm: str, model: str, layers: int | None, **changes: Any) -> Cell:
+    return kit.cell(algorithm, model, layers, **OPTIMIZER, **changes)
+
+
+def _mib(row: Row, column: str = "step_bytes") -> float | None:
+    return None if row[column] is None else row[column] / MEBIBYTE
+
+
+def _revnet(kit: Any) -> list[Finding]:
+    deep = kit.measure(_cell(kit, "revnet", "revnet110", None))
+    shallow = kit.measure(_cell(kit, "revnet", "revnet38", None))
+    grown = None
+    if deep["step_requested_bytes"] and shallow["step_requested_bytes"]:
+        grown = 100 * (deep["step_requested_bytes"] / shallow["step_requested_bytes"] - 1)
+    ratios = kit.time_ratios([_cell(kit, name, "revnet38", None) for name in ("bp", "revnet")])
+    return [
+        make_finding(
+            f"revnet110 revnet: step bytes, batch {deep['batch_size']}",
+            "MiB",
+            REVNET_LIMIT_MIB,
+            _mib(deep),
+            REVNET_REFERENCE_MIB,
+        ),
+        make_finding(
+            "revnet38 to revnet110, three times the depth: requested bytes grow by",
+            "%",
+            REVNET_GROWTH_LIMIT_PERCENT,
+            grown,
+        ),
+        make_finding(
+            "revnet38: step time of revnet / bp, taking turns",
+            "ratio",
+            REVNET_TIME_LIMIT,
+            ratios and ratios[1],
+            REVNET_TIME_REFERENCE,
+        ),
+    ]
+
+
+def _checkpoint(kit: Any) -> list[Finding]:
+    found = []
+    for layers, (limit, reference) in CHECKPOINT_LIMITS_MIB.items():
+        row = kit.measure(_cell(kit, "checkpoint", "conv20", layers))
+        title = f"conv20 checkpoint (sqrt), {layers} layers: step bytes, batch {row['batch_size']}"
+        found.append(make_finding(title, "MiB", limit, _mib(row), reference))
+        cells = [_cell(kit, name, "conv20", layers) for name in ("bp", "checkpoint")]
+        ratios = kit.time_ratios(cells)
+        title = f"conv20, {layers} layers: step time of checkpoint / bp, taking turns"
+        limit, reference = CHECKPOINT_TIME_LIMIT, CHECKPOINT_TIME_REFERENCE
+        found.append(make_finding(title, "ratio", limit, ratios and ratios[1], reference))
+    return found
+
+
+def _microbatch(kit: Any) -> list[Finding]:
+    row = kit.measure(_cell(kit, "microbatch", "conv20", 20, slices=8))
+    ratios = kit.time_ratios(
+        [_cell(kit, "bp", "conv20", 20), _cell(kit, "microbatch", "conv20", 20, slices=8)]
+    )
+    bytes_reference, time_reference = MICROBATCH_REFERENCES
+    return [
+        make_finding(
+            f"conv20 microbatch, 20 layers, 8 slices: step bytes, batch {row['batch_size']}",
+            "MiB",
+            MICROBATCH_LIMIT_MIB,
+            _mib(row),
+            bytes_reference,
+        ),
+        make_finding(
+            "conv20, 20 layers: step time of microbatch / bp, taking turns",
+            "ratio",
+            MICROBATCH_TIME_LIMIT,
+            ratios and ratios[1],
+            time_reference,
+        ),
+    ]
+
+
+def _budgets(kit: Any) -> list[Finding]:
+    """Budgets as shares of BP's step bytes; one at the sqrt plan's own peak beside it."""
+    bp = kit.measure(_cell(kit, "bp", "conv20", 20))
+    root = _cell(kit, "checkpoint", "conv20", 20)
+    cells = [
+        _cell(kit, "checkpoint", "conv20", 20, budget=f"{int(share * bp['step_bytes'])} B")
+        for share in BUDGET_SHARES
+    ]
+    rows = [kit.measure(cell) for cell in cells]
+    found = [
+        make_finding(
+            f"conv20, 20 layers, budget {share:.0%} of bp's step bytes: step bytes",
+            "MiB",
+            share * bp["step_bytes"] / MEBIBYTE,
+            _mib(row),
+        )
+        for share, row in zip(BUDGET_SHARES, rows, strict=True)
+    ]
+    sqrt_row = kit.measure(root)
+    same = _cell(kit, "checkpoint", "conv20", 20, budget=f"{_least_budget(sqrt_row)} B")
+    ratios = kit.time_ratios([root, same, *cells])
+    names = ["sqrt's own peak", *(f"{share:.0%}" for share in BUDGET_SHARES)]
+    for number, name in enumerate(names):
+        measured = ratios and ratios[number + 1] / ratios[number]
+        before = "the sqrt plan" if number == 0 else f"budget {names[number - 1]}"
+        # Turns of one and the same plan differ by a few percent on a machine with two cores.
+        limit = 1.03 if number == 0 else 1.0
+        title = f"conv20, 20 layers, budget {name}: step time over {before}, taking turns"
+        found.append(make_finding(title, "ratio", limit, measured))
+    return found
+
+
+def _least_budget(row: Row) -> int:
+    """The budget that the plan of `row` just fits, with the margin for the allocator."""
+    from mem_dfa.planning import ALLOCATOR_MARGIN, PEAK_TOLERANCE
+
+    peak = row["predicted_step_bytes"]
+    return int(peak * (1 + ALLOCATOR_MARGIN) * (1 + PEAK_TOLERANCE)) + 1

@@ -1,0 +1,38 @@
+"""A claim beside what was measured, and the cells that claims are about."""
+
+from typing import Any
+
+from experiments import arguments
+from experiments.plan import Cell
+
+PASS, FAIL = "holds", "does not hold"
+Finding = dict[str, Any]
+
+
+def make_finding(
+    title: str,
+    unit: str,
+    limit: float,
+    measured: float | None,
+    original: float | None = None,
+) -> Finding:
+    """A claim that holds where something was measured and is not above the limit."""
+    holds = measured is not None and measured <= limit
+    return {
+        "claim": title,
+        "unit": unit,
+        "limit": limit,
+        "measured": measured,
+        "reference": original,
+        "verdict": PASS if holds else FAIL,
+    }
+
+
+def make_cell(algorithm: str, model: str, layers: int | None, data_dir: str | None = None) -> Cell:
+    """A cell on the CPU with every default of the command line."""
+    parser = arguments.Parser()
+    arguments.add_cell_options(parser)
+    words = ["--algo", algorithm, "--model", model]
+    words += [] if layers is None else ["--layers", str(layers)]
+    words += [] if data_dir is None else ["--data-dir", data_dir]
+    return arguments.cells(parser.parse([*words, "--device", "cpu"]))[0]
