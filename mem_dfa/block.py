@@ -13,7 +13,7 @@ from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
-from sizes.layers import backward_peak_bytes, layer_bytes, tensor_bytes
+from sizes.layers import backward_peak_bytes, layer_bytes, opened, tensor_bytes
 
 Tensor = tf.Tensor
 
@@ -101,8 +101,8 @@ class Block:
 
     def bytes(self, batch_size: int) -> BlockBytes:
         """What a run of the block takes, from shapes, for graph execution."""
-        operations = [operation for atom in self.atoms for operation in atom.operations]
-        layers = [layer_bytes(operation, batch_size) for operation in operations]
+        operations = (operation for atom in self.atoms for operation in atom.operations)
+        layers = [layer_bytes(part, batch_size) for whole in operations for part in opened(whole)]
         before = self.atoms[0].before
         input_bytes = tensor_bytes((batch_size, *before.shape[1:]), before.dtype)
         return BlockBytes(

@@ -32,11 +32,13 @@ class LayerBytes:
         kept_bytes: kept for the backward pass; 0 for a layer that works in place.
         output_bytes: of its output, and of the error signal there.
         weight_bytes: of its trainable weights.
+        scratch_bytes: held while its gradient is formed, beside the error signals.
     """
 
     kept_bytes: int
     output_bytes: int
     weight_bytes: int
+    scratch_bytes: int = 0
 
 
 def backward_peak_bytes(
@@ -62,7 +64,7 @@ def backward_peak_bytes(
         # Its own output is still there when its error signal arrives, not when it is passed on.
         peak = max(peak, kept + layer.output_bytes)
         kept -= layer.kept_bytes
-        peak = max(peak, kept + layer.output_bytes + error_at_input + update)
+        peak = max(peak, kept + layer.output_bytes + error_at_input + update + layer.scratch_bytes)
     return peak
 
 
@@ -80,11 +82,23 @@ def operations_of(model: Any) -> Iterable[Any]:
         )
     for depth in sorted(inner._nodes_by_depth, reverse=True):
         for node in inner._nodes_by_depth[depth]:
-            operation = node.operation
-            if hasattr(operation, "_nodes_by_depth") or hasattr(operation, "_functional"):
-                yield from operations_of(operation)
-            else:
-                yield operation
+            yield from opened(node.operation)
+
+
+def opened(operation: Any) -> Iterable[Any]:
+    """An operation with those inside it, where it is a model or made of models."""
+    if _has_graph(operation):
+        yield from operations_of(operation)
+        return
+    # A layer that is made of models, as a reversible block is.
+    for part in getattr(operation, "_layers", ()):
+        if _has_graph(part):
+            yield from operations_of(part)
+    yield operation
+
+
+def _has_graph(operation: Any) -> bool:
+    return hasattr(operation, "_nodes_by_depth") or hasattr(operation, "_functional")
 
 
 def layer_bytes(operation: Any, batch_size: int) -> LayerBytes:
@@ -98,8 +112,13 @@ def layer_bytes(operation: Any, batch_size: int) -> LayerBytes:
         kept = 0 if name in IN_PLACE_ACTIVATIONS else output
     elif name not in IN_PLACE_ACTIVATIONS:
         kept += output  # the activation's input is needed as well
-    weights = getattr(operation, "trainable_variables", [])
-    return LayerBytes(kept, output, sum(tensor_bytes(v.shape, v.dtype) for v in weights))
+    # A layer made of models has its weights counted in these.
+    parts = any(map(_has_graph, getattr(operation, "_layers", ())))
+    weights = [] if parts else getattr(operation, "trainable_variables", [])
+    # Keras normalises by several operations, whose gradients are of the input's size each.
+    scratch = 2 * output if type(operation).__name__ == "BatchNormalization" else 0
+    weight_bytes = sum(tensor_bytes(v.shape, v.dtype) for v in weights)
+    return LayerBytes(kept, output, weight_bytes, scratch)
 
 
 def _outputs(operation: Any) -> list[Any]:

@@ -25,6 +25,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.ordering import after, token
 from mem_dfa.update import Update
+from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
 
 DEFAULT_BOUND = 1e-2
 CHECKED_PARTS = 8
@@ -67,6 +68,28 @@ class RevNet(Blockwise):
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
         return {**super().get_config(), "reconstruction_bound": self.reconstruction_bound}
+
+    def predict_step_bytes(self, batch_size: int) -> int:
+        """The ordinary blocks' inputs, and the block at work with its state and error signals."""
+        peak = held = 0
+        for number, block in enumerate(self._chain.blocks):
+            size = block.bytes(batch_size)
+            if _is_reversible(block):
+                layer = block.layers[0]
+                own = 2 * size.output + max(
+                    backward_peak_bytes(
+                        [layer_bytes(operation, batch_size) for operation in operations_of(half)],
+                        weight_copies=1,
+                        input_error_bytes=size.output // 2,
+                    )
+                    for half in (layer.f, layer.g)
+                )
+            else:
+                if number:
+                    held += self._chain.blocks[number - 1].bytes(batch_size).output
+                own = size.backward_peak
+            peak = max(peak, held + own)
+        return peak
 
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
