@@ -67,7 +67,10 @@ class Checkpoint(Blockwise):
                 f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
                 "words; give one of every, blocks, budget, or none."
             )
-        self.plan(batch_size or NOMINAL_BATCH)
+        if budget is not None and batch_size is None:
+            planning.budget_bytes(budget)  # the batch is not known yet
+        else:
+            self.plan(batch_size or NOMINAL_BATCH)
 
     @property
     def chain(self) -> Chain:
@@ -82,10 +85,7 @@ class Checkpoint(Blockwise):
         """
         costs = planning.block_costs(self._chain.blocks, batch_size)
         if self.budget is not None:
-            budget = planning.budget_bytes(self.budget)
-            if batch_size == NOMINAL_BATCH and self.batch_size is None:
-                return planning.least_peak(costs)  # the batch is not known yet
-            return planning.within_budget(costs, budget)
+            return planning.within_budget(costs, planning.budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
                 raise UnsupportedError(

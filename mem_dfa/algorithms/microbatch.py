@@ -136,12 +136,18 @@ class Microbatch(Algorithm):
         """
         variables = [variable.value for variable in self.trainable_variables]
         with scope("forward"), tf.GradientTape() as tape:
-            with keras.StatelessScope(state_mapping=self._hold_back(done)) as state:
+            with keras.StatelessScope(self._hold_back(done), collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
-                loss = self.compute_loss(
-                    inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
+            if state.losses:
+                raise UnsupportedError(
+                    f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
+                    "the batch nobody knows: put the term into the loss, or use 'bp'."
                 )
+            # Regularisers take the weights themselves, which the scope does not know.
+            loss = self.compute_loss(
+                inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
+            )
             loss = loss * tf.cast(part.share, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         for variable in self._changing_variables():

@@ -8,24 +8,24 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, FA, MemDFA
+from tests.mem_dfa.comparison import batch, change, compiled, distance
+from tests.mem_dfa.table import ANY_NETWORK, normalisation, reversible, trainer_by
 
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
-LOSS_FLOAT64 = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")
 EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
 
 
-def small_net(dtype: str = "float32", dropout: float = 0.4) -> keras.Model:
-    """Pooling, BatchNormalization, Dropout and a regulariser on 8×8×3, three classes."""
+def small_net(dtype: str = "float32", dropout: float = 0.4, algorithm: str = "bp") -> keras.Model:
+    """Pooling, a normalisation, Dropout and a regulariser on 8×8×3, three classes."""
     keras.utils.set_random_seed(3)
     layers = keras.layers
     net = keras.Sequential(
         [
             keras.Input((8, 8, 3), dtype=dtype),
             layers.Conv2D(6, 3, padding="same", dtype=dtype, kernel_regularizer="l2"),
-            layers.BatchNormalization(dtype=dtype),
+            normalisation(algorithm, dtype=dtype),
             layers.ReLU(dtype=dtype),
             layers.MaxPooling2D(dtype=dtype),
+            *reversible(algorithm, 6, rank=2, dtype=dtype),
             layers.Conv2D(5, 3, activation="tanh", dtype=dtype),
             layers.Dropout(dropout, dtype=dtype, seed=5),
             layers.Flatten(dtype=dtype),
@@ -36,33 +36,6 @@ def small_net(dtype: str = "float32", dropout: float = 0.4) -> keras.Model:
     )
     net.dtype_policy = keras.DTypePolicy(dtype)
     return net
-
-
-def batch(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(1)
-    return generator.normal(size=(16, 8, 8, 3)).astype(dtype), generator.integers(3, size=16)
-
-
-def change(trainer: keras.Model, steps: int, dtype: str = "float32") -> list[np.ndarray]:
-    """What `steps` batches change in each of the network's weights, moving statistics included."""
-    x, y = batch(dtype)
-    network = getattr(trainer, "network", trainer)
-    before = [w.astype("float64") for w in network.get_weights()]
-    for _ in range(steps):
-        trainer.train_on_batch(x, y)
-    return [w - b for w, b in zip(network.get_weights(), before, strict=True)]
-
-
-def distance(one: list[np.ndarray], other: list[np.ndarray]) -> float:
-    """‖Δa − Δb‖ / ‖Δb‖ over the whole net."""
-    flat = [np.concatenate([w.ravel() for w in weights]) for weights in (one, other)]
-    return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
-
-
-def compiled(trainer: keras.Model, optimizer: keras.optimizers.Optimizer, **how) -> keras.Model:  # noqa: ANN003
-    loss = LOSS_FLOAT64 if trainer.dtype_policy.name == "float64" else LOSS
-    trainer.compile(optimizer, loss, metrics=["accuracy"], **{"jit_compile": False, **how})
-    return trainer
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -90,7 +63,7 @@ def test_mem_dfa_equals_dfa_in_float64_with_adam(steps: int) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_execution_does_not_change_the_result(algorithm: str) -> None:
     def trained(execution: str, dropout: float) -> list[np.ndarray]:
-        trainer = ALGORITHMS[algorithm](small_net(dropout=dropout))
+        trainer = trainer_by(algorithm, small_net(dropout=dropout, algorithm=algorithm))
         optimizer = keras.optimizers.SGD(0.01, 0.9)
         return change(compiled(trainer, optimizer, **EXECUTIONS[execution]), 3)
 
@@ -101,15 +74,18 @@ def test_execution_does_not_change_the_result(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_dropout_and_statistics_move_once_a_step(algorithm: str) -> None:
-    network = small_net()
-    trainer = compiled(ALGORITHMS[algorithm](network), keras.optimizers.SGD(0.0))
-    reference = compiled(small_net(), keras.optimizers.SGD(0.0))
+    network = small_net(algorithm=algorithm)
+    trainer = compiled(trainer_by(algorithm, network), keras.optimizers.SGD(0.0))
+    reference = compiled(small_net(algorithm=algorithm), keras.optimizers.SGD(0.0))
     change(trainer, 3)
     change(reference, 3)
-    for ours, keras_own in zip(network.layers, reference.layers, strict=True):
+    layers = (net._flatten_layers() for net in (network, reference))
+    for ours, keras_own in zip(*layers, strict=True):
         if isinstance(ours, keras.layers.Dropout):
-            # A Keras seed generator counts its draws in the second number of its state.
-            assert ours.seed_generator.state.numpy()[1] == 3
+            # A Keras seed generator counts its draws in the second number of its state. Microbatch
+            # draws once for each of its slices.
+            draws = 3 * 3 if algorithm == "microbatch" else 3
+            assert ours.seed_generator.state.numpy()[1] == draws
         if isinstance(ours, keras.layers.BatchNormalization):
             for moved, expected in zip(ours.get_weights(), keras_own.get_weights(), strict=True):
                 np.testing.assert_allclose(moved, expected, rtol=1e-5)
@@ -149,13 +125,13 @@ def test_bp_is_what_keras_does(optimizer: type[keras.optimizers.Optimizer]) -> N
 def test_one_block_is_trained_by_its_true_gradient() -> None:
     """With a single weight layer there is no feedback: every algorithm is BP."""
     changes = {}
-    for name, make in ALGORITHMS.items():
+    for name in ANY_NETWORK:
         keras.utils.set_random_seed(0)
         net = keras.Sequential(
             [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
         )
-        changes[name] = change(compiled(make(net), keras.optimizers.SGD(0.1)), 3)
-    for name in ("fa", "dfa", "mem_dfa"):
+        changes[name] = change(compiled(trainer_by(name, net), keras.optimizers.SGD(0.1)), 3)
+    for name in ANY_NETWORK:
         assert distance(changes[name], changes["bp"]) <= 1e-6
 
 
@@ -178,11 +154,12 @@ def test_logits_and_softmax_train_alike(algorithm: str, loss: str) -> None:
             [
                 keras.Input((8, 8, 3)),
                 keras.layers.Flatten(),
-                keras.layers.Dense(9, activation="tanh"),
+                keras.layers.Dense(10, activation="tanh"),
+                *reversible(algorithm, 10),
                 tail,
             ]
         )
-        trainer = ALGORITHMS[algorithm](net)
+        trainer = trainer_by(algorithm, net)
         trainer.compile(keras.optimizers.SGD(0.1), function, jit_compile=False)
         before = net.get_weights()
         for _ in range(3):

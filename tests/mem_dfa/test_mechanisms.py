@@ -8,6 +8,7 @@ import tensorflow as tf
 import profiling
 from mem_dfa import ALGORITHMS, MODELS
 from mem_dfa.update import BLOCKWISE, is_blockwise
+from tests.mem_dfa.table import reversible, trainer_by
 
 DEPTH = 6
 BATCH = 16
@@ -105,7 +106,10 @@ def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_step_two_does_not_retrace(algorithm: str) -> None:
-    network = MODELS["mlp"](seed=0)
+    layers = MODELS["mlp"](seed=0).layers
+    # Before the classifier, which is the layer that counts.
+    layers[-1:-1] = reversible(algorithm, 30)
+    network = keras.Sequential([keras.Input((28, 28, 1)), *layers])
     traces = []
 
     class Counting(type(network.layers[-1])):
@@ -114,7 +118,7 @@ def test_step_two_does_not_retrace(algorithm: str) -> None:
             return super().call(*args, **kwargs)
 
     network.layers[-1].__class__ = Counting
-    trainer = ALGORITHMS[algorithm](network)
+    trainer = trainer_by(algorithm, network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.compile(keras.optimizers.Adam(), loss, jit_compile=False)
     x, y = np.ones((4, 28, 28, 1), "float32"), np.zeros(4, "int32")

@@ -9,19 +9,28 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, FA, MODELS, Algorithm, MemDFA, UnsupportedError
 from mem_dfa.feedback import INITIALIZERS, for_kernel, for_matrix
+from tests.mem_dfa.table import (
+    ANY_NORMALISED_NETWORK,
+    BLOCK_BY_BLOCK,
+    normalisation,
+    reversible,
+    trainer_by,
+)
 
 LOSS = "sparse_categorical_crossentropy"
 
 
-def network(**last) -> keras.Model:  # noqa: ANN003
+def network(algorithm: str = "") -> keras.Model:
+    """Two hidden layers with a normalisation between, such as the algorithm can train."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     return keras.Sequential(
         [
             keras.Input((6,)),
-            layers.Dense(16, activation="relu", **last),
-            layers.BatchNormalization(),
-            layers.Dense(12, activation="relu"),
+            layers.Dense(16, activation="relu", name="first"),
+            normalisation(algorithm),
+            *reversible(algorithm, 16),
+            layers.Dense(12, activation="relu", name="second"),
             layers.Dense(3, activation="softmax"),
         ]
     )
@@ -37,7 +46,7 @@ def blobs(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trainer_of(name: str, net: keras.Model | None = None, **how) -> Algorithm:  # noqa: ANN003
-    trainer = ALGORITHMS[name](net or network(), seed=1)
+    trainer = trainer_by(name, net or network(name), seed=1)
     how = {"optimizer": keras.optimizers.Adam(0.01), "loss": LOSS, "metrics": ["accuracy"], **how}
     trainer.compile(**{"jit_compile": False, **how})
     return trainer
@@ -102,7 +111,7 @@ def test_checkpoints_carry_the_feedback(name: str, tmp_path: Path) -> None:
     trainer = trainer_of(name)
     checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
     trainer.fit(*blobs(48), verbose=0, callbacks=[checkpoint])
-    other = ALGORITHMS[name](network(), seed=99)
+    other = trainer_by(name, network(name), seed=99)
     other.load_weights(path)
     for ours, theirs in zip(trainer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -123,7 +132,9 @@ def test_a_crashed_fit_goes_on_from_its_backup(name: str, tmp_path: Path) -> Non
     backup = keras.callbacks.BackupAndRestore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         trainer_of(name).fit(x, y, callbacks=[backup, Crash()], **how)
-    resumed = ALGORITHMS[name](network(), seed=99)  # the seed's feedback gives way to the backup's
+    resumed = trainer_by(
+        name, network(name), seed=99
+    )  # the seed's feedback gives way to the backup's
     resumed.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=False)
     resumed.fit(x, y, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **how)
     assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) == 8
@@ -146,24 +157,25 @@ def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_frozen_layers_are_passed_through(name: str) -> None:
-    net = network()
-    net.layers[0].trainable = False
-    frozen, free = net.layers[0].get_weights(), net.layers[2].get_weights()
+    net = network(name)
+    first, second = net.get_layer("first"), net.get_layer("second")
+    first.trainable = False
+    frozen, free = first.get_weights(), second.get_weights()
     x, y = blobs(48)
     trainer_of(name, net).fit(x, y, verbose=0)
-    for old, new in zip(frozen, net.layers[0].get_weights(), strict=True):
+    for old, new in zip(frozen, first.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert not np.array_equal(free[0], net.layers[2].get_weights()[0])
+    assert not np.array_equal(free[0], second.get_weights()[0])
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_mixed_precision_trains(name: str) -> None:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        net = network()
+        net = network(name)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    with pytest.warns() if name in ("dfa", "mem_dfa") else _nothing():
+    with pytest.warns() if name in BLOCK_BY_BLOCK else _nothing():
         trainer = trainer_of(name, net)
     assert trainer.dtype_policy.name == "mixed_float16"
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
@@ -179,7 +191,7 @@ class _nothing:  # noqa: N801
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ANY_NORMALISED_NETWORK)
 def test_keras_applications_learn_with_their_own_softmax(name: str) -> None:
     keras.utils.set_random_seed(0)
     net = keras.applications.MobileNetV2(
@@ -211,9 +223,9 @@ def test_fa_refuses_by_name_what_has_no_kernel_to_replace(kind: str) -> None:
         FA(net)
 
 
-@pytest.mark.parametrize("name", ["dfa", "mem_dfa"])
+@pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
 def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
-    trainer = ALGORITHMS[name](network())
+    trainer = ALGORITHMS[name](network(name))
     for loss in (None, ["mse", "mse"], {"a": "mse"}):
         with pytest.raises(UnsupportedError, match="exactly one Keras loss"):
             trainer.compile("sgd", loss)
@@ -252,7 +264,9 @@ def test_one_input_may_come_in_a_list_or_dictionary(name: str) -> None:
     for batch in (x, [x], {"inputs": x}):
         inputs = keras.Input((6,), name="inputs")
         keras.utils.set_random_seed(0)
-        hidden = keras.layers.Dense(5, activation="tanh")(inputs)
+        hidden = keras.layers.Dense(6, activation="tanh")(inputs)
+        for layer in reversible(name, 6):
+            hidden = layer(hidden)
         net = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
         trainer = trainer_of(name, net, optimizer=keras.optimizers.SGD(0.1))
         for _ in range(2):

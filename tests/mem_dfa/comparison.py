@@ -1,0 +1,35 @@
+"""What training changes in a net, and how far two changes are apart."""
+
+import keras
+import numpy as np
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
+LOSS_FLOAT64 = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")
+
+
+def batch(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(1)
+    return generator.normal(size=(16, 8, 8, 3)).astype(dtype), generator.integers(3, size=16)
+
+
+def change(trainer: keras.Model, steps: int, dtype: str = "float32") -> list[np.ndarray]:
+    """What `steps` batches change in each of the network's weights, moving statistics included."""
+    x, y = batch(dtype)
+    network = getattr(trainer, "network", trainer)
+    before = [w.astype("float64") for w in network.get_weights()]
+    for _ in range(steps):
+        trainer.train_on_batch(x, y)
+    return [w - b for w, b in zip(network.get_weights(), before, strict=True)]
+
+
+def distance(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    """‖Δa − Δb‖ / ‖Δb‖ over the whole net."""
+    flat = [np.concatenate([w.ravel() for w in weights]) for weights in (one, other)]
+    return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
+
+
+def compiled(trainer: keras.Model, optimizer: keras.optimizers.Optimizer, **how) -> keras.Model:  # noqa: ANN003
+    loss = LOSS_FLOAT64 if trainer.dtype_policy.name == "float64" else LOSS
+    trainer.compile(optimizer, loss, metrics=["accuracy"], **{"jit_compile": False, **how})
+    return trainer
