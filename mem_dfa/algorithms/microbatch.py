@@ -16,13 +16,14 @@ import tensorflow as tf
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.atom import leaf_layers
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 from sizes.layers import backpropagation_bytes
 
 DEFAULT_SLICES = 8
+# Means over the examples, which the slices' means make up by their shares.
+MEANS = ("sum_over_batch_size", "mean")
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -50,7 +51,7 @@ class Microbatch(Algorithm):
             UnsupportedError: the network normalises over the batch, or the arguments make no sense.
         """
         super().__init__(network, **details)
-        for layer in leaf_layers(network):
+        for layer in network._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 raise UnsupportedError(
                     f"Microbatch cannot train model '{network.name}': layer '{layer.name}' "
@@ -71,6 +72,16 @@ class Microbatch(Algorithm):
         """As in Keras."""
         names = ("slices", "budget", "batch_size")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def _refuse_at_compile(self) -> None:
+        super()._refuse_at_compile()
+        for loss in keras.tree.flatten(self.loss):
+            reduction = getattr(loss, "reduction", MEANS[0])
+            if reduction not in MEANS:
+                raise UnsupportedError(
+                    f"Microbatch received a loss with reduction={reduction!r}: slices add up to "
+                    f"the batch for a mean over the examples only; use {MEANS[0]!r}, or 'bp'."
+                )
 
     def count_slices(self, batch_size: int | None) -> int:
         """Into how many parts a batch of that size is cut.

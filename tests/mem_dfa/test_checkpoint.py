@@ -1,0 +1,205 @@
+"""Checkpointing is BP: the same gradient, masks and statistics; each block twice at most."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import profiling
+from mem_dfa import ALGORITHMS, BP, FA, MODELS, Checkpoint, CheckpointFA, UnsupportedError
+from tests.mem_dfa.comparison import batch, change, compiled, distance
+
+DEPTH = 5
+BATCH = 16  # of comparison.batch
+NAMES = ["block_002", "block_004", "block_006"]
+PLANS = {
+    "root": {},
+    "every": {"every": 2},
+    "each": {"every": 1},
+    "blocks": {"blocks": NAMES},
+    "budget": {"budget": "200 KiB", "batch_size": BATCH},
+}
+
+
+def deep_net() -> keras.Model:
+    """Convolutions, each with BatchNormalization, ReLU and Dropout, on 8×8×3."""
+    keras.utils.set_random_seed(2)
+    layers = []
+    for number in range(DEPTH):
+        layers += [
+            keras.layers.Conv2D(4, 3, padding="same", kernel_regularizer="l2"),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.3, seed=number),
+        ]
+    tail = [keras.layers.Flatten(), keras.layers.Dense(3)]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers, *tail])
+
+
+def momentum() -> keras.optimizers.Optimizer:
+    return keras.optimizers.SGD(0.01, momentum=0.9)
+
+
+def adam() -> keras.optimizers.Optimizer:
+    # A bias before BatchNormalization has no gradient but rounding, which a smaller ε would blow up
+    # to a whole step.
+    return keras.optimizers.Adam(0.01, epsilon=1e-3)
+
+
+@cache
+def changes_of_bp(optimizer: Callable, dtype: str = "float32") -> list[list[np.ndarray]]:
+    """What the first step changes, and what the two after it do."""
+    trainer = compiled(BP(deep_net()), optimizer())
+    return [change(trainer, steps, dtype) for steps in (1, 2)]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_weights_are_those_of_bp(plan: str) -> None:
+    trainer = compiled(Checkpoint(deep_net(), **PLANS[plan]), momentum())
+    assert any(segment.recomputed for segment in trainer.plan(BATCH).segments)
+    for steps, expected in zip((1, 2), changes_of_bp(momentum), strict=True):
+        assert all(np.any(weight != 0) for weight in expected[-2:])
+        assert distance(change(trainer, steps), expected) <= 1e-5
+
+
+@pytest.mark.parametrize("plan", ["root", "every"])
+@pytest.mark.usefixtures("float64")
+def test_the_weights_are_those_of_bp_in_float64_with_adam(plan: str) -> None:
+    trainer = compiled(Checkpoint(deep_net(), **PLANS[plan]), adam())
+    for steps, expected in zip((1, 2), changes_of_bp(adam, "float64"), strict=True):
+        assert distance(change(trainer, steps, "float64"), expected) <= 1e-10
+
+
+def test_eager_steps_are_those_of_bp() -> None:
+    ours = change(compiled(Checkpoint(deep_net(), every=2), momentum(), run_eagerly=True), 2)
+    assert distance(ours, change(compiled(BP(deep_net()), momentum(), run_eagerly=True), 2)) <= 1e-5
+
+
+def test_statistics_and_seeds_move_once_a_step() -> None:
+    nets = [deep_net(), deep_net()]
+    for make, net in zip((Checkpoint, BP), nets, strict=True):
+        change(compiled(make(net), momentum()), 1)
+    moved = 0
+    for ours, keras_own in zip(*(net.layers for net in nets), strict=True):
+        if isinstance(ours, keras.layers.BatchNormalization):
+            for one, other in zip(ours.get_weights()[2:], keras_own.get_weights()[2:], strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+                moved += np.any(one != np.round(one))
+        if isinstance(ours, keras.layers.Dropout):
+            states = [layer.seed_generator.state.numpy() for layer in (ours, keras_own)]
+            np.testing.assert_array_equal(*states)
+            assert states[0][1] == 1
+    assert moved == 2 * DEPTH
+
+
+def test_checkpointed_feedback_alignment_is_feedback_alignment() -> None:
+    ours = change(compiled(CheckpointFA(deep_net(), every=2, seed=4), momentum()), 3)
+    expected = change(compiled(FA(deep_net(), seed=4), momentum()), 3)
+    assert distance(ours, expected) <= 1e-5
+    # Its error signals are not BP's.
+    assert distance(change(compiled(BP(deep_net()), momentum()), 3), expected) > 0.01
+
+
+@pytest.mark.parametrize("algorithm", ["checkpoint", "checkpoint_fa"])
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("plan", [{}, {"every": 2}])
+def test_what_is_recomputed_runs_twice_and_the_rest_once(
+    algorithm: str, eager: bool, plan: dict
+) -> None:
+    """Counts executed convolutions by the memory each takes for its output."""
+    trainer = ALGORITHMS[algorithm](MODELS["conv20"](layers=DEPTH, seed=0), **plan)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False, run_eagerly=eager)
+    x, y = tf.fill((BATCH, 32, 32, 3), 0.5), tf.zeros((BATCH,), tf.int32)
+    for _ in range(2):
+        trainer.train_on_batch(x, y)
+    with profiling.trace(trainer) as timeline:
+        trainer.train_on_batch(x, y)
+    tensors = timeline.tensors
+    # Eagerly a convolution, its bias and its sigmoid each take memory of their own.
+    is_convolution = tensors["requested_bytes"] >= BATCH * 32 * 32 * 16 * 4
+    if eager:
+        is_convolution &= tensors["op"].str.contains("convolution|Conv2D")
+    runs = {
+        phase: Counter(tensors.loc[is_convolution & (tensors["phase"] == phase), "block"])
+        for phase in ("forward", "replay")
+    }
+    blocks = [f"block_{number:03d}" for number in range(1, DEPTH + 1)]
+    assert runs["forward"] == dict.fromkeys(blocks, 1)
+    again = {
+        blocks[position]
+        for segment in trainer.plan(BATCH).segments
+        if segment.recomputed
+        for position in range(segment.start, min(segment.stop, DEPTH))
+    }
+    assert again
+    assert runs["replay"] == dict.fromkeys(again, 1)
+
+
+def test_a_budget_is_kept_or_refused_with_the_least_possible_one() -> None:
+    with pytest.raises(UnsupportedError, match="the least that can be kept is") as refusal:
+        Checkpoint(deep_net(), budget=1000, batch_size=BATCH)
+    least = int(re.search(r"is (\d+) bytes", str(refusal.value))[1])
+    trainer = compiled(Checkpoint(deep_net(), budget=least, batch_size=BATCH), momentum())
+    assert trainer.predict_step_bytes(BATCH) <= least
+    assert trainer.plan(BATCH).recomputed_operations > 0
+    generous = Checkpoint(deep_net(), budget="1 GiB", batch_size=BATCH)
+    assert generous.plan(BATCH).recomputed_operations == 0
+    change(trainer, 1)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_budget_holds_for_the_batch_that_comes(size: int) -> None:
+    trainer = compiled(Checkpoint(deep_net(), budget=1000), momentum())
+    with pytest.raises(UnsupportedError, match="the least that can be kept is"):
+        trainer.train_on_batch(np.zeros((size, 8, 8, 3), "float32"), np.zeros(size))
+
+
+def test_a_budget_needs_batches_of_a_known_size() -> None:
+    x, y = batch()
+    trainer = compiled(Checkpoint(deep_net(), budget="1 MiB"), momentum())
+    data = tf.data.Dataset.from_tensor_slices((x.astype("float32"), y))
+    with pytest.raises(UnsupportedError, match=r"batch_size=\.\.\., or .* drop_remainder=True"):
+        trainer.fit(data.batch(8), verbose=0)
+    trainer = compiled(Checkpoint(deep_net(), budget="1 MiB"), momentum())
+    trainer.fit(data.batch(8, drop_remainder=True), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"every": 2, "blocks": NAMES}, "every and blocks"),
+        ({"every": 2, "budget": "1 MiB"}, "every and budget"),
+        ({"blocks": NAMES, "budget": "1 MiB"}, "blocks and budget"),
+        ({"every": 0}, "every=0: give a whole number of blocks, at least 1"),
+        ({"every": 1.5}, "every=1.5"),
+        ({"blocks": ["block_099"]}, "block_099.*block_001 to block_006"),
+        ({"blocks": "block_002"}, "block_001 to block_006"),
+        ({"budget": "much"}, "64 MiB"),
+        ({"budget": 0}, "64 MiB"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict, says: str) -> None:
+    with pytest.raises(UnsupportedError, match=says) as refusal:
+        Checkpoint(deep_net(), **arguments)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("make", [Checkpoint, CheckpointFA])
+@pytest.mark.parametrize("plan", ["every", "blocks", "budget"])
+def test_the_plan_is_saved_with_the_trainer(
+    make: type[Checkpoint], plan: str, tmp_path: Path
+) -> None:
+    trainer = compiled(make(deep_net(), **PLANS[plan]), momentum())
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+    assert type(loaded) is make
+    for name in ("every", "blocks", "budget", "batch_size"):
+        assert getattr(loaded, name) == getattr(trainer, name) == PLANS[plan].get(name)
+    assert loaded.plan(BATCH) == trainer.plan(BATCH)
