@@ -8,8 +8,12 @@ BIN := $(ENVIRONMENT)/bin
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
 
+# Each in a process of its own: traced graphs pile up in one, and what Python holds is searched at
+# every recording.
 test: $(ENVIRONMENT)/made
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/experiments tests/profiling
+	$(BIN)/python -m pytest tests/test_timelines.py
+	$(BIN)/python -m pytest tests/mem_dfa
 
 lint: $(ENVIRONMENT)/made
 	$(BIN)/ruff check .

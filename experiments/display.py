@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 Row = Mapping[str, Any]
-NARROWEST = 140  # columns; where the output is no terminal, a table is not squeezed
+NARROWEST = 160  # columns; where the output is no terminal, a table is not squeezed
 
 
 def mebibytes(count: float | None) -> str:
