@@ -148,6 +148,7 @@ def test_any_model_of_the_users(with_model: bool) -> None:
         assert named["parameter"] >= sum(4 * np.prod(v.shape) for v in model.variables)
         assert layers <= {layer.name for layer in model.layers}
     made = timeline.tensors[timeline.tensors["start_ns"] >= 0]
-    share = made.loc[made["layer"] != "", "allocated_bytes"].sum() / made["allocated_bytes"].sum()
-    assert share >= (0.98 if with_model else 0.6)
+    share = made.loc[made["layer"] != "", "requested_bytes"].sum() / made["requested_bytes"].sum()
+    # Without a model the optimizer's operations, some two fifths of the bytes, have no layer.
+    assert share >= (0.95 if with_model else 0.5)
     assert "block_1_expand" in layers
