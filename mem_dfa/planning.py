@@ -151,7 +151,8 @@ def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan
     cuts = sorted({0, *boundaries, len(costs)})
     state = _State(0, 0, 0)
     for start, stop in itertools.pairwise(cuts):
-        state = _append(state, costs, start, stop, stop < len(costs))
+        size = _segment_sizes(costs[start:stop])[-1]
+        state = _append(state, costs, start, stop, stop < len(costs), size)
     return state.plan()
 
 
@@ -161,32 +162,52 @@ def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
     states: list[list[_State]] = [[] for _ in range(count + 1)]
     states[0] = [_State(0, 0, 0)]
     for position in range(count):
+        sizes = _segment_sizes(costs[position:])
         for state in _not_dominated(states[position]):
-            kept = _append(state, costs, position, position + 1, False)
+            kept = _append(state, costs, position, position + 1, False, sizes[0])
             if kept.peak <= limit_bytes:
                 states[position + 1].append(kept)
-            for stop in range(position + 1, count + 1):
-                recomputed = _append(state, costs, position, stop, True)
-                if recomputed.peak > limit_bytes:
+            for stop, size in enumerate(sizes, start=position + 1):
+                if state.held + size.peak > limit_bytes:
                     break  # a longer one takes more
-                states[stop].append(recomputed)
+                states[stop].append(_append(state, costs, position, stop, True, size))
     finished = sorted(states[count], key=lambda state: (state.operations, state.peak))
     return finished[0].plan() if finished else None
 
 
+@dataclass(frozen=True)
+class _SegmentSize:
+    """What a segment takes by itself: bytes it keeps, its peak backward, its operations."""
+
+    kept: int
+    peak: int
+    operations: int
+
+
+def _segment_sizes(costs: Sequence[BlockCost]) -> list[_SegmentSize]:
+    """Of the segments of 1, 2, … blocks from the first of `costs` on."""
+    sizes, kept, peak, operations = [], 0, 0, 0
+    for cost in costs:
+        peak = max(peak, kept + cost.backward_peak)
+        kept += cost.kept
+        operations += cost.operations
+        sizes.append(_SegmentSize(kept, peak, operations))
+    return sizes
+
+
 def _append(
-    state: _State, costs: Sequence[BlockCost], start: int, stop: int, recomputed: bool
+    state: _State,
+    costs: Sequence[BlockCost],
+    start: int,
+    stop: int,
+    recomputed: bool,
+    size: _SegmentSize,
 ) -> _State:
     """The state after one more segment."""
-    own = peak = operations = 0
-    for cost in costs[start:stop]:
-        peak = max(peak, own + cost.backward_peak)
-        own += cost.kept
-        operations += cost.operations
     return _State(
-        held=state.held + (costs[stop - 1].output if recomputed else own),
-        operations=state.operations + (operations if recomputed else 0),
-        peak=max(state.peak, state.held + peak),
+        held=state.held + (costs[stop - 1].output if recomputed else size.kept),
+        operations=state.operations + (size.operations if recomputed else 0),
+        peak=max(state.peak, state.held + size.peak),
         last=Segment(start, stop, recomputed),
         before=state,
     )
