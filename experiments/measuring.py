@@ -29,12 +29,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         profiling.MeterError: the allocator's statistics do not tell the truth.
         RuntimeError: the trainer takes another number of optimizer steps than batches.
     """
-    _make_one_region()
-    allocator = profiling.Allocator(cell.device)
-    trainer, batch = _prepared(cell)
-    report("warming up", 0.1)
-    for _ in range(WARM_UP_STEPS):
-        step(trainer, batch)
+    allocator, trainer, batch = _warmed_up(cell, report)
     gc.collect()  # what tracing left behind is no part of the step
     resident_bytes = allocator.current_bytes()
     allocator.reset_peak()
@@ -75,12 +70,7 @@ def step(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, 
 
 def follow(cell: Cell, report: Report) -> dict[str, Any]:
     """What a timeline says of a step, beside what the allocator and the clock say."""
-    _make_one_region()
-    allocator = profiling.Allocator(cell.device)
-    trainer, batch = _prepared(cell)
-    report("warming up", 0.1)
-    for _ in range(WARM_UP_STEPS):
-        step(trainer, batch)
+    allocator, trainer, batch = _warmed_up(cell, report)
     plain, traced = [], []
     for number in range(FOLLOW_ROUNDS):
         report(f"round {number + 1} of {FOLLOW_ROUNDS}", 0.3 + 0.6 * number / FOLLOW_ROUNDS)
@@ -119,11 +109,19 @@ def alternate(cells: list[Cell], report: Report) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def _prepared(cell: Cell) -> tuple[keras.Model, tuple[tf.Tensor, tf.Tensor]]:
-    """The trainer and a held batch, with all that stays in memory side by side."""
-    # The input pipeline leaves something behind; it may lie where nothing large comes.
-    batch = building.first_batch(cell)
-    return building.build_trainer(cell), building.held(batch)
+def _warmed_up(
+    cell: Cell, report: Report
+) -> tuple[profiling.Allocator, keras.Model, tuple[tf.Tensor, tf.Tensor]]:
+    """The proved meter, and a trainer that has traced its step on the batch beside it."""
+    _make_one_region()
+    allocator = profiling.Allocator(cell.device)
+    # Read first: the input pipeline leaves something behind.
+    images = building.first_batch(cell)
+    trainer, batch = building.build_trainer(cell), building.held(images)
+    report("warming up", 0.1)
+    for _ in range(WARM_UP_STEPS):
+        step(trainer, batch)
+    return allocator, trainer, batch
 
 
 def _make_one_region() -> None:

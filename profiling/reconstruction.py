@@ -272,17 +272,19 @@ def _operation_table(operations: Sequence[Span], epoch_ps: int) -> pd.DataFrame:
 
 def _attribution(events: Sequence[AllocationEvent]) -> str:
     """A key of `timeline.ATTRIBUTIONS`: what holds for most of the bytes."""
-    counts = dict.fromkeys(("xla", "graph", "eager with layers", "eager"), 0)
+    counts = dict.fromkeys(("xla", "graph", "eager"), 0)
+    spanned = False
     for event in events:
         if event.kind == "allocation":
-            kind = (
-                "xla"
-                if event.op.startswith(("__inference", "XlaLaunch", "_Xla"))
-                else "graph"
-                if "/" in event.op
-                else "eager with layers"
-                if event.scope
-                else "eager"
-            )
-            counts[kind] += event.allocated_bytes
-    return max(counts, key=counts.__getitem__)
+            counts[_execution(event)] += event.allocated_bytes
+            spanned = spanned or bool(event.scope)
+    execution = max(counts, key=counts.__getitem__)
+    # Additions between two layers lie in no span, however many bytes they make.
+    return "eager with layers" if execution == "eager" and spanned else execution
+
+
+def _execution(event: AllocationEvent) -> str:
+    """How the operation of one allocation was run, as its name tells."""
+    if event.op.startswith(("__inference", "XlaLaunch", "_Xla")):
+        return "xla"
+    return "graph" if "/" in event.op else "eager"

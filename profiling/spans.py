@@ -27,14 +27,11 @@ class Span:
 
 
 @contextmanager
-def eager_spans(model: Any = None) -> Iterator[None]:
+def eager_spans() -> Iterator[None]:
     """Within the context, eager layer calls, gradients and optimizer steps open spans.
 
     TensorFlow names only an eager operation's type. In a traced function the name scopes say
     more, and nothing is opened.
-
-    Args:
-        model: a Keras model whose optimizer is not one of Keras's own kind; may be left out.
     """
     import keras
     import tensorflow as tf
