@@ -8,12 +8,11 @@ BIN := $(ENVIRONMENT)/bin
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
 
-# Each in a process of its own: traced graphs pile up in one, and what Python holds is searched at
-# every recording.
+# In two rounds of two processes: traced graphs pile up in a process, and what Python holds is
+# searched at every recording.
 test: $(ENVIRONMENT)/made
-	$(BIN)/python -m pytest tests/experiments tests/profiling
-	$(BIN)/python -m pytest tests/test_timelines.py
-	$(BIN)/python -m pytest tests/mem_dfa
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/experiments tests/profiling tests/test_timelines.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa
 
 lint: $(ENVIRONMENT)/made
 	$(BIN)/ruff check .

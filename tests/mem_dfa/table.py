@@ -14,7 +14,6 @@ REPLAYING = ("mem_dfa", "checkpoint", "checkpoint_fa", "revnet")
 # Any network will do: RevNet needs a ReversibleBlock in it, so that a given one may be refused.
 ANY_NETWORK = tuple(name for name in ALGORITHMS if name != "revnet")
 # The same with BatchNormalization in it, which Microbatch refuses.
-ANY_NORMALISED_NETWORK = tuple(name for name in ANY_NETWORK if name != "microbatch")
 
 # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
 ARGUMENTS = {"microbatch": {"slices": 3}}
