@@ -12,6 +12,7 @@ how far it is off is measured at every ordinary block and reported as `reconstru
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,11 +25,17 @@ from mem_dfa.coupling import Half
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.ordering import after, token
+from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
 
 DEFAULT_BOUND = 1e-2
 CHECKED_PARTS = 8
+BEYOND_BOUND = (
+    "RevNet: a rebuilt input is further from the true one than reconstruction_bound={}, so the "
+    "gradient would be wrong: lower the learning rate, use fewer blocks between ordinary ones, or "
+    "train with 'checkpoint'."
+)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -91,6 +98,25 @@ class RevNet(Blockwise):
             peak = max(peak, held + own)
         return peak
 
+    def make_train_function(self, force: bool = False) -> None:
+        """As in Keras; under XLA each call of the function is checked when it returns."""
+        made = self.train_function is None or force
+        super().make_train_function(force)
+        if made and self.jit_compile:
+            self.train_function = self._checked(self.train_function)
+
+    def _checked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(iterator: Any) -> Any:
+            logs = function(iterator)
+            error = float(logs["reconstruction_error"])
+            if not error < self.reconstruction_bound:
+                raise tf.errors.InvalidArgumentError(
+                    None, None, BEYOND_BOUND.format(self.reconstruction_bound)
+                )
+            return logs
+
+        return checked
+
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
@@ -125,23 +151,14 @@ class RevNet(Blockwise):
         Returns:
             The distance, a scalar.
         """
-        half, size = rebuilt[0].shape[-1], tf.shape(true)[0]
-        differences, values = [], []
-        # In parts, so that what is compared takes no memory to speak of.
-        for number in range(CHECKED_PARTS):
-            part = slice(number * size // CHECKED_PARTS, (number + 1) * size // CHECKED_PARTS)
-            for got, channels in zip(rebuilt, (slice(half), slice(half, None)), strict=True):
-                x = true[part, ..., channels]
-                differences.append(tf.reduce_max(tf.abs(got[part] - x)))
-                values.append(tf.reduce_max(tf.abs(x)))
-        distance = tf.reduce_max(differences) / tf.reduce_max(values)
+        with scope("replay", "check"):
+            distance = _distance(rebuilt, true)
         self.reconstruction_error.update_state(distance)
+        # Under XLA, which leaves assertions out, `make_train_function` sees to it.
         tf.debugging.assert_less(
             distance,
             tf.cast(self.reconstruction_bound, distance.dtype),
-            f"RevNet: a rebuilt input is further from the true one than reconstruction_bound="
-            f"{self.reconstruction_bound}, so the gradient would be wrong: lower the learning "
-            "rate, use fewer blocks between ordinary ones, or train with 'checkpoint'.",
+            BEYOND_BOUND.format(self.reconstruction_bound),
         )
         return distance
 
@@ -177,7 +194,8 @@ class _Backward:
         has_predecessor: bool,
     ) -> tf.Tensor | None:
         """δ at an ordinary block's input, which was kept."""
-        error = join(errors) if isinstance(errors, tuple) else errors
+        with scope("backward", block.name):
+            error = join(errors) if isinstance(errors, tuple) else errors
         recording = Recording(block, inputs, "replay", self._earlier(error), has_predecessor)
         if isinstance(state, tuple):
             distance = self._trainer.check(state, recording.outputs)
@@ -191,7 +209,10 @@ class _Backward:
         """(x₁, x₂) and their error signals from those at the block's output."""
         if not isinstance(state, tuple):
             # It is there since the forward pass: halving it then would keep it twice.
-            state, errors = split(after(state, self._earlier(errors))), split(errors)
+            with scope("replay", block.name):
+                state = split(after(state, self._earlier(errors)))
+            with scope("backward", block.name):
+                errors = split(errors)
         (y1, y2), (error_y1, error_y2) = state, errors
         layer, scale_loss = block.layers[0], self._trainer.optimizer.scale_loss
         # x₂ = y₂ − G(y₁),  γ = δ_{y₁} + (∂G/∂y₁)ᵀ δ_{y₂}
@@ -203,6 +224,20 @@ class _Backward:
         x1, error_x1, error_x2, gradients = f.backward(gamma, error_x2, scale_loss)
         self._apply(f.recording, gradients, [error_x2])
         return (x1, x2), (error_x1, error_x2)
+
+
+def _distance(rebuilt: Pair, true: tf.Tensor) -> tf.Tensor:
+    """‖x̂ − x‖_∞ / ‖x‖_∞, a scalar."""
+    half, size = rebuilt[0].shape[-1], tf.shape(true)[0]
+    differences, values = [], []
+    # In parts, so that what is compared takes no memory to speak of.
+    for number in range(CHECKED_PARTS):
+        part = slice(number * size // CHECKED_PARTS, (number + 1) * size // CHECKED_PARTS)
+        for got, channels in zip(rebuilt, (slice(half), slice(half, None)), strict=True):
+            x = true[part, ..., channels]
+            differences.append(tf.reduce_max(tf.abs(got[part] - x)))
+            values.append(tf.reduce_max(tf.abs(x)))
+    return tf.reduce_max(differences) / tf.reduce_max(values)
 
 
 def _is_reversible(block: Block) -> bool:

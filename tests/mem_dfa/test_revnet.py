@@ -142,11 +142,14 @@ def test_the_reconstruction_error_is_in_the_logs() -> None:
     assert all(0 < error < 1e-4 for error in history["reconstruction_error"])
 
 
-@pytest.mark.parametrize("eager", [False, True])
-def test_an_inverse_beyond_the_bound_fails(eager: bool) -> None:
+EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_an_inverse_beyond_the_bound_fails(execution: str) -> None:
     trainer = RevNet(net_of("between"), reconstruction_bound=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="reconstruction_bound=0"):
-        change(compiled(trainer, momentum(), run_eagerly=eager), 1)
+        change(compiled(trainer, momentum(), **EXECUTIONS[execution]), 1)
 
 
 def test_an_inverse_that_drifts_fails() -> None:
