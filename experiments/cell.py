@@ -90,12 +90,20 @@ def bench(cells: list[Cell]) -> dict[str, Any]:
     return measuring.alternate(cells, report)
 
 
+def distances(cells: list[Cell]) -> dict[str, Any]:
+    """How far the cells' gradients are from the first one's in float64."""
+    from experiments import precision
+
+    return precision.distances(cells, report)
+
+
 TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "check": check,
     "measure": measure,
     "train": train,
     "bench": bench,
     "follow": follow,
+    "distances": distances,
 }
 
 

@@ -116,6 +116,15 @@ class Kit:
         results.append(self.out, [row])
         return row
 
+    def distances(self, cells: Sequence[Cell]) -> list[float] | None:
+        """How far each cell's gradient is from the first's in float64; None if it failed."""
+        with display.progress(f"{cells[0].model}: gradients in float32 and float64") as report:
+            result = worker.call("distances", cells, report)
+        if result["status"] != "ok":
+            display.note(f"{result['status']}: {result['error']}")
+            return None
+        return result["distances"]
+
     def time_ratios(self, cells: Sequence[Cell]) -> list[float] | None:
         """Each cell's step time over the first's, the medians of turns; None if it failed."""
         with display.progress(f"{', '.join(c.algorithm for c in cells)} taking turns") as report:

@@ -18,6 +18,7 @@ MICROBATCH_LIMIT_MIB, MICROBATCH_TIME_LIMIT = 40, 1.15
 MICROBATCH_REFERENCES = (35.5, 1.07)
 REVNET_LIMIT_MIB, REVNET_REFERENCE_MIB = 85, 157.0
 REVNET_GROWTH_LIMIT_PERCENT = 5.0
+REVNET_DISTANCE_LIMIT = 1.1
 REVNET_TIME_LIMIT, REVNET_TIME_REFERENCE = 1.5, 5 / 3
 BUDGET_SHARES = (0.4, 0.6, 0.8)
 
@@ -42,6 +43,7 @@ def _revnet(kit: Any) -> list[Finding]:
     if deep["step_requested_bytes"] and shallow["step_requested_bytes"]:
         grown = 100 * (deep["step_requested_bytes"] / shallow["step_requested_bytes"] - 1)
     ratios = kit.time_ratios([_cell(kit, name, "revnet38", None) for name in ("bp", "revnet")])
+    far = kit.distances([_cell(kit, name, "revnet110", None) for name in ("bp", "revnet")])
     return [
         make_finding(
             f"revnet110 revnet: step bytes, batch {deep['batch_size']}",
@@ -62,6 +64,13 @@ def _revnet(kit: Any) -> list[Finding]:
             REVNET_TIME_LIMIT,
             ratios and ratios[1],
             REVNET_TIME_REFERENCE,
+        ),
+        make_finding(
+            f"revnet110, batch {deep['batch_size']}: distance of revnet's float32 gradient from "
+            "bp's in float64 over that of bp's own",
+            "ratio",
+            REVNET_DISTANCE_LIMIT,
+            far and far[1] / far[0],
         ),
     ]
 
