@@ -113,14 +113,15 @@ def least_peak(costs: Sequence[BlockCost]) -> Plan:
     With n equal blocks its peak grows as √(2n).
     """
     low, high = 0, sum(cost.kept for cost in costs) + max(cost.backward_peak for cost in costs)
+    sizes = [_segment_sizes(costs[position:]) for position in range(len(costs))]
     # Bytes are whole numbers, but a plan's peak only takes a few values: stop at one of them.
     while low < high:
         middle = (low + high) // 2
-        plan = cheapest(costs, middle)
-        if plan is None:
+        peak = _peak_within(costs, sizes, middle)
+        if peak is None:
             low = middle + 1
         else:
-            high = plan.peak_bytes
+            high = peak
     return cheapest(costs, int(high * (1 + PEAK_TOLERANCE)))
 
 
@@ -173,6 +174,29 @@ def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
                 states[stop].append(_append(state, costs, position, stop, True, size))
     finished = sorted(states[count], key=lambda state: (state.operations, state.peak))
     return finished[0].plan() if finished else None
+
+
+def _peak_within(
+    costs: Sequence[BlockCost], sizes: Sequence[Sequence[_SegmentSize]], limit_bytes: int
+) -> int | None:
+    """The peak of some plan that takes at most `limit_bytes`, however much it recomputes."""
+    # Of two ways to one position the one that holds less leaves more to what follows.
+    least: list[tuple[int, int] | None] = [(0, 0)] + [None] * len(costs)  # held, peak
+    for position, own in enumerate(sizes):
+        if least[position] is None:
+            continue
+        held, peak = least[position]
+        for stop, size in enumerate(own, start=position + 1):
+            if held + size.peak > limit_bytes:
+                break  # a longer one takes more
+            # The last block's own output or, where that is less, what is kept of one block.
+            added = costs[stop - 1].output
+            if stop == position + 1:
+                added = min(added, size.kept)
+            state = (held + added, max(peak, held + size.peak))
+            if least[stop] is None or state < least[stop]:
+                least[stop] = state
+    return None if least[-1] is None else least[-1][1]
 
 
 @dataclass(frozen=True)
