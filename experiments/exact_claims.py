@@ -4,6 +4,7 @@ SGD with momentum, graph execution. References are the numbers other codes gave 
 MemCNN for RevNet, `tf.recompute_grad` for checkpointing, a sketch for microbatches.
 """
 
+import math
 from typing import Any
 
 from experiments.findings import Finding, make_finding
@@ -12,6 +13,10 @@ from experiments.sweep import Row
 
 MEBIBYTE = 2**20
 OPTIMIZER = {"optimizer": "momentum", "learning_rate": 0.01}
+# Requested bytes are c + a·nᵉ for n layers; how far e may be from what the algorithm promises.
+GROWTH_EXPONENTS = {"bp": 1.0, "checkpoint": 0.5}
+GROWTH_DEPTHS = (10, 20, 40)
+GROWTH_EXPONENT_LIMIT = 0.15
 CHECKPOINT_LIMITS_MIB = {20: (60, 72.0), 40: (90, 104.9)}
 CHECKPOINT_TIME_LIMIT, CHECKPOINT_TIME_REFERENCE = 1.40, 1.31
 MICROBATCH_LIMIT_MIB, MICROBATCH_TIME_LIMIT = 40, 1.15
@@ -25,7 +30,13 @@ BUDGET_SHARES = (0.4, 0.6, 0.8)
 
 def findings(kit: Any) -> list[Finding]:
     """RevNet, checkpointing and microbatches: step bytes and time over BP."""
-    return [*_revnet(kit), *_checkpoint(kit), *_microbatch(kit), *_budgets(kit)]
+    return [
+        *_revnet(kit),
+        *_checkpoint(kit),
+        *_microbatch(kit),
+        *_budgets(kit),
+        *(_growth(kit, algorithm, exponent) for algorithm, exponent in GROWTH_EXPONENTS.items()),
+    ]
 
 
 def _cell(kit: Any, algorithm: str, model: str, layers: int | None, **changes: Any) -> Cell:
@@ -143,6 +154,20 @@ def _budgets(kit: Any) -> list[Finding]:
         title = f"conv20, 20 layers, budget {name}: step time over {before}, taking turns"
         found.append(make_finding(title, "ratio", limit, measured))
     return found
+
+
+def _growth(kit: Any, algorithm: str, exponent: float) -> Finding:
+    """How far the measured exponent of growth with depth is from the promised one."""
+    rows = [kit.measure(_cell(kit, algorithm, "conv20", layers)) for layers in GROWTH_DEPTHS]
+    requested = [row["step_requested_bytes"] for row in rows]
+    distance = None
+    if all(requested):
+        low, middle, high = requested
+        # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ.
+        distance = abs(math.log2((high - middle) / (middle - low)) - exponent)
+    depths = ", ".join(map(str, GROWTH_DEPTHS))
+    title = f"conv20 {algorithm}, {depths} layers: bytes grow as n^e, e is from {exponent:g} by"
+    return make_finding(title, "-", GROWTH_EXPONENT_LIMIT, distance)
 
 
 def _least_budget(row: Row) -> int:
