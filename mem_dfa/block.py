@@ -222,6 +222,7 @@ class Recording:
         phase: str,
         earlier: Tensor | None = None,
         differentiate_input: bool = False,
+        weights: Sequence[Tensor] | None = None,
     ) -> None:
         """Run `block` and keep what its gradient needs.
 
@@ -231,12 +232,16 @@ class Recording:
             phase: see `Block.run`.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
             differentiate_input: whether `backward` also gives the error signal at the input.
+            weights: values in the place of all the layers' variables, in their order.
         """
         self.block = block
         self.variables = block.trainable_variables
         values: list[tuple[keras.Variable, Tensor]] = []
         if earlier is not None:
             inputs, values = block.hold_back(inputs, earlier)
+        elif weights is not None:
+            variables = (variable for layer in block.layers for variable in layer.variables)
+            values = list(zip(variables, weights, strict=True))
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [stand_ins.get(id(v), v.value) for v in self.variables]
         # The input is a constant here: what lies before is another block's.
