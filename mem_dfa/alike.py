@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +25,8 @@ Tensor = tf.Tensor
 
 # Shorter runs of blocks are traced one by one.
 LEAST_ALIKE = 48
+# In the first pass, which keeps nothing, one call runs several of them.
+BLOCKS_A_CALL = 25
 
 
 class Alike:
@@ -34,13 +36,15 @@ class Alike:
         """Take consecutive blocks of one signature."""
         first, last = blocks[0], blocks[-1]
         self._block = Block(f"{first.name}_to_{last.name.removeprefix('block_')}", first.atoms)
-        # Not inlined: it would be as large as the blocks one by one.
-        once = tf.function(autograph=False, experimental_attributes={"_noinline": True})
-        self._forward, self._replay = once(self._forward_body), once(self._replay_body)
+        self._traced: dict[Any, Any] = {}
 
-    def forward(self, block: Block, activation: Tensor) -> Tensor:
-        """a_i of one of the blocks, without side effects."""
-        return self._forward(activation, [v.value for v in _variables(block)])
+    def forward(self, blocks: Sequence[Block], activation: Tensor) -> Tensor:
+        """What consecutive ones of the blocks make of an activation, without side effects."""
+        for start in range(0, len(blocks), BLOCKS_A_CALL):
+            part = blocks[start : start + BLOCKS_A_CALL]
+            weights = [[v.value for v in _variables(block)] for block in part]
+            activation = self._call(self._forward_bodies, activation, weights)
+        return activation
 
     def replay(
         self,
@@ -65,7 +69,37 @@ class Alike:
             a_i, the gradients, and a token of those.
         """
         weights = [v.value for v in _variables(block)]
-        return self._replay(activation, weights, error, feedback, earlier, gradients)
+        return self._call(
+            self._replay_body, activation, weights, error, feedback, earlier, gradients
+        )
+
+    def _call(self, body: Callable[..., Any], *arguments: Any) -> Any:
+        """What `body` returns, by an operation that holds the name of the body traced once."""
+        # A variable would be handed over as such.
+        arguments = tf.nest.map_structure(
+            lambda value: None if value is None else tf.convert_to_tensor(value), arguments
+        )
+        flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
+        key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
+        if key not in self._traced:
+            # Not inlined: it would be as large as the blocks one by one.
+            once = tf.function(body, autograph=False, experimental_attributes={"_noinline": True})
+            self._traced[key] = once.get_concrete_function(*arguments)
+        traced = self._traced[key]
+        # The operation itself: a call of a tf.function takes ten times as long to trace.
+        results = tf.raw_ops.PartitionedCall(
+            args=[*flat, *traced.captured_inputs],
+            Tout=[result.dtype for result in traced.outputs],
+            f=traced,
+        )
+        for result, inner in zip(results, traced.outputs, strict=True):
+            result.set_shape(inner.shape)
+        return tf.nest.pack_sequence_as(traced.structured_outputs, results)
+
+    def _forward_bodies(self, activation: Tensor, weights: list[list[Tensor]]) -> Tensor:
+        for own in weights:
+            activation = self._call(self._forward_body, activation, own)
+        return activation
 
     def _forward_body(self, activation: Tensor, weights: list[Tensor]) -> Tensor:
         pairs = zip(_variables(self._block), weights, strict=True)
@@ -80,9 +114,9 @@ class Alike:
         earlier: Tensor,
         gradients: list[Tensor | None],
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        # Under XLA, which looks into functions, a call starts when any of its inputs is there.
+        # XLA looks into functions and starts what does not depend on `earlier`.
         with scope("replay", self._block.name):
-            activation = after(activation, earlier)
+            weights = [after(weight, earlier) for weight in weights]
         # a_i = f_i(a_{i-1}; W_i)
         recording = Recording(self._block, activation, "replay", weights=weights)
         outputs = recording.outputs

@@ -110,15 +110,14 @@ class MemDFA(RandomFeedback):
                 with scope("forward", blocks[0].name):
                     if activations:
                         activation = after(activation, token(activations[-1:]))
-                for block in blocks:
-                    # Seeds and moving statistics stay as they are, so that the second pass draws
-                    # the same dropout masks and moves the statistics once.
-                    shared = self._alike.get(block.name)
-                    activation = (
-                        shared.forward(block, activation)
-                        if shared
-                        else block.rehearse(activation, "forward")
-                    )
+                for shared, same in itertools.groupby(blocks, lambda b: self._alike.get(b.name)):
+                    if shared is not None:
+                        activation = shared.forward(list(same), activation)
+                        continue
+                    for block in same:
+                        # Seeds and moving statistics stay as they are, so that the second pass
+                        # draws the same dropout masks and moves the statistics once.
+                        activation = block.rehearse(activation, "forward")
                 activations.append(activation)
         return cut(activations, 1)[0]
 
