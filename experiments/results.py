@@ -114,6 +114,41 @@ def replace(path: Path, text: str) -> None:
             raise
 
 
+def write_table(
+    out: str | os.PathLike[str],
+    name: str,
+    rows: Sequence[Mapping],
+    shown: Sequence[Sequence[str]],
+    heading: str = "",
+) -> Path:
+    """Writes ``rows`` as name.csv, and name.md with what is shown of them, each whole.
+
+    Args:
+        out: the folder.
+        name: of both files.
+        rows: all that is known.
+        shown: the table's lines; the first one names its columns.
+        heading: a line above the table.
+
+    Returns:
+        The Markdown file.
+
+    Raises:
+        ResultsError: they cannot be written.
+    """
+    lines = [shown[0], ["---"] * len(shown[0]), *shown[1:]]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        csv_text = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
+        replace(folder / f"{name}.csv", csv_text)
+        replace(folder / f"{name}.md", f"{heading}\n\n{text}" if heading else text)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    return folder / f"{name}.md"
+
+
 def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Mapping]) -> None:
     """Writes what each epoch of the cell in ``row`` gave, in the place of an earlier run of it.
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,17 @@ OUT_OF_MEMORY = "ran out of memory trying to allocate"
 Report = Callable[[str, float], None]
 
 
-def call(task: str, cells: Sequence[Cell], report: Report = lambda note, done: None) -> dict:
+def call(
+    task: str,
+    cells: Sequence[Cell],
+    report: Report = lambda note, done: None,
+    timeout_s: float | None = None,
+) -> dict:
     """Runs a task of `experiments.cell` in a process of its own.
 
     Returns:
-        The result. Its ``status`` is "failed", with an ``error``, if the process died.
+        The result. Its ``status`` is "failed", with an ``error``, if the process died, and
+        "timed_out" if it was ended because it took longer than ``timeout_s``.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -40,15 +47,27 @@ def call(task: str, cells: Sequence[Cell], report: Report = lambda note, done: N
                 text=True,
                 env={**os.environ, **ENVIRONMENT},
             )
+            expired = threading.Event()
+            timer = threading.Timer(timeout_s or 0, _end, (process, expired))
             try:
+                if timeout_s is not None:
+                    timer.start()
                 _talk(process, task, cells, report)
             finally:
+                timer.cancel()
                 process.kill()  # does nothing where it has ended by itself
                 process.wait()
             if result.exists():
                 return json.loads(result.read_text())
+            if expired.is_set():
+                return {"status": "timed_out", "error": f"took longer than {timeout_s:g} s"}
             errors.seek(0)
             return _death(process.returncode, errors.read())
+
+
+def _end(process: subprocess.Popen, expired: threading.Event) -> None:
+    expired.set()
+    process.kill()
 
 
 def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:
