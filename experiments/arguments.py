@@ -202,6 +202,12 @@ def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
+def some_of(noun: str, allowed: Iterable[str]) -> Callable[[str], list[str]]:
+    """A checker of lists of names, each once, for argparse."""
+    check = one_of(noun, allowed)
+    return lambda text: list(dict.fromkeys(check(part.strip()) for part in text.split(",")))
+
+
 def algorithms(text: str, also: Sequence[str] = ()) -> list[str]:
     """Names of algorithms or of those in ``also``, each once."""
     allowed = [*catalogue.algorithm_names(), *also]

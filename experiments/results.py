@@ -1,10 +1,11 @@
 """The CSV of measurements: rows are appended whole or not at all."""
 
+import contextlib
 import csv
 import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -58,22 +59,32 @@ def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) ->
         ResultsError: it cannot be written, or what is there is not such a CSV.
     """
     path = Path(out) / FILE_NAME
+    with locked(path):
+        earlier = read(path)
+        table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
+        text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
+        replace(path, earlier + text)
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Makes the folder of ``path`` and keeps other runs from writing the file meanwhile.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S)
-        with lock:
-            earlier = read(path)
-            table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
-            text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
-            replace(path, earlier + text)
+        with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+            yield
     except filelock.Timeout as error:
         raise ResultsError(
             f"{path} is being written by another run for over {LOCK_TIMEOUT_S} s; "
             "wait for it or give another --out"
         ) from error
     except OSError as error:
-        raise _unwritable(out, error) from error
-    return path
+        raise _unwritable(path.parent, error) from error
 
 
 def read(path: Path) -> str:

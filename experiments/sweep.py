@@ -43,7 +43,10 @@ def _depths(cells: Sequence[Cell]) -> list[int]:
 
 
 def measure(
-    cell: Cell, report: Report, repeats: int = REPEATS, timeout_s: float | None = None
+    cell: Cell,
+    report: Report,
+    repeats: int = REPEATS,
+    limits: worker.Limits = worker.NO_LIMITS,
 ) -> tuple[Row, list[Row]]:
     """The row of one cell: the median and the spread over fresh processes, trained if asked for.
 
@@ -53,7 +56,7 @@ def measure(
         cell: what is measured.
         report: is told of the progress.
         repeats: number of processes.
-        timeout_s: how long each may take; None for as long as it needs.
+        limits: of each of them.
 
     Returns:
         The row, and one row per epoch of training.
@@ -65,7 +68,7 @@ def measure(
         # One timeline is enough, and the others' processes have less to do.
         traced = cell.trace_file if number == repeats - 1 else None
         task = dataclasses.replace(cell, trace_file=traced)
-        sample = worker.call("measure", [task], _part(report, note, number, parts), timeout_s)
+        sample = worker.call("measure", [task], _part(report, note, number, parts), limits)
         if sample["status"] != "ok":
             return _row(cell, sample), []
         samples.append(sample)

@@ -24,17 +24,36 @@ OUT_OF_MEMORY = "ran out of memory trying to allocate"
 Report = Callable[[str, float], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a process may take; None for as much as it needs."""
+
+    time_s: int | None = None
+    memory_bytes: int | None = None
+    """Of the CPU allocator, whose unit is MiB."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells TensorFlow."""
+        if self.memory_bytes is None:
+            return {}
+        return {"TF_CPU_BFC_MEM_LIMIT_IN_MB": str(max(1, self.memory_bytes // 2**20))}
+
+
+NO_LIMITS = Limits()
+
+
 def call(
     task: str,
     cells: Sequence[Cell],
     report: Report = lambda note, done: None,
-    timeout_s: float | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> dict:
     """Runs a task of `experiments.cell` in a process of its own.
 
     Returns:
         The result. Its ``status`` is "failed", with an ``error``, if the process died, and
-        "timed_out" if it was ended because it took longer than ``timeout_s``.
+        "timed_out" if it was ended because it took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -45,12 +64,12 @@ def call(
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **limits.environment},
             )
             expired = threading.Event()
-            timer = threading.Timer(timeout_s or 0, _end, (process, expired))
+            timer = threading.Timer(limits.time_s or 0, _end, (process, expired))
             try:
-                if timeout_s is not None:
+                if limits.time_s is not None:
                     timer.start()
                 _talk(process, task, cells, report)
             finally:
@@ -60,7 +79,7 @@ def call(
             if result.exists():
                 return json.loads(result.read_text())
             if expired.is_set():
-                return {"status": "timed_out", "error": f"took longer than {timeout_s:g} s"}
+                return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
             errors.seek(0)
             return _death(process.returncode, errors.read())
 
