@@ -146,9 +146,8 @@ def _apart(heights: Sequence[float]) -> list[float]:
 
 
 def _explain(axes: Axes, known: Sequence[Row]) -> None:
-    title = (
-        f"{known[0]['model']}, batch {known[0]['batch_size']}: bytes that the operations ask for"
-    )
+    net = f"{known[0]['model']}, batch {known[0]['batch_size']}"
+    title = f"{net}: what the operations of a step ask for"
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     handles = [
         Line2D([], [], color=QUIET, linestyle=_STYLES[name], marker=_MARKERS[name], markersize=3.5,

@@ -76,10 +76,8 @@ def keep(out: str, row: Row) -> dict[Key, Row]:
 
 def is_settled(row: Row | None, limits: Limits) -> bool:
     """Whether measuring again would tell nothing new: it is known, or was limited no more."""
-    if row is None or row["status"] == "failed":
-        return False
-    if row["status"] == "ok":
-        return True
+    if row is None or row["status"] not in LIMITED:
+        return row is not None and row["status"] == "ok"
     allowed = row["time_limit_s"] >= limits.time_s
     return allowed and row["memory_limit_bytes"] >= limits.memory_bytes
 
@@ -92,7 +90,6 @@ def reason_to_skip(rows: Mapping[Key, Row], key: Key, limits: Limits) -> str | N
         for row in rows.values()
         if key_of(row) == (algorithm, execution, row["layers"], batch_size)
         and row["layers"] < layers
-        and row["status"] != "failed"
     ]
     shallower.sort(key=lambda row: row["layers"])
     beyond = [r for r in shallower if r["status"] in LIMITED and is_settled(r, limits)]
