@@ -1,5 +1,6 @@
 """Memory against depth: what is measured once stays, and limits are rows."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,11 @@ def test_what_was_measured_is_not_measured_again(
     assert len(measured) == 5
 
 
-def test_a_cell_over_its_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_over_its_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is measured in a process that is ended in time."""
+    monkeypatch.setattr(sweep, "check", lambda cells, report: cells)
     line = [*SMALL, "--algo", "bp", "--layers", "1", "--time-limit", "1", "--out", str(tmp_path)]
     assert depth.main(line) == 0
     (only,) = depth_rows.read(str(tmp_path)).values()
@@ -120,7 +124,7 @@ def test_a_cell_over_its_limits(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_labels_do_not_overlap() -> None:
     heights = [0.1, 0.1, 0.5, 0.99, 0.99, 1.0]
     spread = depth_plot._apart(heights)
-    gaps = [b - a for a, b in zip(spread, spread[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(spread)]
     assert min(gaps) >= depth_plot._LABEL_HEIGHT - 1e-9
     assert max(spread) <= 1.0 + 1e-9
     assert spread[2] == pytest.approx(0.5)
