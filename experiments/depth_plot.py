@@ -17,6 +17,8 @@ from profiling.palette import INK, QUIET
 
 # Okabe and Ito's, without the yellow that is too light for a line.
 _COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#000000")
+# Where lines lie on each other, those below still show at the sides.
+_WIDTHS = (4.0, 3.2, 2.4, 1.8, 1.4)
 _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
 _LABEL_HEIGHT = 0.034  # of the axes, from one label to the next
@@ -45,7 +47,7 @@ def figure(rows: Sequence[Row], known: Sequence[Row]) -> Figure:
             for execution in EXECUTIONS:
                 line = _series(known, algorithm, execution)
                 if line:
-                    _plot(axes, line, colour)
+                    _plot(axes, line, colour, _WIDTHS[number % len(_WIDTHS)])
                     limited = _limited(rows, line[-1])
                     ends.append((line[-1], f"{algorithm}, {execution}{limited}", colour))
         _label(axes, ends)
@@ -92,7 +94,7 @@ def _prepare(axes: Axes, known: Sequence[Row]) -> None:
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
 
 
-def _plot(axes: Axes, line: Sequence[Row], colour: str) -> None:
+def _plot(axes: Axes, line: Sequence[Row], colour: str, width: float) -> None:
     execution = line[0]["execution"]
     axes.plot(
         [row["layers"] for row in line],
@@ -100,8 +102,8 @@ def _plot(axes: Axes, line: Sequence[Row], colour: str) -> None:
         color=colour,
         linestyle=_STYLES[execution],
         marker=_MARKERS[execution],
-        markersize=3.5,
-        linewidth=1.6,
+        markersize=width + 2,
+        linewidth=width,
         clip_on=False,
     )
 
@@ -126,7 +128,13 @@ def _label(axes: Axes, ends: Sequence[tuple[Row, str, str]]) -> None:
             va="center",
             fontsize=8,
             color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "alpha": 0.6,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )
 
