@@ -26,9 +26,9 @@ HEADS += ("time / bp", "min-max", "step (MiB)", "requested (MiB)")
 PEERS_NOTE = (
     "bp is Keras's own step. remat_scope is keras.RematScope around each layer that TensorFlow "
     "can trace in it, which Dense, BatchNormalization and Dropout are not. recompute_grad is "
-    "tf.recompute_grad over about sqrt(n) segments of a Sequential model. Neither peer restores what "
-    "the first run changed: recompute_grad moves BatchNormalization's statistics twice "
-    "in a step and draws new dropout masks."
+    "tf.recompute_grad over about sqrt(n) segments of a Sequential model. Neither peer restores "
+    "what the first run changed: recompute_grad moves BatchNormalization's statistics twice in a "
+    "step and draws new dropout masks."
 )
 
 
