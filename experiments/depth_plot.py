@@ -18,7 +18,7 @@ from profiling.palette import INK, QUIET
 # Okabe and Ito's, without the yellow that is too light for a line.
 _COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#000000")
 # Where lines lie on each other, those below still show at the sides.
-_WIDTHS = (4.0, 3.2, 2.4, 1.8, 1.4)
+_WIDTHS = (3.4, 2.6, 2.0, 1.6, 1.2)
 _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
 _LABEL_HEIGHT = 0.034  # of the axes, from one label to the next
