@@ -1,6 +1,7 @@
 """The options of the command line, checked as far as possible without TensorFlow."""
 
 import argparse
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -37,16 +38,17 @@ class Parser(argparse.ArgumentParser):
         return self.parse_args(joined)
 
 
-def add_cell_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say what is measured."""
-    names = ", ".join(catalogue.algorithm_names())
-    parser.add_argument(
-        "--algo",
-        type=algorithms,
-        required=True,
-        metavar="NAME,...",
-        help=f"{names}, or package.module:Class for one of your own",
-    )
+def add_cell_options(
+    parser: argparse.ArgumentParser, also: Sequence[str] = (), default: Sequence[str] = ()
+) -> None:
+    """Adds the options that say what is measured.
+
+    Args:
+        parser: gets the options.
+        also: names that --algo takes besides those of algorithms.
+        default: what --algo is if not given; where empty it must be given.
+    """
+    add_algorithms(parser, also, default)
     models = catalogue.model_names()
     parser.add_argument(
         "--model", type=one_of("a model", models), required=True, help=", ".join(models)
@@ -75,6 +77,22 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=learning_rate, metavar="X", help="default: the optimizer's own"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
+
+
+def add_algorithms(
+    parser: argparse.ArgumentParser, also: Sequence[str], default: Sequence[str]
+) -> None:
+    """Adds --algo, see `add_cell_options`."""
+    names = ", ".join([*catalogue.algorithm_names(), *also])
+    usual = f" (default: {','.join(default)})" if default else ""
+    parser.add_argument(
+        "--algo",
+        type=functools.partial(algorithms, also=also),
+        required=not default,
+        default=list(default),
+        metavar="NAME,...",
+        help=f"{names}, or package.module:Class for one of your own{usual}",
+    )
 
 
 def add_out_option(parser: argparse.ArgumentParser) -> None:
@@ -184,9 +202,15 @@ def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
-def algorithms(text: str) -> list[str]:
-    """Names of algorithms, each once."""
-    allowed = catalogue.algorithm_names()
+def some_of(noun: str, allowed: Iterable[str]) -> Callable[[str], list[str]]:
+    """A checker of lists of names, each once, for argparse."""
+    check = one_of(noun, allowed)
+    return lambda text: list(dict.fromkeys(check(part.strip()) for part in text.split(",")))
+
+
+def algorithms(text: str, also: Sequence[str] = ()) -> list[str]:
+    """Names of algorithms or of those in ``also``, each once."""
+    allowed = [*catalogue.algorithm_names(), *also]
     names = list(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in allowed and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):

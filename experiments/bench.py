@@ -1,19 +1,35 @@
-"""Compares the step times of algorithms that take turns in one process.
+"""Compares algorithms with Keras's own step and with what TensorFlow and Keras offer.
 
-``python -m experiments.bench --algo bp,mem_dfa --model conv20``
+``python -m experiments.bench --model conv20`` writes ``bench.csv`` and ``bench.md`` under
+``--out``: step times of algorithms that take turns in one process, and beside them the step bytes
+of each, measured in fresh processes. `bp` is Keras's own step; `remat_scope` is keras.RematScope
+and `recompute_grad` tf.recompute_grad, see `experiments.peers`.
 
 Turns share what disturbs a machine, so their ratio is steadier than that of two separate runs.
 """
 
+import itertools
+import shlex
 import statistics
 import sys
 from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments import arguments, display, sweep, worker
+from experiments import arguments, catalogue, display, results, sweep, worker
 from experiments.plan import Cell
-from experiments.run import guarded, tell_dataset
+from experiments.run import guarded, tell_dataset, with_baseline
+
+ALGORITHMS = ("bp", "mem_dfa", "checkpoint", *catalogue.PEERS)
+HEADS = ("model", "layers", "batch", "execution", "algorithm", "median (ms)", "min-max (ms)")
+HEADS += ("time / bp", "min-max", "step (MiB)", "requested (MiB)")
+PEERS_NOTE = (
+    "bp is Keras's own step. remat_scope is keras.RematScope around each layer that TensorFlow "
+    "can trace in it, which Dense, BatchNormalization and Dropout are not. recompute_grad is "
+    "tf.recompute_grad over about sqrt(n) segments of a Sequential model. Neither peer restores "
+    "what the first run changed: recompute_grad moves BatchNormalization's statistics twice in a "
+    "step and draws new dropout masks."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,46 +38,115 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse(argv)
+    results.check_writable(options.out)
+    with display.progress("checking", quiet=True) as report:
+        cells = sweep.check(with_baseline(arguments.cells(options)), report)
+    tell_dataset(options.dataset, cells[0])
+    command = shlex.join(["python", "-m", "experiments.bench", *argv])
+    rows: list[sweep.Row] = []
+    for _, group in itertools.groupby(cells, key=lambda cell: cell.layers):
+        rows += _compared(list(group), options.out, options.repeats)
+    for row in rows:
+        row["command"] = command
+    shown = [_shown(row) for row in rows]
+    heading = f"`{command}`\n\n{PEERS_NOTE}"
+    path = results.write_table(options.out, "bench", rows, [HEADS, *shown], heading)
+    display.show(_table(shown))
+    print(f"the same: {path}")
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def _parser() -> arguments.Parser:
     parser = arguments.Parser(
         prog="python -m experiments.bench",
-        description="Step times of algorithms that take turns in one process.",
+        description="Step times of algorithms that take turns in one process, and step bytes.",
+        epilog=PEERS_NOTE,
         allow_abbrev=False,
     )
-    arguments.add_cell_options(parser)
-    options = parser.parse(argv)
-    with display.progress("checking", quiet=True) as report:
-        cells = sweep.check(arguments.cells(options), report)
-    tell_dataset(options.dataset, cells[0])
-    with display.progress("taking turns") as report:
-        result = worker.call("bench", cells, report)
-    if result["status"] != "ok":
-        display.note(f"{result['status']}: {result['error']}")
-        return 1
-    display.show(_table(cells, result["seconds"]))
-    return 0
+    arguments.add_cell_options(parser, catalogue.PEERS, ALGORITHMS)
+    parser.add_argument(
+        "--repeats",
+        type=arguments.count,
+        default=1,
+        metavar="N",
+        help="processes that measure the bytes of each algorithm (default: 1)",
+    )
+    arguments.add_out_option(parser)
+    return parser
 
 
-def _table(cells: Sequence[Cell], seconds: Sequence[Sequence[float]]) -> Table:
-    table = Table(title="Time of one training step (ms), and its ratio to the first in each turn")
-    for name in ("algorithm", "layers", "median", "min", "max", "ratio", "ratio min", "ratio max"):
-        table.add_column(name, justify="right" if name not in ("algorithm", "layers") else "left")
+def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[sweep.Row]:
+    """One row per algorithm; all cells are of one depth and bp is among them."""
+    with display.progress(f"{', '.join(cell.algorithm for cell in cells)} taking turns") as report:
+        turns = worker.call("bench", cells, report)
+    seconds: Sequence[Sequence[float]] = turns.get("seconds", [[] for _ in cells])
+    reference = seconds[[cell.algorithm for cell in cells].index("bp")]
+    rows = []
     for cell, times in zip(cells, seconds, strict=True):
-        turns = ratios(times, seconds[0])
-        table.add_row(
-            cell.algorithm,
-            str(cell.layers or "all"),
-            *(
-                f"{value * 1000:.1f}"
-                for value in (statistics.median(times), min(times), max(times))
-            ),
-            *(f"{value:.3f}" for value in (statistics.median(turns), min(turns), max(turns))),
-        )
-    return table
+        with display.progress(f"bytes of {cell.title}") as report:
+            measured, _ = sweep.measure(cell, report, repeats)
+        results.append(out, [measured])
+        row = {**_identity(measured), **_times(times, reference), **_bytes(measured)}
+        faults = [result for result in (turns, measured) if result["status"] != "ok"]
+        row |= {"status": "ok", "error": None}
+        if faults:
+            row |= {name: faults[0][name] for name in ("status", "error")}
+            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+        rows.append(row)
+    return rows
+
+
+def _identity(measured: sweep.Row) -> sweep.Row:
+    names = ("model", "layers", "batch_size", "execution", "algorithm", "device")
+    names += ("dataset", "optimizer", "learning_rate", "every", "budget", "slices")
+    return {name: measured[name] for name in names}
+
+
+def _times(times: Sequence[float], reference: Sequence[float]) -> sweep.Row:
+    """Medians and spread over the turns; nothing where they failed."""
+    names = ("median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max")
+    values = [
+        pick(series) if series else None
+        for series in (times, ratios(times, reference))
+        for pick in (statistics.median, min, max)
+    ]
+    return {**dict(zip(names, values, strict=True)), "rounds": len(times)}
+
+
+def _bytes(measured: sweep.Row) -> sweep.Row:
+    names = ("step_bytes", "step_bytes_min", "step_bytes_max", "step_requested_bytes")
+    names += ("resident_bytes", "repeats", "tensorflow", "keras", "timestamp")
+    return {name: measured[name] for name in names}
 
 
 def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
     """The ratio of two algorithms' step times in each turn."""
     return [time / other for time, other in zip(times, reference, strict=True)]
+
+
+def _shown(row: sweep.Row) -> list[str]:
+    names = ("model", "layers", "batch_size", "execution", "algorithm")
+    identity = ["all" if row[name] is None else str(row[name]) for name in names]
+    numbers = [display.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]
+    if row["median_s"] is None:
+        return [*identity, row["status"], "-", "-", "-", *numbers]
+    times = [
+        f"{row['median_s'] * 1000:.1f}",
+        f"{row['min_s'] * 1000:.1f}-{row['max_s'] * 1000:.1f}",
+        f"{row['ratio_to_bp']:.3f}",
+        f"{row['ratio_min']:.3f}-{row['ratio_max']:.3f}",
+    ]
+    return [*identity, *times, *numbers]
+
+
+def _table(shown: Sequence[Sequence[str]]) -> Table:
+    table = Table(title="One training step: time, its ratio to bp in each turn, and memory")
+    for number, head in enumerate(HEADS):
+        table.add_column(head, justify="left" if number < 5 else "right", no_wrap=True)
+    for line in shown:
+        table.add_row(*line)
+    return table
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import mem_dfa
+from experiments import peers
 from experiments.plan import Cell
 from mem_dfa import data
 
@@ -58,7 +59,7 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
         RefusedError: it cannot be imported or is no Keras model.
     """
     if ":" not in name:
-        return mem_dfa.ALGORITHMS[name]
+        return {**mem_dfa.ALGORITHMS, **peers.PEERS}[name]
     module_name, class_name = name.split(":")
     try:
         algorithm = getattr(importlib.import_module(module_name), class_name)

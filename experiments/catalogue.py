@@ -23,6 +23,7 @@ class ModelDefaults:
 
 MODEL_DEFAULTS = {
     "conv20": ModelDefaults("cifar10", 128),
+    "depth_net": ModelDefaults("cifar10", 32),
     "vgg16": ModelDefaults("cifar10", 64),
     "liao_cifar": ModelDefaults("cifar10", 100),
     "resnet32": ModelDefaults("cifar10", 100),
@@ -43,6 +44,9 @@ ALGORITHM_OPTIONS = {
     "slices": ("mem_dfa", "microbatch"),
 }
 """Which algorithms take an option that not all have; one of the user's own may take any."""
+
+PEERS = ("remat_scope", "recompute_grad")
+"""What else saves memory in TensorFlow, to compare with; the keys of `experiments.peers.PEERS`."""
 
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")

@@ -13,10 +13,8 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.table import Table
 
 from experiments import (
@@ -90,7 +88,8 @@ def _run(argv: Sequence[str]) -> int:
     holds = True
     for part in [options.part] if options.part else list(PARTS):
         findings = PARTS[part](bench_kit)
-        _write(findings, Path(options.out), f"claims_{part}")
+        lines = [_heads(findings), *map(_shown, findings)]
+        results.write_table(options.out, f"claims_{part}", findings, lines)
         display.show(_table(findings))
         holds = holds and all(finding["verdict"] == PASS for finding in findings)
     return 0 if holds else 1
@@ -182,6 +181,10 @@ def growth_finding(rows: Sequence[sweep.Row]) -> Finding:
     )
 
 
+def _heads(findings: Sequence[Finding]) -> list[str]:
+    return [name.replace("_", " ") for name in findings[0]]
+
+
 def _shown(finding: Finding) -> list[str]:
     numbers = (finding[name] for name in ("limit", "measured", "reference"))
     texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
@@ -189,20 +192,10 @@ def _shown(finding: Finding) -> list[str]:
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table(*(name.replace("_", " ") for name in findings[0]), title="Claims")
+    table = Table(*_heads(findings), title="Claims")
     for finding in findings:
         table.add_row(*_shown(finding))
     return table
-
-
-def _write(findings: Sequence[Finding], folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    csv = pd.DataFrame(findings).to_csv(index=False, lineterminator="\n")
-    results.replace(folder / f"{name}.csv", csv)
-    heads = [name.replace("_", " ") for name in findings[0]]
-    lines = [heads, ["---"] * len(heads), *map(_shown, findings)]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    results.replace(folder / f"{name}.md", text)
 
 
 if __name__ == "__main__":

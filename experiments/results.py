@@ -1,10 +1,11 @@
 """The CSV of measurements: rows are appended whole or not at all."""
 
+import contextlib
 import csv
 import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -58,22 +59,32 @@ def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) ->
         ResultsError: it cannot be written, or what is there is not such a CSV.
     """
     path = Path(out) / FILE_NAME
+    with locked(path):
+        earlier = read(path)
+        table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
+        text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
+        replace(path, earlier + text)
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Makes the folder of ``path`` and keeps other runs from writing the file meanwhile.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S)
-        with lock:
-            earlier = read(path)
-            table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
-            text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
-            replace(path, earlier + text)
+        with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+            yield
     except filelock.Timeout as error:
         raise ResultsError(
             f"{path} is being written by another run for over {LOCK_TIMEOUT_S} s; "
             "wait for it or give another --out"
         ) from error
     except OSError as error:
-        raise _unwritable(out, error) from error
-    return path
+        raise _unwritable(path.parent, error) from error
 
 
 def read(path: Path) -> str:
@@ -112,6 +123,41 @@ def replace(path: Path, text: str) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def write_table(
+    out: str | os.PathLike[str],
+    name: str,
+    rows: Sequence[Mapping],
+    shown: Sequence[Sequence[str]],
+    heading: str = "",
+) -> Path:
+    """Writes ``rows`` as name.csv, and name.md with what is shown of them, each whole.
+
+    Args:
+        out: the folder.
+        name: of both files.
+        rows: all that is known.
+        shown: the table's lines; the first one names its columns.
+        heading: a line above the table.
+
+    Returns:
+        The Markdown file.
+
+    Raises:
+        ResultsError: they cannot be written.
+    """
+    lines = [shown[0], ["---"] * len(shown[0]), *shown[1:]]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        csv_text = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
+        replace(folder / f"{name}.csv", csv_text)
+        replace(folder / f"{name}.md", f"{heading}\n\n{text}" if heading else text)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    return folder / f"{name}.md"
 
 
 def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Mapping]) -> None:

@@ -42,28 +42,39 @@ def _depths(cells: Sequence[Cell]) -> list[int]:
     return [cell.layers or 0 for cell in cells]
 
 
-def measure(cell: Cell, report: Report) -> tuple[Row, list[Row]]:
+def measure(
+    cell: Cell,
+    report: Report,
+    repeats: int = REPEATS,
+    limits: worker.Limits = worker.NO_LIMITS,
+) -> tuple[Row, list[Row]]:
     """The row of one cell: the median and the spread over fresh processes, trained if asked for.
 
     A failure is a row as well: its ``status`` and ``error`` say which.
 
+    Args:
+        cell: what is measured.
+        report: is told of the progress.
+        repeats: number of processes.
+        limits: of each of them.
+
     Returns:
         The row, and one row per epoch of training.
     """
-    parts = REPEATS + (cell.epochs > 0)
+    parts = repeats + (cell.epochs > 0)
     samples: list[Row] = []
-    for number in range(REPEATS):
-        note = f"process {number + 1} of {REPEATS}: "
+    for number in range(repeats):
+        note = f"process {number + 1} of {repeats}: "
         # One timeline is enough, and the others' processes have less to do.
-        traced = cell.trace_file if number == REPEATS - 1 else None
+        traced = cell.trace_file if number == repeats - 1 else None
         task = dataclasses.replace(cell, trace_file=traced)
-        sample = worker.call("measure", [task], _part(report, note, number, parts))
+        sample = worker.call("measure", [task], _part(report, note, number, parts), limits)
         if sample["status"] != "ok":
             return _row(cell, sample), []
         samples.append(sample)
     row = _row(cell, _merge(samples))
     if cell.epochs:
-        trained = worker.call("train", [cell], _part(report, "training: ", REPEATS, parts))
+        trained = worker.call("train", [cell], _part(report, "training: ", repeats, parts))
         history = trained.pop("history", [])
         row.update(trained)
         return row, history

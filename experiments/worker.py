@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,36 @@ OUT_OF_MEMORY = "ran out of memory trying to allocate"
 Report = Callable[[str, float], None]
 
 
-def call(task: str, cells: Sequence[Cell], report: Report = lambda note, done: None) -> dict:
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a process may take; None for as much as it needs."""
+
+    time_s: int | None = None
+    memory_bytes: int | None = None
+    """Of the CPU allocator, whose unit is MiB."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells TensorFlow."""
+        if self.memory_bytes is None:
+            return {}
+        return {"TF_CPU_BFC_MEM_LIMIT_IN_MB": str(max(1, self.memory_bytes // 2**20))}
+
+
+NO_LIMITS = Limits()
+
+
+def call(
+    task: str,
+    cells: Sequence[Cell],
+    report: Report = lambda note, done: None,
+    limits: Limits = NO_LIMITS,
+) -> dict:
     """Runs a task of `experiments.cell` in a process of its own.
 
     Returns:
-        The result. Its ``status`` is "failed", with an ``error``, if the process died.
+        The result. Its ``status`` is "failed", with an ``error``, if the process died, and
+        "timed_out" if it was ended because it took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -38,17 +64,29 @@ def call(task: str, cells: Sequence[Cell], report: Report = lambda note, done: N
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **limits.environment},
             )
+            expired = threading.Event()
+            timer = threading.Timer(limits.time_s or 0, _end, (process, expired))
             try:
+                if limits.time_s is not None:
+                    timer.start()
                 _talk(process, task, cells, report)
             finally:
+                timer.cancel()
                 process.kill()  # does nothing where it has ended by itself
                 process.wait()
             if result.exists():
                 return json.loads(result.read_text())
+            if expired.is_set():
+                return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
             errors.seek(0)
             return _death(process.returncode, errors.read())
+
+
+def _end(process: subprocess.Popen, expired: threading.Event) -> None:
+    expired.set()
+    process.kill()
 
 
 def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:

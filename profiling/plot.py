@@ -35,7 +35,7 @@ from profiling.timeline import ATTRIBUTIONS, Timeline
 from profiling.xplane import TraceError
 from sizes.units import show_bytes
 
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
@@ -81,7 +81,7 @@ def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
     areas = [reduced(bytes_by_category(run)) for run in runs]
     bands = [reduced_bands(phase_bands(run)) for run in runs]
     rows, columns = -(-len(runs) // 2), min(len(runs), 2)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.8 + 4.4 * columns, 1.2 + 2.6 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes in grid.flat[len(runs) :]:

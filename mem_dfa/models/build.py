@@ -70,3 +70,39 @@ def sequential(
     flatten = [] if has_flat_output else [keras.layers.Flatten(name="flatten")]
     logits = seeds.dense(classes, "logits")
     return keras.Sequential([keras.Input(input_shape), *body, *flatten, logits], name=name)
+
+
+def convolutions(
+    name: str,
+    input_shape: Sequence[int],
+    classes: int,
+    depth: int,
+    seed: int | None,
+    kind: tuple[int, int, str],
+) -> keras.Sequential:
+    """`depth` equal convolutions with an activation each, then a classifier.
+
+    Args:
+        name: the model's name.
+        input_shape: of one example.
+        classes: number of logits.
+        depth: number of convolutions.
+        seed: of the weights.
+        kind: filters, kernel size and activation of each.
+
+    Raises:
+        ValueError: `depth` is below 1.
+    """
+    if depth < 1:
+        raise ValueError(f"layers={depth} for model {name}: it has 1 or more weight layers.")
+    filters, size, activation = kind
+
+    def group(index: int) -> Callable[[Seeds], list[Layer]]:
+        def make(seeds: Seeds) -> list[Layer]:
+            layer = keras.layers.Activation(activation, name=f"{activation}_{index}")
+            return [seeds.conv(filters, size, f"conv_{index}", bias=True), layer]
+
+        return make
+
+    groups = [group(index) for index in range(1, depth + 1)]
+    return sequential(name, input_shape, classes, depth, seed, groups)

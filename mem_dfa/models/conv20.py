@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from mem_dfa.models.build import Layer, Seeds, sequential
+from mem_dfa.models.build import convolutions
 
 
 def conv20(
@@ -21,15 +21,4 @@ def conv20(
         ValueError: `layers` is below 1.
     """
     depth = 20 if layers is None else layers
-    if depth < 1:
-        raise ValueError(f"layers={layers} for model conv20: it has 1 or more weight layers.")
-
-    def group(index: int) -> list[Layer]:
-        def make(seeds: Seeds) -> list[Layer]:
-            convolution = seeds.conv(16, 5, f"conv_{index}", bias=True)
-            return [convolution, keras.layers.Activation("sigmoid", name=f"sigmoid_{index}")]
-
-        return make
-
-    groups = [group(index) for index in range(1, depth + 1)]
-    return sequential("conv20", input_shape, classes, depth, seed, groups)
+    return convolutions("conv20", input_shape, classes, depth, seed, (16, 5, "sigmoid"))

@@ -100,7 +100,7 @@ def test_names_are_those_of_the_package() -> None:
     assert catalogue.model_names() == list(mem_dfa.MODELS)
 
 
-@pytest.mark.parametrize("module", ["run", "bench", "claims"])
+@pytest.mark.parametrize("module", ["run", "bench", "claims", "depth"])
 def test_help_answers_at_once(module: str) -> None:
     """It takes no time because TensorFlow is not imported."""
     code = (

@@ -175,13 +175,16 @@ def test_models_have_the_published_number_of_parameters() -> None:
     assert counts["mlp"] == 784 * 100 + 100 + 100 * 30 + 30 + 30 * 10 + 10 == 81_840
     # Twenty convolutions with biases, then a dense layer on 32×32×16.
     assert counts["conv20"] == 75 * 16 + 16 + 19 * (400 * 16 + 16) + 16_384 * 10 + 10
+    # A hundred 3×3 convolutions to 8 channels, then a dense layer on 32×32×8.
+    assert counts["depth_net"] == 27 * 8 + 8 + 99 * (72 * 8 + 8) + 8_192 * 10 + 10
 
 
 def test_layers_builds_the_first_weight_layers_and_then_the_classifier() -> None:
-    for layers in (1, 2, 30):
-        assert len(Chain.from_model(MODELS["conv20"](layers=layers)).blocks) == layers + 1
-    with pytest.raises(ValueError, match="layers=0 for model conv20"):
-        MODELS["conv20"](layers=0)
+    for name in ("conv20", "depth_net"):
+        for layers in (1, 2, 30):
+            assert len(Chain.from_model(MODELS[name](layers=layers)).blocks) == layers + 1
+        with pytest.raises(ValueError, match=f"layers=0 for model {name}"):
+            MODELS[name](layers=0)
     for name, most in (("vgg16", 15), ("mlp", 2), ("mnist_conv", 3), ("liao_cifar", 4)):
         assert len(Chain.from_model(MODELS[name](layers=most)).blocks) == most + 1
         for wrong in (0, -3, most + 1):

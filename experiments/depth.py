@@ -1,0 +1,161 @@
+"""Measures memory against depth, for algorithms and ways to execute, and draws it.
+
+``python -m experiments.depth`` writes ``depth.csv`` and ``depth.png`` under ``--out``. Each cell is
+a row as soon as it is measured, and a rerun goes on where the last one ended. A cell beyond the
+limits of time or memory is a row that says so, as is one that shallower ones show to be.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from experiments import arguments, catalogue, depth_rows, display, results, sweep
+from experiments.depth_rows import Key, Row
+from experiments.plan import Cell
+from experiments.run import guarded
+from experiments.worker import Limits
+from sizes import units
+
+MODEL = "depth_net"
+DEPTHS = [1, 3, 10, 30, 100, 300, 1000]
+ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa", "checkpoint")
+MEMORY_LIMIT, TIME_LIMIT_S = "8 GiB", 1200
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse(argv)
+    limits = Limits(options.time_limit, units.parse_bytes(options.memory_limit))
+    results.check_writable(options.out)
+    rows = depth_rows.read(options.out)
+    cells = _cells(options)
+    waiting = [cell for cell in cells if not depth_rows.is_settled(rows.get(_key(cell)), limits)]
+    if waiting:
+        rows = _measure(waiting, rows, options.out, limits)
+    display.show(_table(cells, rows))
+    print(f"one row per cell: {Path(options.out, depth_rows.FILE_NAME)}")
+    _draw([row for row in rows.values() if row["batch_size"] == cells[0].batch_size], options.out)
+    expected = ("ok", *depth_rows.LIMITED)
+    return 0 if all(rows[_key(cell)]["status"] in expected for cell in cells) else 1
+
+
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
+        prog="python -m experiments.depth",
+        description=f"Step bytes of {MODEL} against its number of layers.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(
+        model=MODEL, device="cpu", dataset="synthetic", data_dir=None, learning_rate=None,
+        optimizer="sgd", seed=0, every=None, budget=None, slices=None, steps=1,
+    )  # fmt: skip
+    arguments.add_algorithms(parser, catalogue.PEERS, ALGORITHMS)
+    depths = ",".join(map(str, DEPTHS))
+    parser.add_argument(
+        "--layers", type=arguments.layers, default=DEPTHS, help=f"20, 1-20 or (default:) {depths}"
+    )
+    executions = list(catalogue.EXECUTIONS)
+    parser.add_argument(
+        "--execution",
+        type=arguments.some_of("a way to execute", executions),
+        default=executions,
+        metavar="NAME,...",
+        help=f"default: {','.join(executions)}",
+    )
+    parser.add_argument("--batch-size", type=arguments.count, metavar="N", help="default: 32")
+    parser.add_argument(
+        "--memory-limit",
+        type=arguments.size,
+        default=MEMORY_LIMIT,
+        metavar="SIZE",
+        help=f'of a cell\'s tensors (default: "{MEMORY_LIMIT}")',
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=arguments.count,
+        default=TIME_LIMIT_S,
+        metavar="SECONDS",
+        help=f"of a cell, with tracing and compiling (default: {TIME_LIMIT_S})",
+    )
+    arguments.add_out_option(parser)
+    return parser
+
+
+def _cells(options: argparse.Namespace) -> list[Cell]:
+    """The cells asked for, shallow ones first, which are cheap."""
+    executions = options.execution
+    cells = []
+    for execution in executions:
+        options.execution = execution
+        cells += arguments.cells(options)
+    return sorted(cells, key=lambda cell: cell.layers)  # keeps the order of the others
+
+
+def _key(cell: Cell) -> Key:
+    return cell.algorithm, cell.execution, cell.layers, cell.batch_size
+
+
+def _measure(
+    cells: Sequence[Cell], rows: Mapping[Key, Row], out: str, limits: Limits
+) -> Mapping[Key, Row]:
+    """Measures the cells one after another; returns the rows with theirs among them."""
+    with display.progress("checking", quiet=True) as report:
+        # The deepest nets take long to build, and would tell no more.
+        shallow = [cell for cell in cells if cell.layers == cells[0].layers]
+        device = sweep.check(shallow, report)[0].device
+    for number, waiting in enumerate(cells, start=1):
+        cell = dataclasses.replace(waiting, device=device)
+        row = {"memory_limit_bytes": limits.memory_bytes, "time_limit_s": limits.time_s}
+        reason = depth_rows.reason_to_skip(rows, _key(cell), limits)
+        if reason:
+            row |= {**vars(cell), "status": "skipped", "error": reason}
+        else:
+            start = time.perf_counter()
+            with display.progress(f"{number}/{len(cells)} {cell.title}") as report:
+                measured, _ = sweep.measure(cell, report, repeats=1, limits=limits)
+            row |= {**measured, "cell_time_s": round(time.perf_counter() - start, 1)}
+        if row["status"] != "ok":
+            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+        kept = {name: row.get(name) for name in depth_rows.COLUMNS}
+        rows = depth_rows.keep(out, kept)
+    return rows
+
+
+def _table(cells: Sequence[Cell], rows: Mapping[Key, Row]) -> Table:
+    """One line for each algorithm and execution, one column for each depth."""
+    depths = list(dict.fromkeys(cell.layers for cell in cells))
+    table = Table(title=f"Requested step bytes of {MODEL} (MiB), against its number of layers")
+    for head in ("algorithm", "execution", *map(str, depths)):
+        table.add_column(head, justify="right" if head.isdigit() else "left", no_wrap=True)
+    batch_size = cells[0].batch_size
+    for algorithm, execution in dict.fromkeys((cell.algorithm, cell.execution) for cell in cells):
+        found = [rows[algorithm, execution, depth, batch_size] for depth in depths]
+        table.add_row(algorithm, execution, *map(_shown, found))
+    return table
+
+
+def _shown(row: Row) -> str:
+    if row["status"] != "ok":
+        return row["status"]
+    return display.mebibytes(row["step_requested_bytes"])
+
+
+def _draw(rows: Sequence[Row], out: str) -> None:
+    from experiments import depth_plot
+
+    path = Path(out, "depth.png")
+    if depth_plot.draw(rows, path):
+        print(f"figure: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

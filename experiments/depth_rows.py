@@ -1,0 +1,113 @@
+"""The CSV of measurements against depth: one row a cell, written as soon as it is known."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import results
+from experiments.worker import Limits
+
+FILE_NAME = "depth.csv"
+WHOLE = ("layers", "batch_size", "peak_bytes", "resident_bytes", "step_bytes")
+WHOLE += ("step_requested_bytes", "memory_limit_bytes", "time_limit_s")
+FRACTIONS = ("step_time_s", "cell_time_s")
+COLUMNS = [
+    *("algorithm", "execution", "layers", "batch_size", "status"),
+    *("step_requested_bytes", "step_bytes", "resident_bytes", "peak_bytes", "step_time_s"),
+    *("cell_time_s", "memory_limit_bytes", "time_limit_s", "model", "device", "dataset"),
+    *("tensorflow", "keras", "timestamp", "error"),
+]
+LIMITED = ("skipped", "timed_out", "out_of_memory")
+REACH = 10  # a guess goes no further than so many times the deepest cell that was measured
+
+Row = dict[str, Any]
+Key = tuple[str, str, int, int]
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    """What a row is about; one row is kept of each."""
+    return row["algorithm"], row["execution"], row["layers"], row["batch_size"]
+
+
+def read(out: str) -> dict[Key, Row]:
+    """The rows under ``out``; none where there is no file yet.
+
+    Raises:
+        results.ResultsError: what is there is not such a CSV.
+    """
+    path = Path(out, FILE_NAME)
+    if not path.exists():
+        return {}
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
+        if reader.fieldnames != COLUMNS:
+            raise ValueError("its columns are others")
+        rows = [_typed(row) for row in reader]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise results.ResultsError(
+            f"{path} is no table of depths ({error}); it is left as it is: move it away or give "
+            "another --out"
+        ) from error
+    return {key_of(row): row for row in rows}
+
+
+def _typed(row: Mapping[str, str]) -> Row:
+    kinds = {**dict.fromkeys(WHOLE, int), **dict.fromkeys(FRACTIONS, float)}
+    return {name: None if text == "" else kinds.get(name, str)(text) for name, text in row.items()}
+
+
+def keep(out: str, row: Row) -> dict[Key, Row]:
+    """Puts a row in the place of an earlier one of the same cell, and returns all rows.
+
+    Raises:
+        results.ResultsError: the file cannot be written.
+    """
+    path = Path(out, FILE_NAME)
+    with results.locked(path):
+        rows = {**read(out), key_of(row): row}
+        table = pd.DataFrame(list(rows.values()), columns=COLUMNS, dtype=object)
+        results.replace(path, table.to_csv(index=False, lineterminator="\n"))
+    return rows
+
+
+def is_settled(row: Row | None, limits: Limits) -> bool:
+    """Whether measuring again would tell nothing new: it is known, or was limited no more."""
+    if row is None or row["status"] not in LIMITED:
+        return row is not None and row["status"] == "ok"
+    allowed = row["time_limit_s"] >= limits.time_s
+    return allowed and row["memory_limit_bytes"] >= limits.memory_bytes
+
+
+def reason_to_skip(rows: Mapping[Key, Row], key: Key, limits: Limits) -> str | None:
+    """Why a cell would exceed the limits, judged by shallower ones; None if nothing says so."""
+    algorithm, execution, layers, batch_size = key
+    shallower = [
+        row
+        for row in rows.values()
+        if key_of(row) == (algorithm, execution, row["layers"], batch_size)
+        and row["layers"] < layers
+    ]
+    shallower.sort(key=lambda row: row["layers"])
+    beyond = [r for r in shallower if r["status"] in LIMITED and is_settled(r, limits)]
+    if beyond:
+        return f"{beyond[0]['layers']} layers: {beyond[0]['status']}"
+    known = [row for row in shallower if row["status"] == "ok"]
+    memory, time = (_expected(known, name, layers) for name in ("peak_bytes", "cell_time_s"))
+    if memory is not None and memory > limits.memory_bytes:
+        return f"would take about {memory / 2**20:.0f} MiB, by the shallower ones"
+    if time is not None and time > limits.time_s:
+        return f"would take about {time:.0f} s, by the shallower ones"
+    return None
+
+
+def _expected(known: list[Row], name: str, layers: int) -> float | None:
+    """What a line through the last two says; None where there is none or it would reach far."""
+    if len(known) < 2 or layers > REACH * known[-1]["layers"]:
+        return None
+    before, last = known[-2:]
+    slope = (last[name] - before[name]) / (last["layers"] - before["layers"])
+    return last[name] + max(0, slope) * (layers - last["layers"])
