@@ -42,43 +42,45 @@ class Alike:
         """What consecutive ones of the blocks make of an activation, without side effects."""
         for start in range(0, len(blocks), BLOCKS_A_CALL):
             part = blocks[start : start + BLOCKS_A_CALL]
-            weights = [[v.value for v in _variables(block)] for block in part]
+            weights = [[tf.convert_to_tensor(v.value) for v in _variables(block)] for block in part]
             activation = self._call(self._forward_bodies, activation, weights)
         return activation
 
     def replay(
         self,
         block: Block,
-        activation: Tensor,
-        error: Tensor,
+        activations: list[Tensor],
+        errors: Sequence[Tensor],
         feedback: Tensor,
         earlier: Tensor,
-        gradients: list[Tensor | None],
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """a_i of one of the blocks, and its weights' gradients added to those of other slices.
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """a_i of one of the blocks, and its weights' gradients, from slices of the batch.
 
         Args:
             block: which.
-            activation: a_{i-1}, shape (batch, ...).
-            error: e, shape (batch, C).
+            activations: a_{i-1}, each of shape (batch, ...); they are taken out of the list.
+            errors: e, each of shape (batch, C).
             feedback: B_i, shape (C, n_i).
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
-            gradients: of the slices before, or None for each weight.
-
-        Returns:
-            a_i, the gradients, and a token of those.
         """
-        weights = [v.value for v in _variables(block)]
-        return self._call(
-            self._replay_body, activation, weights, error, feedback, earlier, gradients
-        )
+        weights = [tf.convert_to_tensor(v.value) for v in _variables(block)]
+        outputs: list[Tensor] = []
+        gradients: list[Tensor | None] = [None] * len(block.trainable_variables)
+        for error in errors:
+            output, gradients, earlier = self._call(
+                self._replay_body,
+                activations.pop(0),
+                weights,
+                error,
+                feedback,
+                earlier,
+                gradients,
+            )
+            outputs.append(output)
+        return outputs, gradients
 
     def _call(self, body: Callable[..., Any], *arguments: Any) -> Any:
         """What `body` returns, by an operation that holds the name of the body traced once."""
-        # A variable would be handed over as such.
-        arguments = tf.nest.map_structure(
-            lambda value: None if value is None else tf.convert_to_tensor(value), arguments
-        )
         flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
         key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
         if key not in self._traced:

@@ -134,19 +134,16 @@ class MemDFA(RandomFeedback):
         Returns:
             The slices of a_i, and a token of the update.
         """
+        shared = self._alike.get(block.name)
+        if shared is not None:
+            feedback = tf.convert_to_tensor(self.feedback_matrix(block.name, errors[0]))
+            outputs, gradients = shared.replay(block, activations, errors, feedback, done)
+            return outputs, update.apply(block.name, gradients, block.trainable_variables)
         outputs: list[tf.Tensor] = []
         gradients: list[tf.Tensor | None] = [None] * len(block.trainable_variables)
-        shared = self._alike.get(block.name)
         for error in errors:
             # Not before block i-1, or the slice before, is done with.
             activation = activations.pop(0)
-            if shared is not None:
-                feedback = self.feedback_matrix(block.name, error)
-                output, gradients, done = shared.replay(
-                    block, activation, error, feedback, done, gradients
-                )
-                outputs.append(output)
-                continue
             output, own = self._differentiated(block, activation, error, done, not outputs)
             outputs.append(output)
             del output, activation

@@ -1,0 +1,84 @@
+"""Blocks that are alike, traced once: the same step, however many there are."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from mem_dfa import MemDFA
+from mem_dfa import alike as module
+from mem_dfa.chain import Chain
+from tests.mem_dfa.comparison import change, compiled, distance
+
+EXECUTIONS = {"graph": {}, "xla": {"jit_compile": True}}
+
+
+def net(depth: int = 6, **of_one) -> keras.Model:  # noqa: ANN003
+    """Convolutions that are alike but for the first, which sees other channels."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 3))]
+    for number in range(depth):
+        own = of_one if number == depth // 2 else {}
+        layers.append(keras.layers.Conv2D(4, 3, padding="same", **{"activation": "tanh", **own}))
+    return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(3)])
+
+
+@pytest.fixture
+def from_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_ALIKE", 2)
+    monkeypatch.setattr(module, "BLOCKS_A_CALL", 2)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("slices", [1, 3])
+def test_calls_do_not_change_the_step(
+    execution: str, slices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = []
+    for least in (2, 1000):
+        monkeypatch.setattr(module, "LEAST_ALIKE", least)
+        trainer = MemDFA(net(), slices=slices)
+        assert len(module.alike(trainer.chain.blocks)) == (5 if least == 2 else 0)
+        trainer = compiled(trainer, keras.optimizers.Adam(0.01), **EXECUTIONS[execution])
+        changes.append(change(trainer, steps=10, dtype="float64"))
+    assert distance(*changes) <= 1e-7
+
+
+@pytest.mark.usefixtures("from_two")
+def test_a_block_is_traced_once() -> None:
+    calls = []
+
+    class Counting(keras.layers.Conv2D):
+        def call(self, inputs: tf.Tensor) -> tf.Tensor:
+            calls.append(self.name)
+            return super().call(inputs)
+
+    Counting.__module__ = keras.layers.Conv2D.__module__
+    counts = []
+    for depth in (4, 12):
+        keras.utils.set_random_seed(0)
+        layers = [Counting(3, 3, padding="same", activation="tanh") for _ in range(depth)]
+        network = keras.Sequential(
+            [keras.Input((8, 8, 3)), *layers, keras.layers.Flatten(), keras.layers.Dense(3)]
+        )
+        trainer = compiled(MemDFA(network, slices=1), keras.optimizers.SGD(0.01))
+        calls.clear()
+        change(trainer, steps=2)
+        counts.append(len(calls))
+    assert counts[0] == counts[1] <= 4
+
+
+@pytest.mark.parametrize(
+    ("of_one", "runs"),
+    [
+        ({}, 1),
+        ({"activation": "relu"}, 2),
+        ({"kernel_initializer": "zeros"}, 1),
+        ({"kernel_regularizer": "l2"}, 2),
+        ({"trainable": False}, 2),
+    ],
+)
+@pytest.mark.usefixtures("from_two")
+def test_what_is_alike(of_one: dict, runs: int) -> None:
+    blocks = Chain.from_model(net(8, **of_one)).blocks
+    assert len(set(module.alike(blocks).values())) == runs
