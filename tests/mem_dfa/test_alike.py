@@ -13,7 +13,7 @@ EXECUTIONS = {"graph": {}, "xla": {"jit_compile": True}}
 
 
 def net(depth: int = 6, **of_one) -> keras.Model:  # noqa: ANN003
-    """Convolutions that are alike but for the first, which sees other channels."""
+    """Convolutions that are alike but for the first and the last, which Flatten belongs to."""
     keras.utils.set_random_seed(0)
     layers = [keras.Input((8, 8, 3))]
     for number in range(depth):
@@ -38,7 +38,7 @@ def test_calls_do_not_change_the_step(
     for least in (2, 1000):
         monkeypatch.setattr(module, "LEAST_ALIKE", least)
         trainer = MemDFA(net(), slices=slices)
-        assert len(module.alike(trainer.chain.blocks)) == (5 if least == 2 else 0)
+        assert len(module.alike(trainer.chain.blocks)) == (4 if least == 2 else 0)
         trainer = compiled(trainer, keras.optimizers.Adam(0.01), **EXECUTIONS[execution])
         changes.append(change(trainer, steps=10, dtype="float64"))
     assert distance(*changes) <= 1e-7
@@ -65,7 +65,8 @@ def test_a_block_is_traced_once() -> None:
         calls.clear()
         change(trainer, steps=2)
         counts.append(len(calls))
-    assert counts[0] == counts[1] <= 4
+    # Forward and replay, each traced twice: at first TensorFlow looks for new variables.
+    assert counts[0] == counts[1] <= 8
 
 
 @pytest.mark.parametrize(
