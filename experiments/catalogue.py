@@ -41,9 +41,11 @@ ALGORITHM_OPTIONS = {
     "every": ("checkpoint", "checkpoint_fa"),
     "budget": ("checkpoint", "checkpoint_fa", "microbatch"),
     "slices": ("microbatch",),
+    "feedback": ("dfa", "mem_dfa"),
 }
 """Which algorithms take an option that not all have; one of the user's own may take any."""
 
+FEEDBACKS = ("stored", "regenerated", "shared")
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")
