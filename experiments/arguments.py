@@ -69,6 +69,11 @@ def add_cell_options(
     parser.add_argument(
         "--slices", type=count, metavar="N", help="microbatch: parts of a batch (default: 8)"
     )
+    parser.add_argument(
+        "--feedback",
+        type=one_of("a kind of feedback", catalogue.FEEDBACKS),
+        help=f"dfa, mem_dfa: {', '.join(catalogue.FEEDBACKS)} (default: stored)",
+    )
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, "auto")
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     _add_choice(parser, "--device", "a device", catalogue.DEVICES, "auto")

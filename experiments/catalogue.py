@@ -42,12 +42,14 @@ ALGORITHM_OPTIONS = {
     "every": ("checkpoint", "checkpoint_fa"),
     "budget": ("checkpoint", "checkpoint_fa", "microbatch"),
     "slices": ("mem_dfa", "microbatch"),
+    "feedback": ("dfa", "mem_dfa"),
 }
 """Which algorithms take an option that not all have; one of the user's own may take any."""
 
 PEERS = ("remat_scope", "recompute_grad")
 """What else saves memory in TensorFlow, to compare with; the keys of `experiments.peers.PEERS`."""
 
+FEEDBACKS = ("stored", "regenerated", "shared")
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")

@@ -36,6 +36,8 @@ class Cell:
     """Of checkpointing and microbatches: step bytes to stay within, such as "64 MiB"."""
     slices: int | None = None
     """Of microbatches and mem_dfa: into how many parts a batch is cut."""
+    feedback: str | None = None
+    """Of random feedback: what is held of its matrices."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
 

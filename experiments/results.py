@@ -20,7 +20,7 @@ COLUMNS = [
     *("peak_bytes", "resident_bytes", "step_bytes", "step_time_s"),
     *("step_requested_bytes", "predicted_resident_bytes", "predicted_step_bytes"),
     *("dataset", "optimizer", "learning_rate", "seed", "steps", "epochs", "repeats"),
-    *("every", "budget", "slices"),
+    *("every", "budget", "slices", "feedback"),
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
     *("loss", "accuracy", "accuracy_label", "trace_file", "source"),

@@ -1,52 +1,75 @@
-"""Feedback matrices: how large the random weights are that carry an error signal back.
+"""Feedback distributions: how large the random weights are that carry an error signal back.
 
-Every row of INITIALIZERS is used by a published code; the scales differ by up to two hundred, so
-learning rates do not carry over from one to another.
+The scales of INITIALIZERS differ by up to two hundred, so learning rates do not carry over from
+one to another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
+import tensorflow as tf
 
+from mem_dfa import draws
 from mem_dfa.errors import UnsupportedError
 
 Initializer = keras.initializers.Initializer
 
 
-def _uniform(bound: float, seed: int) -> Initializer:
-    return keras.initializers.RandomUniform(-bound, bound, seed=seed)
+@dataclass(frozen=True)
+class Distribution:
+    """Random numbers of a kind, times `scale`.
+
+    Attributes:
+        draw: the kind; what it draws is U[-1, 1), N(0, 1) or ±1.
+        scale: the bound of a uniform distribution, else the standard deviation.
+    """
+
+    draw: draws.Draw
+    scale: float
+
+    def matrix(self, seed: tf.Tensor | Sequence[int], rows: int, columns: int) -> tf.Tensor:
+        """Shape (rows, columns), float32; `seed` has shape (2,)."""
+        return self.draw(seed, rows, columns) * self.scale
 
 
-def uniform(fan_in: int, fan_out: int, seed: int) -> Initializer:
+def uniform(fan_in: int, fan_out: int) -> Distribution:
     """U(±1/√n): Nøkland's DFA (n = units of the layer) and FA (n = fan-in of the kernel)."""
-    return _uniform(1 / math.sqrt(fan_out), seed)
+    return Distribution(draws.uniform, 1 / math.sqrt(fan_out))
 
 
-def he_normal(fan_in: int, fan_out: int, seed: int) -> Initializer:
+def signs(fan_in: int, fan_out: int) -> Distribution:
+    """±1/√(3n): binary feedback (Baldi et al., 2018) with the standard deviation of `uniform`."""
+    return Distribution(draws.signs, 1 / math.sqrt(3 * fan_out))
+
+
+def he_normal(fan_in: int, fan_out: int) -> Distribution:
     """N(0, 2/fan_in), zpp-mem: for a feedback matrix fan_in is the number of classes."""
-    return keras.initializers.RandomNormal(stddev=math.sqrt(2 / fan_in), seed=seed)
+    return Distribution(draws.normal, math.sqrt(2 / fan_in))
 
 
-def xavier_uniform(fan_in: int, fan_out: int, seed: int) -> Initializer:
+def xavier_uniform(fan_in: int, fan_out: int) -> Distribution:
     """U(±√(6/(fan_in + fan_out))): BioTorch's default."""
-    return _uniform(math.sqrt(6 / (fan_in + fan_out)), seed)
+    return Distribution(draws.uniform, math.sqrt(6 / (fan_in + fan_out)))
 
 
-def kaiming_uniform(fan_in: int, fan_out: int, seed: int) -> Initializer:
+def kaiming_uniform(fan_in: int, fan_out: int) -> Distribution:
     """U(±√(6/((1 + a²)·fan_in))) with a = √5, which is U(±1/√fan_in): BioTorch's alternative."""
-    return _uniform(1 / math.sqrt(fan_in), seed)
+    return Distribution(draws.uniform, 1 / math.sqrt(fan_in))
 
 
-def normal(fan_in: int, fan_out: int, seed: int) -> Initializer:
+def normal(fan_in: int, fan_out: int) -> Distribution:
     """N(0, 1/(n·C)): LightOn's principled DFA."""
-    return keras.initializers.RandomNormal(stddev=1 / math.sqrt(fan_in * fan_out), seed=seed)
+    return Distribution(draws.normal, 1 / math.sqrt(fan_in * fan_out))
 
 
-INITIALIZERS: dict[str, Callable[[int, int, int], Initializer]] = {
+INITIALIZERS: dict[str, Callable[[int, int], Distribution]] = {
     "uniform": uniform,
+    "signs": signs,
     "he_normal": he_normal,
     "xavier_uniform": xavier_uniform,
     "kaiming_uniform": kaiming_uniform,
@@ -68,30 +91,27 @@ def check_initializer(initializer: str | Initializer) -> None:
         )
 
 
-def _seeded(initializer: Initializer, seed: int) -> Initializer:
+def seeded(initializer: Initializer, seed: int) -> Initializer:
     """The same distribution with a seed of its own, so that no two blocks share their draw."""
     config = initializer.get_config()
     return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
 
 
-def for_matrix(initializer: str | Initializer, classes: int, width: int, seed: int) -> Initializer:
-    """Initializer of B_i, shape (C, n_i): the error enters at C units, leaves at n_i.
+def for_matrix(initializer: str, classes: int, width: int) -> Distribution:
+    """Distribution of B_i, shape (C, n_i): the error enters at C units, leaves at n_i.
 
     Args:
-        initializer: a name in INITIALIZERS, or a Keras initializer, seeded anew.
+        initializer: a name in INITIALIZERS.
         classes: C, the number of logits.
         width: n_i, the number of units at the block's output.
-        seed: of this matrix.
     """
-    if isinstance(initializer, Initializer):
-        return _seeded(initializer, seed)
-    return INITIALIZERS[initializer](classes, width, seed)
+    return INITIALIZERS[initializer](classes, width)
 
 
 def for_kernel(
     initializer: str | Initializer, fan_in: int, fan_out: int, is_dense: bool, seed: int
-) -> Initializer:
-    """Initializer of a random kernel with the shape of a layer's own.
+) -> Callable[..., tf.Tensor]:
+    """Keras's way to draw a random kernel with the shape of a layer's own.
 
     Args:
         initializer: a name in INITIALIZERS, or a Keras initializer, seeded anew.
@@ -101,11 +121,23 @@ def for_kernel(
         seed: of this kernel.
     """
     if isinstance(initializer, Initializer):
-        return _seeded(initializer, seed)
-    if initializer == "he_normal" and is_dense:
-        # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs.
-        return he_normal(fan_out, fan_in, seed)
-    if initializer == "uniform":
-        # Nøkland's FA copies the layer's own initialisation, U(±1/√fan_in).
-        return uniform(fan_out, fan_in, seed)
-    return INITIALIZERS[initializer](fan_in, fan_out, seed)
+        return seeded(initializer, seed)
+    # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs. Nøkland's
+    # FA copies the layer's own initialisation, U(±1/√fan_in).
+    swapped = initializer in ("uniform", "signs") or (initializer == "he_normal" and is_dense)
+    fans = (fan_out, fan_in) if swapped else (fan_in, fan_out)
+    return _for_keras(INITIALIZERS[initializer](*fans), seed)
+
+
+def _for_keras(distribution: Distribution, seed: int) -> Callable[..., tf.Tensor]:
+    scale = distribution.scale
+    if distribution.draw is draws.uniform:
+        return keras.initializers.RandomUniform(-scale, scale, seed=seed)
+    if distribution.draw is draws.normal:
+        return keras.initializers.RandomNormal(stddev=scale, seed=seed)
+
+    def initialize(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+        flat = distribution.matrix((seed, 0), 1, math.prod(shape))
+        return tf.cast(tf.reshape(flat, shape), dtype or "float32")
+
+    return initialize

@@ -136,7 +136,10 @@ class MemDFA(RandomFeedback):
         """
         shared = self._alike.get(block.name)
         if shared is not None:
-            feedback = tf.convert_to_tensor(self.feedback_matrix(block.name, errors[0]))
+            # A matrix that is drawn is drawn now, not when the step starts.
+            with scope("backward", block.name):
+                late_error = after(errors[0], done)
+            feedback = tf.convert_to_tensor(self.feedback_matrix(block.name, late_error))
             outputs, gradients = shared.replay(block, activations, errors, feedback, done)
             return outputs, update.apply(block.name, gradients, block.trainable_variables)
         outputs: list[tf.Tensor] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -10,7 +12,7 @@ from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import for_matrix
+from mem_dfa.matrices import KINDS, check_kind
 from mem_dfa.scopes import scope
 
 
@@ -20,23 +22,46 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
     The schedule, `update_blocks`, is each algorithm's own.
     """
 
+    def __init__(
+        self,
+        network: keras.Model,
+        feedback_initializer: str | keras.initializers.Initializer = "uniform",
+        feedback: str = "stored",
+        **details: Any,
+    ) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
+            feedback: "stored", "regenerated" or "shared", see `matrices`.
+            **details: `seed`, which the matrices are drawn from, and `name`.
+
+        Raises:
+            UnsupportedError: the algorithm cannot train the network; unknown initializer or kind
+                of feedback; a Keras initializer for matrices that are not stored.
+        """
+        check_kind(feedback)
+        self.feedback = feedback  # before what draws by it
+        super().__init__(network, feedback_initializer, **details)
+
     def _draw_feedback(self) -> None:
-        """Cut the network into blocks and draw a feedback matrix for each but the last."""
+        """Cut the network into blocks and make a feedback matrix for each but the last."""
         self._chain = Chain.from_model(self.network)
         *hidden, last = self._chain.blocks
-        self._feedback: dict[str, keras.Variable] = {}
-        # One seed a block, independent of which blocks are frozen.
-        seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=len(hidden) + 1)
-        for block, block_seed in zip(hidden, seeds, strict=False):
-            if block.trainable_variables:
-                self._feedback[block.name] = self.add_weight(
-                    shape=(last.width, block.width),
-                    initializer=for_matrix(
-                        self.feedback_initializer, last.width, block.width, int(block_seed)
-                    ),
-                    trainable=False,
-                    name=f"feedback_{block.name}",
-                )
+        # Of every block, so that they do not depend on which blocks are frozen.
+        seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=(len(hidden), 2))
+        self._matrices = KINDS[self.feedback](
+            self.feedback_initializer,
+            last.width,
+            {block.name: block.width for block in hidden if block.trainable_variables},
+            {block.name: pair for block, pair in zip(hidden, seeds, strict=True)},
+            self.add_weight,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras."""
+        return {**super().get_config(), "feedback": self.feedback}
 
     @property
     def chain(self) -> Chain:
@@ -45,14 +70,14 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
 
     @property
     def feedback_bytes(self) -> int:
-        """Bytes of the feedback matrices that are held: C·Σn_i values."""
-        return variable_bytes(list(self._feedback.values()))
+        """Bytes of the feedback matrices that are held."""
+        return variable_bytes(list(self._matrices.held.values()))
 
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
         name = type(self).__name__
         for block in self._chain.blocks[:-1]:
-            if block.trainable_variables and block.name not in self._feedback:
+            if block.trainable_variables and block.name not in self._matrices.widths:
                 raise UnsupportedError(
                     f"{name}: {block.name} was frozen when the trainer was made and has no "
                     "feedback matrix: unfreeze its layers before making the trainer."
@@ -73,10 +98,19 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
         if block == self._chain.blocks[-1].name:
             return error
         with scope("backward", block):
-            feedback = self.feedback_matrix(block, error)
             # δ_i = e·B_i
-            return tf.reshape(tf.reshape(error, [batch, -1]) @ feedback, [batch, *width])
+            signal = self._matrices.project(block, tf.reshape(error, [batch, -1]))
+            return tf.reshape(signal, [batch, *width])
 
     def feedback_matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
-        """B_i, shape (C, n_i), in the dtype of the error."""
-        return tf.cast(self._feedback[block].value, error.dtype)
+        """B_i, to project slices of the batch without drawing it for each.
+
+        Args:
+            block: name of a block i before the last.
+            error: what a matrix that is not stored waits for; it gets this dtype.
+
+        Returns:
+            B_i, shape (C, n_i).
+        """
+        with scope("backward", block):
+            return tf.cast(self._matrices.matrix(block, error), error.dtype)

@@ -33,6 +33,8 @@ BAD = [
     ("--learning-rate", "-1e-3", "above 0"),
     ("--learning-rate", "nan", "above 0"),
     ("--seed", "-1", "from 0 to"),
+    ("--feedback", "forgotten", "stored, regenerated, shared"),
+    ("--feedback", "shared", "dfa and mem_dfa"),  # GOOD asks for bp
 ]
 
 
@@ -98,6 +100,7 @@ def test_names_are_those_of_the_package() -> None:
 
     assert catalogue.algorithm_names() == list(mem_dfa.ALGORITHMS)
     assert catalogue.model_names() == list(mem_dfa.MODELS)
+    assert list(catalogue.FEEDBACKS) == list(mem_dfa.matrices.KINDS)
 
 
 @pytest.mark.parametrize("module", ["run", "bench", "claims", "depth"])

@@ -1,0 +1,218 @@
+"""Feedback matrices B_i, of shape (C, n_i): what is held of them between two uses.
+
+- stored: every matrix, 4·C·Σn_i bytes.
+- regenerated: none; a matrix is drawn again whenever it is needed.
+- shared: one matrix, 4·C·max n_i bytes, of which block i takes the first n_i columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback import Distribution, Initializer, for_matrix, seeded
+from mem_dfa.ordering import after, token
+
+TILE_BYTES = 2**24
+"""Of a wider matrix so many bytes are drawn at a time."""
+
+Seed = Sequence[int]
+
+
+def tile_widths(rows: int, columns: int) -> list[int]:
+    """How many columns each tile of a matrix has; a tile is drawn from a seed of its own."""
+    widest = max(1, TILE_BYTES // (4 * rows))
+    whole, rest = divmod(columns, widest)
+    return [widest] * whole + [rest] * bool(rest)
+
+
+class Matrices(ABC):
+    """The feedback matrices of a trainer's blocks."""
+
+    def __init__(
+        self,
+        initializer: str | Initializer,
+        classes: int,
+        widths: dict[str, int],
+        seeds: dict[str, Seed],
+        add_weight: Callable[..., keras.Variable],
+    ) -> None:
+        """Make what is held.
+
+        Args:
+            initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
+            classes: C, the number of logits.
+            widths: n_i of each block that is sent an error.
+            seeds: two whole numbers from 0 to 2^31 - 2 for each of these blocks, and maybe others.
+            add_weight: the trainer's, so that what is held is saved with it.
+
+        Raises:
+            UnsupportedError: this kind needs a named distribution.
+        """
+        self.initializer, self.classes = initializer, classes
+        self.widths, self.seeds = widths, seeds
+        self._refuse_unsupported()
+        self.held = self._hold(add_weight)
+
+    @abstractmethod
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        """The matrices that stay."""
+
+    @abstractmethod
+    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """B_i, shape (C, n_i); not before `error` where it has to be made."""
+
+    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """e·B_i, shape (batch, n_i), from e, shape (batch, C)."""
+        return error @ tf.cast(self.matrix(block, error), error.dtype)
+
+    def _refuse_unsupported(self) -> None:
+        if isinstance(self.initializer, Initializer):
+            raise UnsupportedError(
+                f"feedback={type(self).__name__.lower()!r} received the initializer "
+                f"{type(self.initializer).__name__}, which has neither a seed to draw from again "
+                "nor a scale of each block: use one by name, such as 'uniform', or "
+                "feedback='stored'."
+            )
+
+    def _distribution(self, block: str) -> Distribution:
+        return for_matrix(self.initializer, self.classes, self.widths[block])
+
+    def _drawn(self, distribution: Distribution, block: str, seed: tf.Tensor | Seed) -> tf.Tensor:
+        """The whole matrix of a block, tile by tile."""
+        widths = tile_widths(self.classes, self.widths[block])
+        return _side_by_side(
+            [
+                distribution.matrix(_tile_seed(seed, number), self.classes, width)
+                for number, width in enumerate(widths)
+            ]
+        )
+
+
+class Stored(Matrices):
+    """Every matrix is a variable."""
+
+    def _refuse_unsupported(self) -> None:
+        """Keras initializers are welcome."""
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        return {
+            block: add_weight(
+                shape=(self.classes, width),
+                initializer=self._variable_initializer(block),
+                trainable=False,
+                name=f"feedback_{block}",
+            )
+            for block, width in self.widths.items()
+        }
+
+    def _variable_initializer(self, block: str) -> Callable[..., tf.Tensor]:
+        seed = self.seeds[block]
+        if isinstance(self.initializer, Initializer):
+            return seeded(self.initializer, int(seed[0]))
+        return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
+
+    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """The variable's value."""
+        return self.held[block].value
+
+
+class Regenerated(Matrices):
+    """A matrix is drawn from its seed whenever it is needed, and is the stored one to the bit.
+
+    Two things keep a draw out of the memory. The seeds are a variable: what depends on constants
+    alone TensorFlow computes once and keeps. And the seed waits for the error: otherwise every
+    matrix would be drawn when the step starts.
+    """
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        rows = [self.seeds[block] for block in self.widths]
+        self._rows = {block: row for row, block in enumerate(self.widths)}
+        # Saved with the trainer, as stored matrices are. Keras's own seeds are int64 as well: a
+        # variable of int32 has no kernel on a GPU.
+        self._seeds = add_weight(
+            shape=(len(rows), 2),
+            initializer=lambda shape, dtype: tf.reshape(tf.constant(rows, dtype), shape),
+            dtype="int64",
+            trainable=False,
+            name="feedback_seeds",
+        )
+        return {}
+
+    def _seed(self, block: str, earlier: tf.Tensor) -> tf.Tensor:
+        return after(self._seeds.value, token([earlier]))[self._rows[block]]
+
+    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """The draw."""
+        return self._drawn(self._distribution(block), block, self._seed(block, error))
+
+    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """One tile of the matrix at a time, each drawn after the one before it was used."""
+        distribution, parts = self._distribution(block), [error]
+        for number, width in enumerate(tile_widths(self.classes, self.widths[block])):
+            seed = _tile_seed(self._seed(block, parts[-1]), number)
+            tile = distribution.matrix(seed, self.classes, width)
+            parts.append(error @ tf.cast(tile, error.dtype))
+        return _side_by_side(parts[1:])
+
+
+class Shared(Matrices):
+    """One matrix of which block i takes the first n_i columns (LightOn's TinyDFA).
+
+    It holds what a distribution draws before it is scaled, U[-1, 1), N(0, 1) or ±1. Each block
+    multiplies by its own scale, so that its entries are distributed as `stored` ones are; those of
+    the widest block are the same.
+    """
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        if not self.widths:
+            return {}
+        widest = max(self.widths, key=self.widths.__getitem__)
+        units = Distribution(self._distribution(widest).draw, 1.0)
+        matrix = add_weight(
+            shape=(self.classes, self.widths[widest]),
+            initializer=lambda _, dtype: tf.cast(
+                self._drawn(units, widest, self.seeds[widest]), dtype
+            ),
+            trainable=False,
+            name="feedback_shared",
+        )
+        return {"shared": matrix}
+
+    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """The first columns, scaled; a copy, which starts after the error."""
+        first = after(tf.constant(0), token([error]))
+        columns = tf.slice(
+            self.held["shared"].value, [0, first], [self.classes, self.widths[block]]
+        )
+        return columns * tf.cast(self._distribution(block).scale, columns.dtype)
+
+
+KINDS: dict[str, type[Matrices]] = {
+    "stored": Stored,
+    "regenerated": Regenerated,
+    "shared": Shared,
+}
+
+
+def check_kind(kind: Any) -> None:
+    """Accept a name in KINDS.
+
+    Raises:
+        UnsupportedError: it is none.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
+
+
+def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:
+    return seed + tf.constant([0, number], tf.int64)
+
+
+def _side_by_side(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
