@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from mem_dfa.block import Block
 from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
+from mem_dfa.tiles import TiledGradient, can_tile, update_in_tiles
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -40,6 +43,27 @@ def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
     )
 
 
+def tiled_layers(
+    block: Block, optimizer: keras.optimizers.Optimizer, compiled: bool
+) -> list[keras.layers.Layer]:
+    """The dense layers of `block` whose kernels are to be updated in row tiles, see `tiles`.
+
+    Args:
+        block: the block.
+        optimizer: that takes the step.
+        compiled: whether XLA compiles the step. It has no operation that ends writing by rows.
+    """
+    if compiled or not is_blockwise(optimizer):
+        return []
+    owners = Counter(id(weight) for layer in block.layers for weight in layer.weights)
+    return [
+        layer
+        for layer in block.layers
+        # A kernel that two layers share has a gradient from both.
+        if can_tile(layer, optimizer) and owners[id(layer.kernel)] == 1
+    ]
+
+
 def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
     """Say what it costs in bytes that an optimizer needs every gradient at once."""
     if not is_blockwise(optimizer):
@@ -64,7 +88,7 @@ class Update:
     def apply(
         self,
         name: str,
-        gradients: Sequence[tf.Tensor | None],
+        gradients: Sequence[tf.Tensor | TiledGradient | None],
         variables: Sequence[keras.Variable],
         readers: Sequence[tf.Tensor] = (),
     ) -> tf.Tensor | None:
@@ -72,7 +96,8 @@ class Update:
 
         Args:
             name: of the block.
-            gradients: one for each variable; None for one without.
+            gradients: one for each variable; None for one without. A `TiledGradient` for the
+                kernels of `tiled_layers` alone.
             variables: what to change.
             readers: tensors made from the old values that have to be there first; otherwise
                 TensorFlow writes the new values beside the old ones.
@@ -84,22 +109,30 @@ class Update:
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         if not pairs:
             return None
-        present, changed = [g for g, _ in pairs], [v for _, v in pairs]
+        tiled = [(g, v) for g, v in pairs if isinstance(g, TiledGradient)]
+        present = [g for g, _ in pairs if not isinstance(g, TiledGradient)]
+        changed = [v for g, v in pairs if not isinstance(g, TiledGradient)]
         if not self._blockwise:
             self._gradients += present
             self._variables += changed
             return token(present)
+        errors = [error for gradient, _ in tiled for error in gradient.errors]
         # Reading momentum or multiplying weights by their decay does not depend on the gradient
         # and would start with the step, for all blocks at once: hold it back.
         with (
             scope("update", name),
-            tf.control_dependencies([] if tf.executing_eagerly() else [*present, *readers]),
+            tf.control_dependencies(
+                [] if tf.executing_eagerly() else [*present, *errors, *readers]
+            ),
         ):
-            self.optimizer.apply(present, changed)
-            # `apply` counts a step at every call: blocks of one batch are one step.
-            self.optimizer.iterations.assign_sub(1)
+            for gradient, kernel in tiled:
+                update_in_tiles(self.optimizer, kernel, gradient)
+            if present:
+                self.optimizer.apply(present, changed)
+                # `apply` counts a step at every call: blocks of one batch are one step.
+                self.optimizer.iterations.assign_sub(1)
         with scope("update", name):
-            return token([v.value for v in changed])
+            return token([v.value for _, v in pairs])
 
     def finish(self) -> None:
         """Count the step; apply what was collected for an optimizer that needs all gradients."""

@@ -23,7 +23,7 @@ from mem_dfa.block import Recording
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
-from mem_dfa.update import Update
+from mem_dfa.update import Update, tiled_layers
 
 STATEFUL_DRAWS = (
     "Multinomial",
@@ -46,7 +46,7 @@ class MemDFA(RandomFeedback):
         """The block at work and the output of the one before it."""
         peak = input_bytes = 0
         for block in self.chain.blocks:
-            size = block.bytes(batch_size)
+            size = block.bytes(batch_size, tiled_layers(block, self.optimizer, compiled=False))
             peak = max(peak, input_bytes + size.update_peak)
             input_bytes = size.output
         return peak
@@ -66,7 +66,8 @@ class MemDFA(RandomFeedback):
         activation = inputs
         for block in self.chain.blocks:
             # a_i = f_i(a_{i-1}; W_i), not before block i-1 is updated and freed.
-            recording = Recording(block, activation, "replay", earlier=done)
+            tiled = tiled_layers(block, self.optimizer, self.jit_compile)
+            recording = Recording(block, activation, "replay", earlier=done, tiled=tiled)
             activation = recording.outputs
             if not recording.variables:
                 continue
