@@ -177,9 +177,9 @@ def update_in_tiles(
         stand_in.__dict__.update({name: {index: part(slot)} for name, slot in slots.items()})
         _step(optimizer, stand_in, kernel, part(kernel), gradient.rows(start, size))
 
-    def body(number: Tensor) -> Tensor:
+    def body(number: Tensor) -> list[Tensor]:
         step_on(number * tile, tile)
-        return number + 1
+        return [number + 1]
 
     # One tile is traced once, and one at a time is held.
     tf.while_loop(
