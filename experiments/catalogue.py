@@ -40,7 +40,7 @@ OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rms
 ALGORITHM_OPTIONS = {
     "every": ("checkpoint", "checkpoint_fa"),
     "budget": ("checkpoint", "checkpoint_fa", "microbatch"),
-    "slices": ("microbatch",),
+    "slices": ("mem_dfa", "microbatch"),
 }
 """Which algorithms take an option that not all have; one of the user's own may take any."""
 

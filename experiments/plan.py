@@ -35,7 +35,7 @@ class Cell:
     budget: str | None = None
     """Of checkpointing and microbatches: step bytes to stay within, such as "64 MiB"."""
     slices: int | None = None
-    """Of microbatches: into how many parts a batch is cut."""
+    """Of microbatches and mem_dfa: into how many parts a batch is cut."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
 

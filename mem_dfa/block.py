@@ -268,19 +268,20 @@ class Recording:
             self.outputs = block.run_with(inputs, phase, values)
 
     def gradients(
-        self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]
+        self, error: Tensor, scale_loss: Callable[[Tensor], Tensor], penalties: bool = True
     ) -> list[Tensor | TiledGradient | None]:
         """The gradients of the weights alone, see `backward`."""
-        return self.backward(error, scale_loss)[0]
+        return self.backward(error, scale_loss, penalties)[0]
 
     def backward(
-        self, error: Tensor, scale_loss: Callable[[Tensor], Tensor]
+        self, error: Tensor, scale_loss: Callable[[Tensor], Tensor], penalties: bool = True
     ) -> tuple[list[Tensor | TiledGradient | None], Tensor | None]:
         """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.
 
         Args:
             error: δ_i = dL/da_i, shape of the block's output.
             scale_loss: the optimizer's loss scale, which δ_i carries already.
+            penalties: whether the regularisers count; of several slices of a batch they do once.
 
         Returns:
             The weights' gradients, without penalties where tiled, and δ_{i-1} if it was asked for
@@ -301,8 +302,8 @@ class Recording:
             whole = iter(found)
             gradients = [tiled[id(v)] if id(v) in tiled else next(whole) for v in self.variables]
             for position, variable in enumerate(self.variables):
-                if variable.regularizer is not None and id(variable) not in tiled:
-                    gradients[position] = _add(
+                if penalties and variable.regularizer is not None and id(variable) not in tiled:
+                    gradients[position] = added(
                         gradients[position], _penalty_gradient(variable, scale_loss, error)
                     )
         return gradients, input_error
@@ -319,5 +320,10 @@ def _penalty_gradient(
         return tape.gradient(penalty, variable.value)
 
 
-def _add(gradient: Tensor | None, penalty: Tensor) -> Tensor:
-    return penalty if gradient is None else gradient + penalty
+def added(
+    first: Tensor | TiledGradient | None, second: Tensor | TiledGradient | None
+) -> Tensor | TiledGradient | None:
+    """The sum of two gradients of a variable, either of which may be missing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second

@@ -19,8 +19,14 @@ def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one element
     of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
-    firsts = [tf.cast(tf.reshape(tensor, [-1])[0], tf.float32) for tensor in tensors]
+    firsts = [tf.cast(_first(tensor), tf.float32) for tensor in tensors]
     return tf.cast(tf.add_n(firsts) > float("inf"), tf.float32)
+
+
+def _first(tensor: tf.Tensor) -> tf.Tensor:
+    """One element; 0 where there may be none, as in a slice of a batch of unknown size."""
+    flat = tf.reshape(tensor, [-1])
+    return flat[0] if tensor.shape.num_elements() else tf.reduce_sum(flat[:1])
 
 
 def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:

@@ -68,6 +68,10 @@ class TiledGradient:
     inputs: list[Tensor]
     errors: list[Tensor]
 
+    def __add__(self, other: TiledGradient) -> TiledGradient:
+        """The sum, over more examples."""
+        return TiledGradient(self.inputs + other.inputs, self.errors + other.errors)
+
     def rows(self, start: Tensor | int, count: int) -> Tensor:
         """∇W[start : start + count, :], shape (count, m)."""
         shares = []
@@ -75,6 +79,16 @@ class TiledGradient:
             columns = tf.slice(inputs, [0, start], [tf.shape(inputs)[0], count])
             shares.append(tf.matmul(columns, error, transpose_a=True))
         return tf.add_n(shares) if len(shares) > 1 else shares[0]
+
+
+def present_tensors(gradients: Sequence[Tensor | TiledGradient | None]) -> list[Tensor]:
+    """What there is of the gradients of a block, for those who wait for it."""
+    return [
+        tensor
+        for gradient in gradients
+        if gradient is not None
+        for tensor in (gradient.errors if isinstance(gradient, TiledGradient) else [gradient])
+    ]
 
 
 def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -> bool:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from mem_dfa.block import Block
 from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
-from mem_dfa.tiles import TiledGradient, can_tile, update_in_tiles
+from mem_dfa.tiles import TiledGradient, can_tile, present_tensors, update_in_tiles
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -33,7 +33,7 @@ BLOCKWISE = (
 )
 
 
-def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
+def is_blockwise(optimizer: keras.optimizers.Optimizer | None) -> bool:
     """Whether applying the gradients of one block after another equals applying them at once."""
     return (
         type(optimizer) in BLOCKWISE
@@ -44,16 +44,15 @@ def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
 
 
 def tiled_layers(
-    block: Block, optimizer: keras.optimizers.Optimizer, compiled: bool
+    block: Block, optimizer: keras.optimizers.Optimizer | None
 ) -> list[keras.layers.Layer]:
     """The dense layers of `block` whose kernels are to be updated in row tiles, see `tiles`.
 
     Args:
         block: the block.
-        optimizer: that takes the step.
-        compiled: whether XLA compiles the step. It has no operation that ends writing by rows.
+        optimizer: that takes the step, not compiled by XLA.
     """
-    if compiled or not is_blockwise(optimizer):
+    if not is_blockwise(optimizer):
         return []
     owners = Counter(id(weight) for layer in block.layers for weight in layer.weights)
     return [
@@ -78,12 +77,22 @@ def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) ->
 class Update:
     """The optimizer's step for one batch: `apply` once for each block, then `finish`."""
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Begin a step of a built optimizer."""
-        self.optimizer = optimizer
+    def __init__(self, optimizer: keras.optimizers.Optimizer, compiled: bool = False) -> None:
+        """Begin a step of a built optimizer.
+
+        Args:
+            optimizer: that takes the step.
+            compiled: whether XLA compiles the step; it does not know the operation by which writing
+                rows ends (`Rows.finish`).
+        """
+        self.optimizer, self._compiled = optimizer, compiled
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []
         self._variables: list[keras.Variable] = []
+
+    def tiled_layers(self, block: Block) -> list[keras.layers.Layer]:
+        """The layers of `block` for which `apply` takes a `TiledGradient`."""
+        return [] if self._compiled else tiled_layers(block, self.optimizer)
 
     def apply(
         self,
@@ -110,25 +119,19 @@ class Update:
         if not pairs:
             return None
         tiled = [(g, v) for g, v in pairs if isinstance(g, TiledGradient)]
-        present = [g for g, _ in pairs if not isinstance(g, TiledGradient)]
-        changed = [v for g, v in pairs if not isinstance(g, TiledGradient)]
+        whole = [(g, v) for g, v in pairs if not isinstance(g, TiledGradient)]
         if not self._blockwise:
-            self._gradients += present
-            self._variables += changed
-            return token(present)
-        errors = [error for gradient, _ in tiled for error in gradient.errors]
+            self._gradients += [g for g, _ in whole]
+            self._variables += [v for _, v in whole]
+            return token([g for g, _ in whole])
+        there = [] if tf.executing_eagerly() else [*present_tensors(gradients), *readers]
         # Reading momentum or multiplying weights by their decay does not depend on the gradient
         # and would start with the step, for all blocks at once: hold it back.
-        with (
-            scope("update", name),
-            tf.control_dependencies(
-                [] if tf.executing_eagerly() else [*present, *errors, *readers]
-            ),
-        ):
+        with scope("update", name), tf.control_dependencies(there):
             for gradient, kernel in tiled:
                 update_in_tiles(self.optimizer, kernel, gradient)
-            if present:
-                self.optimizer.apply(present, changed)
+            if whole:
+                self.optimizer.apply(*zip(*whole, strict=True))
                 # `apply` counts a step at every call: blocks of one batch are one step.
                 self.optimizer.iterations.assign_sub(1)
         with scope("update", name):

@@ -13,16 +13,20 @@ anew in the second pass. It is refused when the step is traced; eagerly it canno
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
-from mem_dfa.block import Recording
+from mem_dfa.block import Block, Recording, added
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
+from mem_dfa.slices import cut, peak_bytes, slice_counts
+from mem_dfa.tiles import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
 
 STATEFUL_DRAWS = (
@@ -42,45 +46,116 @@ STATEFUL_DRAWS = (
 class MemDFA(RandomFeedback):
     """Two forward passes, the second with an update after each block."""
 
+    def __init__(self, network: keras.Model, slices: int | None = None, **details: Any) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            slices: of the batch, in which a block that sets the chain's peak is worked on; 1 for
+                whole batches only, None for `slices.DEFAULT_SLICES`.
+            **details: as in `RandomFeedback`.
+
+        Raises:
+            UnsupportedError: the algorithm cannot train the network; `slices` is no number of them.
+        """
+        if slices is not None and (isinstance(slices, bool) or slices != int(slices) or slices < 1):
+            raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
+        super().__init__(network, **details)
+        self.slices = slices
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras."""
+        return {**super().get_config(), "slices": self.slices}
+
     def predict_step_bytes(self, batch_size: int) -> int:
-        """The block at work and the output of the one before it."""
-        peak = input_bytes = 0
-        for block in self.chain.blocks:
-            size = block.bytes(batch_size, tiled_layers(block, self.optimizer, compiled=False))
-            peak = max(peak, input_bytes + size.update_peak)
-            input_bytes = size.output
-        return peak
+        """The block at work, whole or in slices, and the output of the one before it."""
+        blocks = self.chain.blocks
+        optimizer = getattr(self, "optimizer", None)
+        tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
+        counts = slice_counts(blocks, batch_size, self.slices, tiled)
+        return max(
+            peak_bytes(blocks, n, batch_size, count, tiled) for n, count in enumerate(counts)
+        )
 
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
         """Forward for the error alone, then replay and update block by block."""
-        activation = inputs
-        for block in self.chain.blocks:
-            # Seeds and moving statistics stay as they are, so that the second pass draws the same
-            # dropout masks and moves the statistics once.
-            activation = block.rehearse(activation, "forward")
+        blocks = self.chain.blocks
+        tiled = [layer for block in blocks for layer in update.tiled_layers(block)]
+        counts = slice_counts(blocks, inputs.shape[0], self.slices, tiled)
+        logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
-        error, outputs = self.output_error(inputs, activation, y, sample_weight)
+        error, outputs = self.output_error(inputs, logits, y, sample_weight)
+        del logits
         done = token([error])
-        activation = inputs
-        for block in self.chain.blocks:
-            # a_i = f_i(a_{i-1}; W_i), not before block i-1 is updated and freed.
-            tiled = tiled_layers(block, self.optimizer, self.jit_compile)
-            recording = Recording(block, activation, "replay", earlier=done, tiled=tiled)
-            activation = recording.outputs
-            if not recording.variables:
+        activations = [inputs]
+        for block, count in zip(self.chain.blocks, counts, strict=True):
+            with scope("replay", block.name):
+                activations = cut(activations, count)
+            activations, done = self._replay(block, activations, error, done, update)
+        return outputs
+
+    def _first_pass(self, inputs: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
+        """The logits z = f_n(… f_1(x)), slice by slice through blocks sliced alike."""
+        activations = [inputs]
+        numbered = zip(self.chain.blocks, counts, strict=True)
+        for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):
+            blocks = [block for block, _ in run]
+            with scope("forward", blocks[0].name):
+                waiting = cut(activations, count)
+            activations = []
+            while waiting:
+                activation = waiting.pop(0)
+                with scope("forward", blocks[0].name):
+                    if activations:
+                        activation = after(activation, token(activations[-1:]))
+                for block in blocks:
+                    # Seeds and moving statistics stay as they are, so that the second pass draws
+                    # the same dropout masks and moves the statistics once.
+                    activation = block.rehearse(activation, "forward")
+                activations.append(activation)
+        return cut(activations, 1)[0]
+
+    def _replay(
+        self,
+        block: Block,
+        activations: list[tf.Tensor],
+        error: tf.Tensor,
+        done: tf.Tensor | None,
+        update: Update,
+    ) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        """a_i from a_{i-1}, which is freed, both in slices, and W_i updated.
+
+        Returns:
+            The slices of a_i, and a token of the update.
+        """
+        outputs: list[tf.Tensor] = []
+        gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
+        errors = cut([error], len(activations))
+        while activations:
+            # a_i = f_i(a_{i-1}; W_i), not before block i-1, or the slice before, is done with.
+            tiled = update.tiled_layers(block)
+            recording = Recording(block, activations.pop(0), "replay", earlier=done, tiled=tiled)
+            outputs.append(recording.outputs)
+            if not gradients:
                 continue
             # δ_i = e·B_i, not before a_i is there.
             with scope("backward", block.name):
-                late_error = after(error, token([activation]))
-            signal = self.error_signal(block.name, late_error, activation.shape[1:])
-            gradients = recording.gradients(signal, self.optimizer.scale_loss)
-            del signal
+                late_error = after(errors[len(outputs) - 1], token(outputs[-1:]))
+            signal = self.error_signal(block.name, late_error, outputs[-1].shape[1:])
+            # G_iᵀ δ_i, the sum over the slices
+            own = recording.gradients(signal, self.optimizer.scale_loss, len(outputs) == 1)
+            del signal, recording
+            with scope("backward", block.name):
+                gradients = [added(*pair) for pair in zip(gradients, own, strict=True)]
+                if activations:
+                    done = token(present_tensors(own))
+            del own
+        if gradients:
             # W_i ← W_i − η·G_iᵀ δ_i
-            done = update.apply(block.name, gradients, recording.variables)
-            del gradients, recording
-        return outputs
+            done = update.apply(block.name, gradients, block.trainable_variables)
+        return outputs, done
 
 
 def _refuse_unrepeatable_draws() -> None:

@@ -91,7 +91,7 @@ def tiled(trainer: MemDFA) -> list[str]:
     return [
         layer.name
         for block in trainer.chain.blocks
-        for layer in tiled_layers(block, trainer.optimizer, compiled=False)
+        for layer in tiled_layers(block, trainer.optimizer)
     ]
 
 

@@ -1,0 +1,113 @@
+"""Blocks worked on in slices of the batch, where a whole block at once would set the peak.
+
+While a block is differentiated and updated its input, its output and its error signals are alive.
+In k slices only the first two exist whole, and of them an input's slice is freed as soon as that
+of the output is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.block import Block
+from sizes.layers import tensor_bytes
+
+Tensor = tf.Tensor
+
+# More make the peak little lower: input and output stay, and kernels slow down on small batches.
+DEFAULT_SLICES = 4
+# Where the batch size is not known when a step is traced; what is compared is in proportion to it.
+USUAL_BATCH_SIZE = 32
+
+
+def can_be_sliced(block: Block) -> bool:
+    """Whether slices of the batch give what the whole batch gives.
+
+    Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
+    mask for all) and for what is not Keras's own and may do either.
+    """
+    if block.state_variables:
+        return False
+    operations = [operation for atom in block.atoms for operation in atom.operations]
+    return all(
+        isinstance(operation, keras.layers.Layer)
+        and type(operation).__module__.startswith("keras.src.layers.")
+        and not isinstance(operation, (keras.layers.BatchNormalization, keras.layers.Lambda))
+        for operation in [*operations, *block.layers]
+    )
+
+
+def slice_counts(
+    blocks: Sequence[Block],
+    batch_size: int | None,
+    slices: int | None = None,
+    tiled: Sequence[keras.layers.Layer] = (),
+) -> list[int]:
+    """In how many slices each block is worked on: 1 where that does not set the peak.
+
+    Args:
+        blocks: of a chain that keeps nothing but one block's input.
+        batch_size: None where it is not known.
+        slices: how many where there are some; None for `DEFAULT_SLICES`.
+        tiled: dense layers whose kernels are updated in row tiles.
+    """
+    batch_size = batch_size or USUAL_BATCH_SIZE
+    count = min(slices or DEFAULT_SLICES, batch_size)
+    whole = [peak_bytes(blocks, number, batch_size, 1, tiled) for number in range(len(blocks))]
+    if count == 1:
+        return [1] * len(blocks)
+    best = [
+        min(peak, peak_bytes(blocks, number, batch_size, count, tiled))
+        if can_be_sliced(block)
+        else peak
+        for number, (block, peak) in enumerate(zip(blocks, whole, strict=True))
+    ]
+    chain_peak = max(best)
+    return [
+        count if peak > chain_peak and least < peak else 1
+        for peak, least in zip(whole, best, strict=True)
+    ]
+
+
+def peak_bytes(
+    blocks: Sequence[Block],
+    number: int,
+    batch_size: int,
+    slices: int,
+    tiled: Sequence[keras.layers.Layer] = (),
+) -> int:
+    """What is alive at most while a block is updated, the input of the block included."""
+    block = blocks[number]
+    # The batch itself is there before the step.
+    inputs = blocks[number - 1].bytes(batch_size).output if number else 0
+    if slices == 1:
+        return inputs + block.bytes(batch_size, tiled).update_peak
+    own = block.bytes(-(-batch_size // slices), tiled)
+    in_tiles = {id(layer.kernel) for layer in tiled}
+    weights = sum(
+        tensor_bytes(variable.shape, variable.dtype)
+        for variable in block.trainable_variables
+        if id(variable) not in in_tiles
+    )
+    outputs = block.bytes(batch_size).output * (slices - 1) // slices
+    # The gradients of the slices so far lie beside those of the one at work.
+    return max(inputs, outputs + inputs // slices) + own.update_peak + weights
+
+
+def cut(tensors: list[Tensor], count: int) -> list[Tensor]:
+    """The batch in `count` slices, from slices or one whole tensor, shape (batch, ...).
+
+    Slices that are there already stay as they are; putting them together makes a copy.
+    """
+    if len(tensors) == count:
+        return tensors
+    whole = tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=0)
+    if count == 1:
+        return [whole]
+    size = whole.shape[0] or tf.shape(whole)[0]
+    bounds = [number * size // count for number in range(count + 1)]
+    return [whole[start:stop] for start, stop in itertools.pairwise(bounds)]
