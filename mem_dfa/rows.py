@@ -57,25 +57,7 @@ class Rows:
         return {"resource": self._handle, "indices": self._indices, "updates": updates}
 
     def __mul__(self, other: Any) -> Tensor:
+        """The rows' values times a number; with a tensor, that tensor's own arithmetic works."""
         return self.read() * other
 
-    def __rmul__(self, other: Any) -> Tensor:
-        return other * self.read()
-
-    def __add__(self, other: Any) -> Tensor:
-        return self.read() + other
-
-    def __radd__(self, other: Any) -> Tensor:
-        return other + self.read()
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self.read() - other
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return other - self.read()
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self.read() / other
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return other / self.read()
+    __rmul__ = __mul__

@@ -57,20 +57,25 @@ def slice_counts(
     """
     batch_size = batch_size or USUAL_BATCH_SIZE
     count = min(slices or DEFAULT_SLICES, batch_size)
-    whole = [peak_bytes(blocks, number, batch_size, 1, tiled) for number in range(len(blocks))]
     if count == 1:
         return [1] * len(blocks)
+    free = [can_be_sliced(block) for block in blocks]
+    whole = [peak_bytes(blocks, number, batch_size, 1, tiled) for number in range(len(blocks))]
     best = [
-        min(peak, peak_bytes(blocks, number, batch_size, count, tiled))
-        if can_be_sliced(block)
-        else peak
-        for number, (block, peak) in enumerate(zip(blocks, whole, strict=True))
+        min(peak, peak_bytes(blocks, number, batch_size, count, tiled)) if free[number] else peak
+        for number, peak in enumerate(whole)
     ]
     chain_peak = max(best)
-    return [
+    counts = [
         count if peak > chain_peak and least < peak else 1
         for peak, least in zip(whole, best, strict=True)
     ]
+    for number in range(1, len(blocks)):
+        # To join slices takes their bytes once more.
+        joined = 2 * blocks[number - 1].bytes(batch_size).output
+        if counts[number - 1] > 1 and free[number] and joined > chain_peak:
+            counts[number] = count
+    return counts
 
 
 def peak_bytes(

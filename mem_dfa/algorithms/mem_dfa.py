@@ -58,7 +58,9 @@ class MemDFA(RandomFeedback):
         Raises:
             UnsupportedError: the algorithm cannot train the network; `slices` is no number of them.
         """
-        if slices is not None and (isinstance(slices, bool) or slices != int(slices) or slices < 1):
+        if slices is not None and (
+            isinstance(slices, bool) or not isinstance(slices, int) or slices < 1
+        ):
             raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
         super().__init__(network, **details)
         self.slices = slices
@@ -150,7 +152,9 @@ class MemDFA(RandomFeedback):
             with scope("backward", block.name):
                 gradients = [added(*pair) for pair in zip(gradients, own, strict=True)]
                 if activations:
-                    done = token(present_tensors(own))
+                    # Of the sums, not the summands: TensorFlow would make one addition of all of
+                    # them at the end, and keep them until then.
+                    done = token(present_tensors(gradients))
             del own
         if gradients:
             # W_i ← W_i − η·G_iᵀ δ_i

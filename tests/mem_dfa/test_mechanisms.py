@@ -7,15 +7,23 @@ import tensorflow as tf
 
 import profiling
 from mem_dfa import ALGORITHMS, MODELS
+from mem_dfa.slices import DEFAULT_SLICES
 from mem_dfa.update import BLOCKWISE, is_blockwise
 from tests.mem_dfa.table import reversible, trainer_by
 
 DEPTH = 6
 BATCH = 16
 ACTIVATION_BYTES = BATCH * 32 * 32 * 16 * 4
+SLICE_BYTES = ACTIVATION_BYTES // DEFAULT_SLICES
 
 
-def trained_conv(algorithm: str, depth: int = DEPTH, dropout: bool = False, **how) -> keras.Model:  # noqa: ANN003
+def trained_conv(
+    algorithm: str,
+    depth: int = DEPTH,
+    dropout: bool = False,
+    options: dict | None = None,
+    **how,  # noqa: ANN003
+) -> keras.Model:
     """A trainer of the conv net after two steps, with the batch it was trained on."""
     network = MODELS["conv20"](layers=depth, seed=0)
     if dropout:
@@ -25,7 +33,7 @@ def trained_conv(algorithm: str, depth: int = DEPTH, dropout: bool = False, **ho
             if "sigmoid" in layer.name:
                 layers.append(keras.layers.Dropout(0.5, seed=1))
         network = keras.Sequential([keras.Input((32, 32, 3)), *layers])
-    trainer = ALGORITHMS[algorithm](network)
+    trainer = ALGORITHMS[algorithm](network, **(options or {}))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.compile(keras.optimizers.SGD(0.01), loss, **{"jit_compile": False, **how})
     for _ in range(2):
@@ -44,9 +52,11 @@ def recorded(trainer: keras.Model) -> profiling.Timeline:
     return timeline
 
 
-def activations(timeline: profiling.Timeline, phase: str) -> list[str]:
-    """The blocks whose operations took memory for a whole activation, in order."""
-    large = timeline.tensors["requested_bytes"] >= ACTIVATION_BYTES
+def activations(
+    timeline: profiling.Timeline, phase: str, size: int = ACTIVATION_BYTES
+) -> list[str]:
+    """The blocks whose operations took memory for a whole activation, or a slice, in order."""
+    large = timeline.tensors["requested_bytes"] == size
     chosen = timeline.tensors[large & (timeline.tensors["phase"] == phase)]
     return chosen["block"].tolist()
 
@@ -57,9 +67,17 @@ def requested_peak(trainer: keras.Model) -> int:
 
 def test_the_second_forward_pass_really_runs_again() -> None:
     """Counts executed convolutions by the memory each takes for its output."""
-    timeline = recorded(trained_conv("mem_dfa"))
+    blocks = [f"block_{i:03d}" for i in range(1, DEPTH + 1)]
+    timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
     for phase in ("forward", "replay"):
-        assert activations(timeline, phase) == [f"block_{i:03d}" for i in range(1, DEPTH + 1)]
+        assert activations(timeline, phase) == blocks
+    timeline = recorded(trained_conv("mem_dfa"))
+    # A slice goes through all blocks at once, then a block is differentiated slice by slice.
+    assert activations(timeline, "forward", SLICE_BYTES) == blocks * DEFAULT_SLICES
+    in_turn = [block for block in blocks for _ in range(DEFAULT_SLICES)]
+    assert activations(timeline, "replay", SLICE_BYTES) == in_turn
+    for phase in ("forward", "replay"):
+        assert activations(timeline, phase) == []
 
 
 def test_dfa_runs_forward_once() -> None:
@@ -69,7 +87,7 @@ def test_dfa_runs_forward_once() -> None:
 
 
 def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs() -> None:
-    timeline = recorded(trained_conv("mem_dfa"))
+    timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
     most = 0
     for time_ns in timeline.events["time_ns"]:
         live = timeline.live_at(time_ns)
@@ -90,6 +108,18 @@ def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(dropout: bool) -> None:
     assert peaks["mem_dfa", 9] <= 1.03 * peaks["mem_dfa", 3]
     grown = peaks["dfa", 9] - peaks["dfa", 3]
     assert grown >= 5 * ACTIVATION_BYTES
+
+
+def test_slices_of_a_block_are_freed_one_by_one() -> None:
+    """Alive are slices of one activation, and of the next block those that replace them."""
+    sliced, whole = (
+        requested_peak(trained_conv("mem_dfa", options={"slices": slices}))
+        for slices in (DEFAULT_SLICES, 1)
+    )
+    assert whole >= 3 * ACTIVATION_BYTES
+    # Input or output whole, two slices at work; gradients of the classifier, the largest weights.
+    classifier_bytes = 32 * 32 * 16 * 10 * 4
+    assert sliced <= ACTIVATION_BYTES + 2 * SLICE_BYTES + 2 * classifier_bytes
 
 
 def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,4 +233,4 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
     assert (timeline.step_requested_bytes < kernel_bytes) == in_tiles
     predicted = trainer.predict_step_bytes(8)
     if in_tiles:
-        assert timeline.step_requested_bytes <= predicted <= 1.5 * timeline.step_requested_bytes
+        assert timeline.step_requested_bytes <= predicted <= 2 * timeline.step_requested_bytes

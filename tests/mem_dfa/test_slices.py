@@ -1,0 +1,127 @@
+"""Blocks in slices of the batch: the same step, of less."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mem_dfa import MemDFA, UnsupportedError
+from mem_dfa.chain import Chain
+from mem_dfa.slices import cut, slice_counts
+from tests.mem_dfa.comparison import batch, change, compiled, distance
+
+EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
+
+
+def net(between: keras.layers.Layer | None = None, regularizer: str | None = None) -> keras.Model:
+    """Wide convolutions, `between` after the second, and a narrow classifier."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 3))]
+    for _ in range(2):
+        layers += [keras.layers.Conv2D(8, 3, padding="same", kernel_regularizer=regularizer)]
+        layers += [keras.layers.Activation("tanh")]
+    layers += [between] if between else []
+    layers += [keras.layers.Conv2D(8, 3, padding="same", activation="tanh")]
+    return keras.Sequential([*layers, keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(3)])
+
+
+BETWEEN = {
+    "nothing": lambda: None,
+    "pooling": lambda: keras.layers.MaxPooling2D(),
+    "normalisation": lambda: keras.layers.BatchNormalization(),
+    "dropout": lambda: keras.layers.Dropout(0.5, seed=1),
+}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("slices", "execution"), [(3, "graph"), (100, "graph"), (3, "eager"), (3, "xla")]
+)
+def test_slices_do_not_change_the_step(slices: int, execution: str) -> None:
+    changes = [
+        change(
+            compiled(
+                MemDFA(net(regularizer="l2"), slices=number),
+                keras.optimizers.Adam(0.01),
+                **EXECUTIONS[execution],
+            ),
+            steps=10,
+            dtype="float64",
+        )
+        for number in (slices, 1)
+    ]
+    assert distance(*changes) <= 1e-7
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_slices_do_not_change_the_step_in_float32(between: str) -> None:
+    momentum = {"learning_rate": 0.1, "momentum": 0.9}
+    changes = [
+        change(
+            compiled(
+                MemDFA(net(BETWEEN[between]()), slices=slices), keras.optimizers.SGD(**momentum)
+            ),
+            steps=10,
+        )
+        for slices in (None, 1)
+    ]
+    assert distance(*changes) <= 1e-5
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_last_batch_smaller_than_the_slices_counts_in_full() -> None:
+    """Its size is unknown when the step is traced: some slices are empty."""
+    x, y = batch("float64")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(13)  # 13 and 3
+    weights = []
+    for slices in (5, 1):
+        trainer = compiled(MemDFA(net(), slices=slices), keras.optimizers.SGD(0.1))
+        trainer.fit(data, epochs=2, verbose=0)
+        weights.append(trainer.network.get_weights())
+    start = net().get_weights()
+    changes = [[w - s for w, s in zip(one, start, strict=True)] for one in weights]
+    assert np.isfinite(changes[0][0]).all()
+    assert distance(*changes) <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ("nothing", [4, 4, 4, 1]),
+        ("normalisation", [1, 1, 1, 1]),
+        ("dropout", [1, 1, 1, 1]),
+    ],
+)
+def test_only_blocks_that_set_the_peak_and_may_be_sliced(between: str, expected: list) -> None:
+    blocks = Chain.from_model(net(BETWEEN[between]())).blocks
+    assert slice_counts(blocks, 1024) == expected
+    assert slice_counts(blocks, 1024, 1) == [1] * len(blocks)
+
+
+def test_layers_of_the_users_own_are_not_sliced() -> None:
+    class CentreOverBatch(keras.layers.Layer):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+    blocks = Chain.from_model(net(CentreOverBatch())).blocks
+    assert slice_counts(blocks, 1024)[1] == 1
+
+
+def test_cut_and_join() -> None:
+    whole = tf.reshape(tf.range(14), (7, 2))
+    parts = cut([whole], 3)
+    assert [part.shape[0] for part in parts] == [2, 2, 3]
+    assert cut(parts, 3) is parts
+    np.testing.assert_array_equal(cut(parts, 1)[0], whole)
+
+
+@pytest.mark.parametrize("slices", [0, -1, 1.5, True, "2"])
+def test_what_is_no_number_of_slices_is_refused(slices) -> None:  # noqa: ANN001
+    with pytest.raises(UnsupportedError, match="slices"):
+        MemDFA(net(), slices=slices)
+
+
+def test_slices_are_saved_with_the_trainer(tmp_path) -> None:  # noqa: ANN001
+    trainer = compiled(MemDFA(net(), slices=2), keras.optimizers.SGD(0.1))
+    trainer.save(tmp_path / "trainer.keras")
+    assert keras.saving.load_model(tmp_path / "trainer.keras").slices == 2
