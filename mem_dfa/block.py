@@ -233,6 +233,7 @@ class Recording:
         phase: str,
         earlier: Tensor | None = None,
         differentiate_input: bool = False,
+        weights: Sequence[Tensor] | None = None,
         tiled: Sequence[keras.layers.Layer] = (),
     ) -> None:
         """Run `block` and keep what its gradient needs.
@@ -243,6 +244,7 @@ class Recording:
             phase: see `Block.run`.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
             differentiate_input: whether `backward` also gives the error signal at the input.
+            weights: values in the place of all the layers' variables, in their order.
             tiled: dense layers of the block whose kernels get a `TiledGradient`.
         """
         self.block = block
@@ -251,6 +253,9 @@ class Recording:
         values: list[tuple[keras.Variable, Tensor]] = []
         if earlier is not None:
             inputs, values = block.hold_back(inputs, earlier)
+        elif weights is not None:
+            variables = (variable for layer in block.layers for variable in layer.variables)
+            values = list(zip(variables, weights, strict=True))
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [
             stand_ins.get(id(v), v.value) for v in self.variables if id(v) not in in_tiles
@@ -302,7 +307,9 @@ class Recording:
             whole = iter(found)
             gradients = [tiled[id(v)] if id(v) in tiled else next(whole) for v in self.variables]
             for position, variable in enumerate(self.variables):
-                if penalties and variable.regularizer is not None and id(variable) not in tiled:
+                if tiled.get(id(variable)) is not None:
+                    continue  # the update of a tile adds the penalty
+                if penalties and variable.regularizer is not None:
                     gradients[position] = added(
                         gradients[position], _penalty_gradient(variable, scale_loss, error)
                     )

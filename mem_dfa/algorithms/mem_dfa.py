@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
+from mem_dfa.alike import Alike, alike
 from mem_dfa.block import Block, Recording, added
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
@@ -64,6 +65,7 @@ class MemDFA(RandomFeedback):
             raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
         super().__init__(network, **details)
         self.slices = slices
+        self._alike: dict[str, Alike] = {}
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
@@ -84,18 +86,23 @@ class MemDFA(RandomFeedback):
     ) -> tf.Tensor:
         """Forward for the error alone, then replay and update block by block."""
         blocks = self.chain.blocks
-        tiled = [layer for block in blocks for layer in update.tiled_layers(block)]
-        counts = slice_counts(blocks, inputs.shape[0], self.slices, tiled)
+        tiled = {block.name: update.tiled_layers(block) for block in blocks}
+        wide = [layer for layers in tiled.values() for layer in layers]
+        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
+        # Eagerly there is nothing to trace; a function would give a gradient in tiles whole.
+        single = [] if tf.executing_eagerly() else [b for b in blocks if not tiled[b.name]]
+        self._alike = alike(single)
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
         del logits
         done = token([error])
+        errors = {count: cut([error], count) for count in set(counts)}
         activations = [inputs]
         for block, count in zip(self.chain.blocks, counts, strict=True):
             with scope("replay", block.name):
                 activations = cut(activations, count)
-            activations, done = self._replay(block, activations, error, done, update)
+            activations, done = self._replay(block, activations, errors[count], done, update)
         return outputs
 
     def _first_pass(self, inputs: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
@@ -115,7 +122,12 @@ class MemDFA(RandomFeedback):
                 for block in blocks:
                     # Seeds and moving statistics stay as they are, so that the second pass draws
                     # the same dropout masks and moves the statistics once.
-                    activation = block.rehearse(activation, "forward")
+                    shared = self._alike.get(block.name)
+                    activation = (
+                        shared.forward(block, activation)
+                        if shared
+                        else block.rehearse(activation, "forward")
+                    )
                 activations.append(activation)
         return cut(activations, 1)[0]
 
@@ -123,7 +135,7 @@ class MemDFA(RandomFeedback):
         self,
         block: Block,
         activations: list[tf.Tensor],
-        error: tf.Tensor,
+        errors: list[tf.Tensor],
         done: tf.Tensor | None,
         update: Update,
     ) -> tuple[list[tf.Tensor], tf.Tensor | None]:
@@ -134,24 +146,25 @@ class MemDFA(RandomFeedback):
         """
         outputs: list[tf.Tensor] = []
         gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
-        errors = cut([error], len(activations))
-        while activations:
-            # a_i = f_i(a_{i-1}; W_i), not before block i-1, or the slice before, is done with.
-            tiled = update.tiled_layers(block)
-            recording = Recording(block, activations.pop(0), "replay", earlier=done, tiled=tiled)
-            outputs.append(recording.outputs)
-            if not gradients:
+        shared = self._alike.get(block.name)
+        for error in errors:
+            # Not before block i-1, or the slice before, is done with.
+            activation = activations.pop(0)
+            if shared is not None:
+                feedback = self.feedback_matrix(block.name, error)
+                output, gradients, done = shared.replay(
+                    block, activation, error, feedback, done, gradients
+                )
+                outputs.append(output)
                 continue
-            # δ_i = e·B_i, not before a_i is there.
-            with scope("backward", block.name):
-                late_error = after(errors[len(outputs) - 1], token(outputs[-1:]))
-            signal = self.error_signal(block.name, late_error, outputs[-1].shape[1:])
+            tiled = update.tiled_layers(block)
+            output, own = self._differentiated(block, activation, error, done, not outputs, tiled)
+            outputs.append(output)
+            del output, activation
             # G_iᵀ δ_i, the sum over the slices
-            own = recording.gradients(signal, self.optimizer.scale_loss, len(outputs) == 1)
-            del signal, recording
             with scope("backward", block.name):
                 gradients = [added(*pair) for pair in zip(gradients, own, strict=True)]
-                if activations:
+                if activations and gradients:
                     # Of the sums, not the summands: TensorFlow would make one addition of all of
                     # them at the end, and keep them until then.
                     done = token(present_tensors(gradients))
@@ -160,6 +173,27 @@ class MemDFA(RandomFeedback):
             # W_i ← W_i − η·G_iᵀ δ_i
             done = update.apply(block.name, gradients, block.trainable_variables)
         return outputs, done
+
+    def _differentiated(
+        self,
+        block: Block,
+        activation: tf.Tensor,
+        error: tf.Tensor,
+        earlier: tf.Tensor | None,
+        penalties: bool,
+        tiled: Sequence[keras.layers.Layer],
+    ) -> tuple[tf.Tensor, list[tf.Tensor | TiledGradient | None]]:
+        """a_i and the gradients of W_i for one slice of the batch."""
+        # a_i = f_i(a_{i-1}; W_i)
+        recording = Recording(block, activation, "replay", earlier=earlier, tiled=tiled)
+        outputs = recording.outputs
+        if not recording.variables:
+            return outputs, []
+        # δ_i = e·B_i, not before a_i is there.
+        with scope("backward", block.name):
+            late_error = after(error, token([outputs]))
+        signal = self.error_signal(block.name, late_error, outputs.shape[1:])
+        return outputs, recording.gradients(signal, self.optimizer.scale_loss, penalties)
 
 
 def _refuse_unrepeatable_draws() -> None:

@@ -73,6 +73,10 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
         if block == self._chain.blocks[-1].name:
             return error
         with scope("backward", block):
-            feedback = tf.cast(self._feedback[block].value, error.dtype)
+            feedback = self.feedback_matrix(block, error)
             # δ_i = e·B_i
             return tf.reshape(tf.reshape(error, [batch, -1]) @ feedback, [batch, *width])
+
+    def feedback_matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """B_i, shape (C, n_i), in the dtype of the error."""
+        return tf.cast(self._feedback[block].value, error.dtype)

@@ -169,6 +169,34 @@ def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.Mo
     assert len(tiled(trainer)) == 5  # the classifier of 120 rows is one
 
 
+@pytest.mark.usefixtures("float64", "small_tiles")
+def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slices' shares of a tile are summed; the penalty counts once."""
+    shares = []
+    rows = tiles.TiledGradient.rows
+
+    def counting(gradient: tiles.TiledGradient, start: tf.Tensor, count: int) -> tf.Tensor:
+        shares.append(len(gradient.inputs))
+        return rows(gradient, start, count)
+
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(3)
+        layers = keras.layers
+        wide = layers.Dense(24, activation="tanh", kernel_regularizer="l2")
+        return keras.Sequential(
+            [
+                keras.Input((50, 24)),
+                wide,
+                layers.GlobalAveragePooling1D(),
+                layers.Dense(3, activation="softmax"),
+            ]
+        )
+
+    monkeypatch.setattr(tiles.TiledGradient, "rows", counting)
+    same_as_whole(monkeypatch, build, TILED["adam"])
+    assert max(shares) > 1
+
+
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.filterwarnings("ignore:.*needs every gradient at once")

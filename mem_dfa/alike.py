@@ -1,0 +1,127 @@
+"""Blocks that are alike, traced once and called: what makes a chain of a thousand traceable.
+
+A traced step holds each block's operations at least twice. Where many consecutive blocks do the
+same with other weights, their operations stand once in a function that takes the weights, and a
+block costs one call. In a profile such blocks have one name together, so short chains, whose
+blocks a reader wants to tell apart, are traced block by block.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.block import Block, Recording, added
+from mem_dfa.ordering import after, token
+from mem_dfa.scopes import scope
+from mem_dfa.slices import can_be_sliced
+
+Tensor = tf.Tensor
+
+# Shorter runs of blocks are traced one by one.
+LEAST_ALIKE = 48
+
+
+class Alike:
+    """A run of blocks that differ in their weights alone, as functions of those."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        """Take consecutive blocks of one signature."""
+        first, last = blocks[0], blocks[-1]
+        self._block = Block(f"{first.name}_to_{last.name.removeprefix('block_')}", first.atoms)
+        # Not inlined: it would be as large as the blocks one by one.
+        once = tf.function(autograph=False, experimental_attributes={"_noinline": True})
+        self._forward, self._replay = once(self._forward_body), once(self._replay_body)
+
+    def forward(self, block: Block, activation: Tensor) -> Tensor:
+        """a_i of one of the blocks, without side effects."""
+        return self._forward(activation, [v.value for v in _variables(block)])
+
+    def replay(
+        self,
+        block: Block,
+        activation: Tensor,
+        error: Tensor,
+        feedback: Tensor,
+        earlier: Tensor,
+        gradients: list[Tensor | None],
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """a_i of one of the blocks, and its weights' gradients added to those of other slices.
+
+        Args:
+            block: which.
+            activation: a_{i-1}, shape (batch, ...).
+            error: e, shape (batch, C).
+            feedback: B_i, shape (C, n_i).
+            earlier: a scalar from `ordering.token` that has to be there before anything starts.
+            gradients: of the slices before, or None for each weight.
+
+        Returns:
+            a_i, the gradients, and a token of those.
+        """
+        weights = [v.value for v in _variables(block)]
+        return self._replay(activation, weights, error, feedback, earlier, gradients)
+
+    def _forward_body(self, activation: Tensor, weights: list[Tensor]) -> Tensor:
+        pairs = zip(_variables(self._block), weights, strict=True)
+        return self._block.run_with(activation, "forward", list(pairs))
+
+    def _replay_body(
+        self,
+        activation: Tensor,
+        weights: list[Tensor],
+        error: Tensor,
+        feedback: Tensor,
+        earlier: Tensor,
+        gradients: list[Tensor | None],
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        # Under XLA, which looks into functions, a call starts when any of its inputs is there.
+        with scope("replay", self._block.name):
+            activation = after(activation, earlier)
+        # a_i = f_i(a_{i-1}; W_i)
+        recording = Recording(self._block, activation, "replay", weights=weights)
+        outputs = recording.outputs
+        with scope("backward", self._block.name):
+            # δ_i = e·B_i, not before a_i is there.
+            error = after(tf.reshape(error, [tf.shape(error)[0], -1]), token([outputs]))
+            signal = tf.reshape(error @ feedback, tf.shape(outputs))
+        own = recording.gradients(signal, lambda loss: loss)
+        with scope("backward", self._block.name):
+            sums = [added(*pair) for pair in zip(gradients, own, strict=True)]
+            return outputs, sums, token(sums)
+
+
+def alike(blocks: Sequence[Block]) -> dict[str, Alike]:
+    """The long runs of blocks that are alike, by the name of each block in one."""
+    found: dict[str, Alike] = {}
+    for signature, run in itertools.groupby(blocks, key=_signature):
+        same = list(run)
+        if signature is not None and len(same) >= LEAST_ALIKE:
+            found |= dict.fromkeys((block.name for block in same), Alike(same))
+    return found
+
+
+def _variables(block: Block) -> list[keras.Variable]:
+    return [variable for layer in block.layers for variable in layer.variables]
+
+
+def _signature(block: Block) -> str | None:
+    """What blocks that are alike have in common; None for a block that is like no other."""
+    single = all(len(atom.operations) == 1 for atom in block.atoms)
+    regularised = any(v.regularizer is not None for v in block.trainable_variables)
+    if not (single and can_be_sliced(block) and block.trainable_variables) or regularised:
+        return None
+    own = [(type(layer).__name__, _configuration(layer)) for layer in block.layers]
+    shapes = [tuple(v.shape) for v in _variables(block)]
+    return json.dumps([block.atoms[0].before.shape, shapes, own], default=str, sort_keys=True)
+
+
+def _configuration(layer: keras.layers.Layer) -> dict[str, Any]:
+    """What a layer does, without its name and what its weights began with."""
+    config = layer.get_config()
+    return {k: v for k, v in config.items() if k != "name" and not k.endswith("_initializer")}
