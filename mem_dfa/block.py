@@ -13,7 +13,8 @@ from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
-from mem_dfa.tiles import TiledGradient, recorded_uses, tiled_bytes, tiled_gradients
+from mem_dfa.tiled_gradient import TiledGradient, recorded_uses, tiled_gradients
+from mem_dfa.tiles import tiled_bytes
 from sizes.layers import backward_peak_bytes, layer_bytes, opened, tensor_bytes
 
 Tensor = tf.Tensor

@@ -8,20 +8,16 @@ optimizer's slots, and nothing else: tile by tile it is the same step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import keras
 import tensorflow as tf
 
 from mem_dfa.rows import Rows
+from mem_dfa.tiled_gradient import TiledGradient
 
 Tensor = tf.Tensor
 
-# The one rule: a dense kernel of this many bytes and more is updated in tiles. What a tile takes
-# (`HELD_TILES` times `TILE_BYTES`) is less than such a kernel's gradient alone, so that the block's
-# working set never grows; a smaller kernel is not what sets a network's peak.
+# The one rule: a dense kernel of this many bytes and more is updated in tiles, if those alive at
+# once take less than its gradient does. A smaller kernel is not what sets a network's peak.
 TILED_FROM_BYTES = 4 * 2**20
 TILE_BYTES = 2**19
 # Tiles alive at once, at most: rows of the gradient, of slots and what is computed from them.
@@ -47,50 +43,6 @@ ELEMENTWISE_REGULARIZERS = (
 )
 
 
-@dataclass
-class Use:
-    """One call of a dense layer: its input a and its pre-activation z, as they were recorded."""
-
-    inputs: Tensor
-    outputs: Tensor
-
-
-@dataclass
-class TiledGradient:
-    """The gradient of a dense kernel, a sum of aᵀδ_z, not formed until its rows are asked for.
-
-    Attributes:
-        inputs: a of each call of the layer, shape (examples, n).
-        errors: δ_z of each call, shape (examples, m).
-    Further axes, such as a sequence's, are counted as examples.
-    """
-
-    inputs: list[Tensor]
-    errors: list[Tensor]
-
-    def __add__(self, other: TiledGradient) -> TiledGradient:
-        """The sum, over more examples."""
-        return TiledGradient(self.inputs + other.inputs, self.errors + other.errors)
-
-    def rows(self, start: Tensor | int, count: int) -> Tensor:
-        """∇W[start : start + count, :], shape (count, m)."""
-        shares = []
-        for inputs, error in zip(self.inputs, self.errors, strict=True):
-            columns = tf.slice(inputs, [0, start], [tf.shape(inputs)[0], count])
-            shares.append(tf.matmul(columns, error, transpose_a=True))
-        return tf.add_n(shares) if len(shares) > 1 else shares[0]
-
-
-def present_tensors(gradients: Sequence[Tensor | TiledGradient | None]) -> list[Tensor]:
-    """What there is of the gradients of a block, for those who wait for it."""
-    return [
-        tensor
-        for gradient in gradients
-        if gradient is not None
-        for tensor in (gradient.errors if isinstance(gradient, TiledGradient) else [gradient])
-    ]
-
-
 def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether the step on this layer's kernel can be, and is to be, taken tile by tile.
 
@@ -108,7 +60,7 @@ def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -
         and kernel.dtype == layer.compute_dtype  # else the gradient passes through a cast
         and kernel.constraint is None
         and (kernel.regularizer is None or type(kernel.regularizer) in ELEMENTWISE_REGULARIZERS)
-        and _row_bytes(kernel) * kernel.shape[0] >= TILED_FROM_BYTES
+        and _is_wide(kernel)
     )
 
 
@@ -119,53 +71,7 @@ def tiled_bytes(layer: keras.layers.Layer) -> int:
         for v in layer.trainable_variables
         if v is not layer.kernel
     )
-    return HELD_TILES * _rows_per_tile(layer.kernel) * _row_bytes(layer.kernel) + others
-
-
-@contextmanager
-def recorded_uses(
-    layers: Sequence[keras.layers.Layer], tape: tf.GradientTape
-) -> Iterator[dict[int, list[Use]]]:
-    """Within the context calls of the dense `layers` are recorded and their z watched by `tape`.
-
-    Yields:
-        The uses of each kernel, by its `id`.
-    """
-    uses: dict[int, list[Use]] = {id(layer.kernel): [] for layer in layers}
-
-    def call_of(layer: keras.layers.Layer):  # noqa: ANN202
-        def call(inputs: Tensor, training: bool | None = None) -> Tensor:
-            # As Dense.call, with the activation it has at that moment.
-            outputs = keras.ops.matmul(inputs, layer.kernel)
-            tape.watch(outputs)
-            uses[id(kernels[id(layer)])].append(Use(inputs, outputs))
-            if layer.bias is not None:
-                outputs = keras.ops.add(outputs, layer.bias)
-            return outputs if layer.activation is None else layer.activation(outputs)
-
-        return call
-
-    kernels = {id(layer): layer.kernel for layer in layers}
-    for layer in layers:
-        layer.call = call_of(layer)
-    try:
-        yield uses
-    finally:
-        for layer in layers:
-            del layer.call
-
-
-def tiled_gradients(
-    uses: dict[int, list[Use]], errors: Sequence[Tensor | None]
-) -> dict[int, TiledGradient | None]:
-    """The gradient of each kernel in `uses`, from δ_z of all its uses in order; None without."""
-    remaining = iter(errors)
-    gradients: dict[int, TiledGradient | None] = {}
-    for kernel, calls in uses.items():
-        pairs = [(call.inputs, next(remaining)) for call in calls]
-        pairs = [(_as_matrix(a), _as_matrix(e)) for a, e in pairs if e is not None]
-        gradients[kernel] = TiledGradient(*map(list, zip(*pairs, strict=True))) if pairs else None
-    return gradients
+    return _held_bytes(layer.kernel) + others
 
 
 def update_in_tiles(
@@ -235,8 +141,13 @@ def _penalty_gradient(
     return tape.gradient(penalty, values)
 
 
-def _as_matrix(tensor: Tensor) -> Tensor:
-    return tensor if len(tensor.shape) == 2 else tf.reshape(tensor, [-1, tensor.shape[-1]])
+def _is_wide(kernel: keras.Variable) -> bool:
+    kernel_bytes = int(kernel.shape[0]) * _row_bytes(kernel)
+    return kernel_bytes >= TILED_FROM_BYTES and kernel_bytes > _held_bytes(kernel)
+
+
+def _held_bytes(kernel: keras.Variable) -> int:
+    return HELD_TILES * _rows_per_tile(kernel) * _row_bytes(kernel)
 
 
 def _row_bytes(kernel: keras.Variable) -> int:

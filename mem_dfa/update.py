@@ -13,7 +13,8 @@ import tensorflow as tf
 from mem_dfa.block import Block
 from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
-from mem_dfa.tiles import TiledGradient, can_tile, present_tensors, update_in_tiles
+from mem_dfa.tiled_gradient import TiledGradient, present_tensors
+from mem_dfa.tiles import can_tile, update_in_tiles
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.

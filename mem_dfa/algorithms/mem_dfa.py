@@ -27,7 +27,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 from mem_dfa.slices import cut, peak_bytes, slice_counts
-from mem_dfa.tiles import TiledGradient, present_tensors
+from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
 
 STATEFUL_DRAWS = (

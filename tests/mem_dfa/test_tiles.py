@@ -53,6 +53,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tile the tests' small kernels: three rows of 24 float64 values, so that a rest remains."""
     monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 1024)
     monkeypatch.setattr(tiles, "TILE_BYTES", 3 * 24 * 8)
+    monkeypatch.setattr(tiles, "HELD_TILES", 2)
 
 
 def network(**dense: object) -> keras.Sequential:
@@ -208,9 +209,8 @@ def test_optimizers_that_need_the_whole_gradient_get_it(
     assert tiled(trainer) == []
 
 
+@pytest.mark.usefixtures("small_tiles")
 def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 1024)
-
     class Own(keras.layers.Dense):
         pass
 
@@ -232,6 +232,9 @@ def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lora = built()
     lora.enable_lora(2)
     assert not is_tiled(lora)
+    monkeypatch.setattr(tiles, "HELD_TILES", 5)  # of a quarter of the kernel each
+    assert not is_tiled(built())
+    monkeypatch.setattr(tiles, "HELD_TILES", 2)
     monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
     assert not is_tiled(built())
 
