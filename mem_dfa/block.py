@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,8 @@ from mem_dfa.atom import Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
+from mem_dfa.tiled_gradient import TiledGradient, recorded_uses, tiled_gradients
+from mem_dfa.tiles import tiled_bytes
 from sizes.layers import backward_peak_bytes, layer_bytes, opened, tensor_bytes
 
 Tensor = tf.Tensor
@@ -99,10 +101,20 @@ class Block:
             )
         return math.prod(self.output_shape[1:])
 
-    def bytes(self, batch_size: int) -> BlockBytes:
-        """What a run of the block takes, from shapes, for graph execution."""
+    def bytes(self, batch_size: int, tiled: Sequence[keras.layers.Layer] = ()) -> BlockBytes:
+        """What a run of the block takes, from shapes, for graph execution.
+
+        Args:
+            batch_size: examples in a batch.
+            tiled: dense layers whose kernels are updated in row tiles.
+        """
         operations = (operation for atom in self.atoms for operation in atom.operations)
-        layers = [layer_bytes(part, batch_size) for whole in operations for part in opened(whole)]
+        parts = [part for operation in operations for part in opened(operation)]
+        layers = [layer_bytes(part, batch_size) for part in parts]
+        in_tiles = {id(layer) for layer in tiled}
+        for number, part in enumerate(parts):
+            if id(part) in in_tiles:
+                layers[number] = replace(layers[number], weight_bytes=tiled_bytes(part))
         before = self.atoms[0].before
         input_bytes = tensor_bytes((batch_size, *before.shape[1:]), before.dtype)
         return BlockBytes(
@@ -223,6 +235,7 @@ class Recording:
         earlier: Tensor | None = None,
         differentiate_input: bool = False,
         weights: Sequence[Tensor] | None = None,
+        tiled: Sequence[keras.layers.Layer] = (),
     ) -> None:
         """Run `block` and keep what its gradient needs.
 
@@ -233,9 +246,11 @@ class Recording:
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
             differentiate_input: whether `backward` also gives the error signal at the input.
             weights: values in the place of all the layers' variables, in their order.
+            tiled: dense layers of the block whose kernels get a `TiledGradient`.
         """
         self.block = block
         self.variables = block.trainable_variables
+        in_tiles = {id(layer.kernel) for layer in tiled}
         values: list[tuple[keras.Variable, Tensor]] = []
         if earlier is not None:
             inputs, values = block.hold_back(inputs, earlier)
@@ -243,24 +258,30 @@ class Recording:
             variables = (variable for layer in block.layers for variable in layer.variables)
             values = list(zip(variables, weights, strict=True))
         stand_ins = {id(variable): value for variable, value in values}
-        self._sources = [stand_ins.get(id(v), v.value) for v in self.variables]
+        self._sources = [
+            stand_ins.get(id(v), v.value) for v in self.variables if id(v) not in in_tiles
+        ]
         # The input is a constant here: what lies before is another block's.
         inputs = tf.stop_gradient(inputs)
+        self._has_input_error = differentiate_input
         if differentiate_input:
             self._sources.append(inputs)
-        with tf.GradientTape(watch_accessed_variables=False) as self._tape:
+        with (
+            tf.GradientTape(watch_accessed_variables=False) as self._tape,
+            recorded_uses(tiled, self._tape) as self._uses,
+        ):
             self._tape.watch(self._sources)
             self.outputs = block.run_with(inputs, phase, values)
 
     def gradients(
         self, error: Tensor, scale_loss: Callable[[Tensor], Tensor], penalties: bool = True
-    ) -> list[Tensor | None]:
+    ) -> list[Tensor | TiledGradient | None]:
         """The gradients of the weights alone, see `backward`."""
         return self.backward(error, scale_loss, penalties)[0]
 
     def backward(
         self, error: Tensor, scale_loss: Callable[[Tensor], Tensor], penalties: bool = True
-    ) -> tuple[list[Tensor | None], Tensor | None]:
+    ) -> tuple[list[Tensor | TiledGradient | None], Tensor | None]:
         """G_iᵀδ_i plus the gradient of the weights' regularisers; frees the forward pass.
 
         Args:
@@ -269,15 +290,26 @@ class Recording:
             penalties: whether the regularisers count; of several slices of a batch they do once.
 
         Returns:
-            The weights' gradients, and δ_{i-1} if it was asked for and exists.
+            The weights' gradients, without penalties where tiled, and δ_{i-1} if it was asked for
+            and exists.
         """
+        uses = [use for calls in self._uses.values() for use in calls]
         with scope("backward", self.block.name):
             # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i
-            gradients = self._tape.gradient(self.outputs, self._sources, output_gradients=error)
-            has_input_error = len(self._sources) > len(self.variables)
-            input_error = gradients.pop() if has_input_error else None
-            del self._tape, self._sources, self.outputs
+            found = self._tape.gradient(
+                self.outputs,
+                [*self._sources, *(use.outputs for use in uses)],
+                output_gradients=error,
+            )
+            errors, found = found[len(self._sources) :], found[: len(self._sources)]
+            input_error = found.pop() if self._has_input_error else None
+            tiled = tiled_gradients(self._uses, errors)
+            del self._tape, self._sources, self._uses, self.outputs, uses
+            whole = iter(found)
+            gradients = [tiled[id(v)] if id(v) in tiled else next(whole) for v in self.variables]
             for position, variable in enumerate(self.variables):
+                if tiled.get(id(variable)) is not None:
+                    continue  # the update of a tile adds the penalty
                 if penalties and variable.regularizer is not None:
                     gradients[position] = added(
                         gradients[position], _penalty_gradient(variable, scale_loss, error)
@@ -296,8 +328,10 @@ def _penalty_gradient(
         return tape.gradient(penalty, variable.value)
 
 
-def added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """The sum of two gradients, either of which may be missing."""
+def added(
+    first: Tensor | TiledGradient | None, second: Tensor | TiledGradient | None
+) -> Tensor | TiledGradient | None:
+    """The sum of two gradients of a variable, either of which may be missing."""
     if first is None or second is None:
         return second if first is None else first
     return first + second

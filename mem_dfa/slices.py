@@ -42,7 +42,10 @@ def can_be_sliced(block: Block) -> bool:
 
 
 def slice_counts(
-    blocks: Sequence[Block], batch_size: int | None, slices: int | None = None
+    blocks: Sequence[Block],
+    batch_size: int | None,
+    slices: int | None = None,
+    tiled: Sequence[keras.layers.Layer] = (),
 ) -> list[int]:
     """In how many slices each block is worked on: 1 where that does not set the peak.
 
@@ -50,15 +53,16 @@ def slice_counts(
         blocks: of a chain that keeps nothing but one block's input.
         batch_size: None where it is not known.
         slices: how many where there are some; None for `DEFAULT_SLICES`.
+        tiled: dense layers whose kernels are updated in row tiles.
     """
     batch_size = batch_size or USUAL_BATCH_SIZE
     count = min(slices or DEFAULT_SLICES, batch_size)
     if count == 1:
         return [1] * len(blocks)
     free = [can_be_sliced(block) for block in blocks]
-    whole = [peak_bytes(blocks, number, batch_size, 1) for number in range(len(blocks))]
+    whole = [peak_bytes(blocks, number, batch_size, 1, tiled) for number in range(len(blocks))]
     best = [
-        min(peak, peak_bytes(blocks, number, batch_size, count)) if free[number] else peak
+        min(peak, peak_bytes(blocks, number, batch_size, count, tiled)) if free[number] else peak
         for number, peak in enumerate(whole)
     ]
     chain_peak = max(best)
@@ -74,16 +78,25 @@ def slice_counts(
     return counts
 
 
-def peak_bytes(blocks: Sequence[Block], number: int, batch_size: int, slices: int) -> int:
+def peak_bytes(
+    blocks: Sequence[Block],
+    number: int,
+    batch_size: int,
+    slices: int,
+    tiled: Sequence[keras.layers.Layer] = (),
+) -> int:
     """What is alive at most while a block is updated, the input of the block included."""
     block = blocks[number]
     # The batch itself is there before the step.
     inputs = blocks[number - 1].bytes(batch_size).output if number else 0
     if slices == 1:
-        return inputs + block.bytes(batch_size).update_peak
-    own = block.bytes(-(-batch_size // slices))
+        return inputs + block.bytes(batch_size, tiled).update_peak
+    own = block.bytes(-(-batch_size // slices), tiled)
+    in_tiles = {id(layer.kernel) for layer in tiled}
     weights = sum(
-        tensor_bytes(variable.shape, variable.dtype) for variable in block.trainable_variables
+        tensor_bytes(variable.shape, variable.dtype)
+        for variable in block.trainable_variables
+        if id(variable) not in in_tiles
     )
     outputs = block.bytes(batch_size).output * (slices - 1) // slices
     # The gradients of the slices so far lie beside those of the one at work.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from mem_dfa.block import Block
 from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
+from mem_dfa.tiled_gradient import TiledGradient, present_tensors
+from mem_dfa.tiles import can_tile, update_in_tiles
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -30,7 +34,7 @@ BLOCKWISE = (
 )
 
 
-def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
+def is_blockwise(optimizer: keras.optimizers.Optimizer | None) -> bool:
     """Whether applying the gradients of one block after another equals applying them at once."""
     return (
         type(optimizer) in BLOCKWISE
@@ -38,6 +42,26 @@ def is_blockwise(optimizer: keras.optimizers.Optimizer) -> bool:
         and not optimizer.use_ema
         and not optimizer.gradient_accumulation_steps
     )
+
+
+def tiled_layers(
+    block: Block, optimizer: keras.optimizers.Optimizer | None
+) -> list[keras.layers.Layer]:
+    """The dense layers of `block` whose kernels are to be updated in row tiles, see `tiles`.
+
+    Args:
+        block: the block.
+        optimizer: that takes the step, not compiled by XLA.
+    """
+    if not is_blockwise(optimizer):
+        return []
+    owners = Counter(id(weight) for layer in block.layers for weight in layer.weights)
+    return [
+        layer
+        for layer in block.layers
+        # A kernel that two layers share has a gradient from both.
+        if can_tile(layer, optimizer) and owners[id(layer.kernel)] == 1
+    ]
 
 
 def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
@@ -54,17 +78,27 @@ def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) ->
 class Update:
     """The optimizer's step for one batch: `apply` once for each block, then `finish`."""
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Begin a step of a built optimizer."""
-        self.optimizer = optimizer
+    def __init__(self, optimizer: keras.optimizers.Optimizer, compiled: bool = False) -> None:
+        """Begin a step of a built optimizer.
+
+        Args:
+            optimizer: that takes the step.
+            compiled: whether XLA compiles the step; it does not know the operation by which writing
+                rows ends (`Rows.finish`).
+        """
+        self.optimizer, self._compiled = optimizer, compiled
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []
         self._variables: list[keras.Variable] = []
 
+    def tiled_layers(self, block: Block) -> list[keras.layers.Layer]:
+        """The layers of `block` for which `apply` takes a `TiledGradient`."""
+        return [] if self._compiled else tiled_layers(block, self.optimizer)
+
     def apply(
         self,
         name: str,
-        gradients: Sequence[tf.Tensor | None],
+        gradients: Sequence[tf.Tensor | TiledGradient | None],
         variables: Sequence[keras.Variable],
         readers: Sequence[tf.Tensor] = (),
     ) -> tf.Tensor | None:
@@ -72,7 +106,8 @@ class Update:
 
         Args:
             name: of the block.
-            gradients: one for each variable; None for one without.
+            gradients: one for each variable; None for one without. A `TiledGradient` for the
+                kernels of `tiled_layers` alone.
             variables: what to change.
             readers: tensors made from the old values that have to be there first; otherwise
                 TensorFlow writes the new values beside the old ones.
@@ -84,22 +119,24 @@ class Update:
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         if not pairs:
             return None
-        present, changed = [g for g, _ in pairs], [v for _, v in pairs]
+        tiled = [(g, v) for g, v in pairs if isinstance(g, TiledGradient)]
+        whole = [(g, v) for g, v in pairs if not isinstance(g, TiledGradient)]
         if not self._blockwise:
-            self._gradients += present
-            self._variables += changed
-            return token(present)
+            self._gradients += [g for g, _ in whole]
+            self._variables += [v for _, v in whole]
+            return token([g for g, _ in whole])
+        there = [] if tf.executing_eagerly() else [*present_tensors(gradients), *readers]
         # Reading momentum or multiplying weights by their decay does not depend on the gradient
         # and would start with the step, for all blocks at once: hold it back.
-        with (
-            scope("update", name),
-            tf.control_dependencies([] if tf.executing_eagerly() else [*present, *readers]),
-        ):
-            self.optimizer.apply(present, changed)
-            # `apply` counts a step at every call: blocks of one batch are one step.
-            self.optimizer.iterations.assign_sub(1)
+        with scope("update", name), tf.control_dependencies(there):
+            for gradient, kernel in tiled:
+                update_in_tiles(self.optimizer, kernel, gradient)
+            if whole:
+                self.optimizer.apply(*zip(*whole, strict=True))
+                # `apply` counts a step at every call: blocks of one batch are one step.
+                self.optimizer.iterations.assign_sub(1)
         with scope("update", name):
-            return token([v.value for v in changed])
+            return token([v.value for _, v in pairs])
 
     def finish(self) -> None:
         """Count the step; apply what was collected for an optimizer that needs all gradients."""

@@ -52,7 +52,7 @@ class Blockwise(Algorithm):
         if not self.optimizer.built:
             # On all variables: the blocks' own calls each name a few of them.
             self.optimizer.build(self.trainable_variables)
-        update = Update(self.optimizer)
+        update = Update(self.optimizer, compiled=bool(self.jit_compile))
         y_pred = self.update_blocks(inputs, y, sample_weight, update)
         update.finish()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

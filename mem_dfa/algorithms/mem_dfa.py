@@ -27,7 +27,8 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 from mem_dfa.slices import cut, peak_bytes, slice_counts
-from mem_dfa.update import Update
+from mem_dfa.tiled_gradient import TiledGradient, present_tensors
+from mem_dfa.update import Update, tiled_layers
 
 STATEFUL_DRAWS = (
     "Multinomial",
@@ -73,16 +74,24 @@ class MemDFA(RandomFeedback):
     def predict_step_bytes(self, batch_size: int) -> int:
         """The block at work, whole or in slices, and the output of the one before it."""
         blocks = self.chain.blocks
-        counts = slice_counts(blocks, batch_size, self.slices)
-        return max(peak_bytes(blocks, n, batch_size, count) for n, count in enumerate(counts))
+        optimizer = getattr(self, "optimizer", None)
+        tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
+        counts = slice_counts(blocks, batch_size, self.slices, tiled)
+        return max(
+            peak_bytes(blocks, n, batch_size, count, tiled) for n, count in enumerate(counts)
+        )
 
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
         """Forward for the error alone, then replay and update block by block."""
-        counts = slice_counts(self.chain.blocks, inputs.shape[0], self.slices)
-        # Eagerly there is nothing to trace.
-        self._alike = {} if tf.executing_eagerly() else alike(self.chain.blocks)
+        blocks = self.chain.blocks
+        tiled = {block.name: update.tiled_layers(block) for block in blocks}
+        wide = [layer for layers in tiled.values() for layer in layers]
+        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
+        # Eagerly there is nothing to trace; a function would give a gradient in tiles whole.
+        single = [] if tf.executing_eagerly() else [b for b in blocks if not tiled[b.name]]
+        self._alike = alike(single)
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
@@ -143,11 +152,12 @@ class MemDFA(RandomFeedback):
             outputs, gradients = shared.replay(block, activations, errors, feedback, done)
             return outputs, update.apply(block.name, gradients, block.trainable_variables)
         outputs: list[tf.Tensor] = []
-        gradients: list[tf.Tensor | None] = [None] * len(block.trainable_variables)
+        gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
+        tiled = update.tiled_layers(block)
         for error in errors:
             # Not before block i-1, or the slice before, is done with.
             activation = activations.pop(0)
-            output, own = self._differentiated(block, activation, error, done, not outputs)
+            output, own = self._differentiated(block, activation, error, done, not outputs, tiled)
             outputs.append(output)
             del output, activation
             # G_iᵀ δ_i, the sum over the slices
@@ -156,7 +166,7 @@ class MemDFA(RandomFeedback):
                 if activations and gradients:
                     # Of the sums, not the summands: TensorFlow would make one addition of all of
                     # them at the end, and keep them until then.
-                    done = token([gradient for gradient in gradients if gradient is not None])
+                    done = token(present_tensors(gradients))
             del own
         if gradients:
             # W_i ← W_i − η·G_iᵀ δ_i
@@ -170,10 +180,11 @@ class MemDFA(RandomFeedback):
         error: tf.Tensor,
         earlier: tf.Tensor | None,
         penalties: bool,
-    ) -> tuple[tf.Tensor, list[tf.Tensor | None]]:
+        tiled: Sequence[keras.layers.Layer],
+    ) -> tuple[tf.Tensor, list[tf.Tensor | TiledGradient | None]]:
         """a_i and the gradients of W_i for one slice of the batch."""
         # a_i = f_i(a_{i-1}; W_i)
-        recording = Recording(block, activation, "replay", earlier=earlier)
+        recording = Recording(block, activation, "replay", earlier=earlier, tiled=tiled)
         outputs = recording.outputs
         if not recording.variables:
             return outputs, []

@@ -1,0 +1,158 @@
+"""A wide dense kernel updated in row tiles, so that neither its gradient nor a slot exists whole.
+
+    ∇W[r, :] = a[:, r]ᵀ δ_z,   r a few rows of W, a the layer's input, δ_z = dL/d(a·W)
+
+An elementwise optimizer's step on rows needs these rows of the gradient, of the weights and of the
+optimizer's slots, and nothing else: tile by tile it is the same step.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.rows import Rows
+from mem_dfa.tiled_gradient import TiledGradient
+
+Tensor = tf.Tensor
+
+# The one rule: a dense kernel of this many bytes and more is updated in tiles, if those alive at
+# once take less than its gradient does. A smaller kernel is not what sets a network's peak.
+TILED_FROM_BYTES = 4 * 2**20
+TILE_BYTES = 2**19
+# Tiles alive at once, at most: rows of the gradient, of slots and what is computed from them.
+HELD_TILES = 7
+
+# Elementwise optimizers, with the attributes that hold their slots: lists in the variables' order,
+# empty where the optimizer is configured without.
+SLOTS: dict[type, tuple[str, ...]] = {
+    keras.optimizers.SGD: ("momentums",),
+    keras.optimizers.Adam: ("_momentums", "_velocities", "_velocity_hats"),
+    keras.optimizers.AdamW: ("_momentums", "_velocities", "_velocity_hats"),
+    keras.optimizers.RMSprop: ("_velocities", "_momentums", "_average_gradients"),
+    keras.optimizers.Adagrad: ("_accumulators",),
+    keras.optimizers.Adadelta: ("_accumulated_grads", "_accumulated_delta_vars"),
+    keras.optimizers.Adamax: ("_m", "_u"),
+    keras.optimizers.Lion: ("_momentums",),
+    keras.optimizers.Ftrl: ("_accumulators", "_linears"),
+}
+ELEMENTWISE_REGULARIZERS = (
+    keras.regularizers.L1,
+    keras.regularizers.L2,
+    keras.regularizers.L1L2,
+)
+
+
+def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the step on this layer's kernel can be, and is to be, taken tile by tile.
+
+    The optimizer has to be applied block by block, see `update.is_blockwise`.
+    """
+    # A subclass computes what it likes; clipnorm takes the norm of the whole gradient.
+    if type(layer) is not keras.layers.Dense or type(optimizer) not in SLOTS or optimizer.clipnorm:
+        return False
+    if layer.lora_enabled or layer.quantization_mode is not None:
+        return False
+    kernel = layer.kernel
+    return (
+        kernel.trainable
+        and not kernel.overwrite_with_gradient
+        and kernel.dtype == layer.compute_dtype  # else the gradient passes through a cast
+        and kernel.constraint is None
+        and (kernel.regularizer is None or type(kernel.regularizer) in ELEMENTWISE_REGULARIZERS)
+        and _is_wide(kernel)
+    )
+
+
+def tiled_bytes(layer: keras.layers.Layer) -> int:
+    """What the update of the layer takes when its kernel is tiled: tiles, and its bias whole."""
+    others = sum(
+        tf.TensorShape(v.shape).num_elements() * tf.as_dtype(v.dtype).size
+        for v in layer.trainable_variables
+        if v is not layer.kernel
+    )
+    return _held_bytes(layer.kernel) + others
+
+
+def update_in_tiles(
+    optimizer: keras.optimizers.Optimizer, kernel: keras.Variable, gradient: TiledGradient
+) -> None:
+    """Take the optimizer's step on `kernel`, one tile after the other.
+
+    As `optimizer.apply` does it for a variable, without counting the step. Unlike `apply` it writes
+    single rows, which TensorFlow does in place only while no other operation holds the value.
+    """
+    index = optimizer._get_variable_index(kernel)
+    slots = {name: getattr(optimizer, name, None) for name in SLOTS[type(optimizer)]}
+    slots = {name: slot[index] for name, slot in slots.items() if slot}
+    count, tile = int(kernel.shape[0]), _rows_per_tile(kernel)
+
+    def step_on(start: Tensor | int, size: int) -> None:
+        def part(variable: keras.Variable) -> Rows:
+            return Rows(variable.value, start, size)
+
+        # The optimizer as it is, except that its slots are rows, too.
+        stand_in = object.__new__(type(optimizer))
+        stand_in.__dict__.update(optimizer.__dict__)
+        stand_in.__dict__.update({name: {index: part(slot)} for name, slot in slots.items()})
+        _step(optimizer, stand_in, kernel, part(kernel), gradient.rows(start, size))
+
+    def body(number: Tensor) -> list[Tensor]:
+        step_on(number * tile, tile)
+        return [number + 1]
+
+    # One tile is traced once, and one at a time is held.
+    tf.while_loop(
+        lambda number: number < count // tile, body, [tf.constant(0)], parallel_iterations=1
+    )
+    if count % tile:
+        step_on(count - count % tile, count % tile)
+    for variable in (kernel, *slots.values()):
+        Rows.finish(variable.value)
+
+
+def _step(
+    optimizer: keras.optimizers.Optimizer,
+    stand_in: keras.optimizers.Optimizer,
+    kernel: keras.Variable,
+    rows: Rows,
+    gradient: Tensor,
+) -> None:
+    """The order of `keras.Optimizer.apply`: penalty, unscale, clip, decay, step."""
+    if kernel.regularizer is not None:
+        gradient += _penalty_gradient(optimizer, kernel, rows)
+    if optimizer.loss_scale_factor is not None:
+        gradient /= optimizer.loss_scale_factor
+    (gradient,) = optimizer._clip_gradients([gradient])
+    rate = optimizer.learning_rate
+    if optimizer.weight_decay is not None and optimizer._use_weight_decay(kernel):
+        decay = tf.cast(optimizer.weight_decay, rows.dtype)
+        rows.assign_sub(rows.read() * decay * tf.cast(rate, rows.dtype))
+    stand_in.update_step(gradient, rows, rate)
+
+
+def _penalty_gradient(
+    optimizer: keras.optimizers.Optimizer, kernel: keras.Variable, rows: Rows
+) -> Tensor:
+    values = rows.read()
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        penalty = optimizer.scale_loss(kernel.regularizer(values))
+    return tape.gradient(penalty, values)
+
+
+def _is_wide(kernel: keras.Variable) -> bool:
+    kernel_bytes = int(kernel.shape[0]) * _row_bytes(kernel)
+    return kernel_bytes >= TILED_FROM_BYTES and kernel_bytes > _held_bytes(kernel)
+
+
+def _held_bytes(kernel: keras.Variable) -> int:
+    return HELD_TILES * _rows_per_tile(kernel) * _row_bytes(kernel)
+
+
+def _row_bytes(kernel: keras.Variable) -> int:
+    return int(kernel.shape[1]) * tf.as_dtype(kernel.dtype).size
+
+
+def _rows_per_tile(kernel: keras.Variable) -> int:
+    return min(int(kernel.shape[0]), max(1, TILE_BYTES // _row_bytes(kernel)))
