@@ -35,7 +35,8 @@ class Alike:
     def __init__(self, blocks: Sequence[Block]) -> None:
         """Take consecutive blocks of one signature."""
         first, last = blocks[0], blocks[-1]
-        self._block = Block(f"{first.name}_to_{last.name.removeprefix('block_')}", first.atoms)
+        self.name = f"{first.name}_to_{last.name.removeprefix('block_')}"
+        self._block = Block(self.name, first.atoms)
         self._traced: dict[Any, Any] = {}
 
     def forward(self, blocks: Sequence[Block], activation: Tensor) -> Tensor:
@@ -53,8 +54,8 @@ class Alike:
         errors: Sequence[Tensor],
         feedback: Tensor,
         earlier: Tensor,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """a_i of one of the blocks, and its weights' gradients, from slices of the batch.
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """a_i of one of the blocks, its weights' gradients and a token of those, from slices.
 
         Args:
             block: which.
@@ -77,7 +78,7 @@ class Alike:
                 gradients,
             )
             outputs.append(output)
-        return outputs, gradients
+        return outputs, gradients, earlier
 
     def _call(self, body: Callable[..., Any], *arguments: Any) -> Any:
         """What `body` returns, by an operation that holds the name of the body traced once."""

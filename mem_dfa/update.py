@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.tiles import can_tile, update_in_tiles
+from sizes.layers import tensor_bytes
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -32,6 +32,10 @@ BLOCKWISE = (
     keras.optimizers.Adafactor,
     keras.optimizers.Muon,
 )
+
+
+# What small blocks' gradients may take together before they are applied.
+TOGETHER_BYTES = 2**16
 
 
 def is_blockwise(optimizer: keras.optimizers.Optimizer | None) -> bool:
@@ -67,7 +71,7 @@ def tiled_layers(
 def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
     """Say what it costs in bytes that an optimizer needs every gradient at once."""
     if not is_blockwise(optimizer):
-        price = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+        price = sum(tensor_bytes(v.shape, v.dtype) for v in variables)
         warnings.warn(
             f"{type(optimizer).__name__} as configured needs every gradient at once: "
             f"{price} bytes of gradients are kept until the end of the step.",
@@ -90,10 +94,35 @@ class Update:
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []
         self._variables: list[keras.Variable] = []
+        self._together: list[tuple[tf.Tensor, keras.Variable]] = []
+        self._together_name = ""
 
     def tiled_layers(self, block: Block) -> list[keras.layers.Layer]:
         """The layers of `block` for which `apply` takes a `TiledGradient`."""
         return [] if self._compiled else tiled_layers(block, self.optimizer)
+
+    def collect(
+        self,
+        name: str,
+        gradients: Sequence[tf.Tensor | None],
+        variables: Sequence[keras.Variable],
+    ) -> None:
+        """Update `variables` of a small block, with those of the blocks after it in one call.
+
+        Of the operations of a call of the optimizer most are there once, however many variables
+        it updates. Nothing waits for the update; what is held for it is `TOGETHER_BYTES` at most.
+        """
+        self._together += [
+            (g, v) for g, v in zip(gradients, variables, strict=True) if g is not None
+        ]
+        self._together_name = name
+        if sum(tensor_bytes(v.shape, v.dtype) for _, v in self._together) >= TOGETHER_BYTES:
+            self._apply_together()
+
+    def _apply_together(self) -> None:
+        collected, self._together = self._together, []
+        if collected:
+            self._apply_whole(self._together_name, collected)
 
     def apply(
         self,
@@ -122,24 +151,41 @@ class Update:
         tiled = [(g, v) for g, v in pairs if isinstance(g, TiledGradient)]
         whole = [(g, v) for g, v in pairs if not isinstance(g, TiledGradient)]
         if not self._blockwise:
-            self._gradients += [g for g, _ in whole]
-            self._variables += [v for _, v in whole]
+            self._apply_whole(name, whole)
             return token([g for g, _ in whole])
         there = [] if tf.executing_eagerly() else [*present_tensors(gradients), *readers]
-        # Reading momentum or multiplying weights by their decay does not depend on the gradient
-        # and would start with the step, for all blocks at once: hold it back.
         with scope("update", name), tf.control_dependencies(there):
             for gradient, kernel in tiled:
                 update_in_tiles(self.optimizer, kernel, gradient)
-            if whole:
-                self.optimizer.apply(*zip(*whole, strict=True))
-                # `apply` counts a step at every call: blocks of one batch are one step.
-                self.optimizer.iterations.assign_sub(1)
+        self._apply_whole(name, whole, there)
         with scope("update", name):
             return token([v.value for _, v in pairs])
 
+    def _apply_whole(
+        self,
+        name: str,
+        pairs: Sequence[tuple[tf.Tensor, keras.Variable]],
+        there: Sequence[tf.Tensor] = (),
+    ) -> None:
+        """One call of the optimizer, or, where it needs all gradients, none yet."""
+        gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
+        if not self._blockwise:
+            self._gradients += gradients
+            self._variables += variables
+            return
+        if not pairs:
+            return
+        # Reading momentum or multiplying weights by their decay does not depend on the gradient
+        # and would start with the step, for all blocks at once: hold it back.
+        waited_for = [] if tf.executing_eagerly() else [*gradients, *there]
+        with scope("update", name), tf.control_dependencies(waited_for):
+            self.optimizer.apply(gradients, variables)
+            # `apply` counts a step at every call: blocks of one batch are one step.
+            self.optimizer.iterations.assign_sub(1)
+
     def finish(self) -> None:
-        """Count the step; apply what was collected for an optimizer that needs all gradients."""
+        """Count the step; apply what was collected."""
+        self._apply_together()
         if self._blockwise:
             self.optimizer.iterations.assign_add(1)
         elif self._gradients:

@@ -149,8 +149,9 @@ class MemDFA(RandomFeedback):
             with scope("backward", block.name):
                 late_error = after(errors[0], done)
             feedback = tf.convert_to_tensor(self.feedback_matrix(block.name, late_error))
-            outputs, gradients = shared.replay(block, activations, errors, feedback, done)
-            return outputs, update.apply(block.name, gradients, block.trainable_variables)
+            outputs, gradients, done = shared.replay(block, activations, errors, feedback, done)
+            update.collect(shared.name, gradients, block.trainable_variables)
+            return outputs, done
         outputs: list[tf.Tensor] = []
         gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
         tiled = update.tiled_layers(block)
