@@ -99,7 +99,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[sweep.Row]:
 
 def _identity(measured: sweep.Row) -> sweep.Row:
     names = ("model", "layers", "batch_size", "execution", "algorithm", "device")
-    names += ("dataset", "optimizer", "learning_rate", "every", "budget", "slices")
+    names += ("dataset", "optimizer", "learning_rate", *catalogue.ALGORITHM_OPTIONS)
     return {name: measured[name] for name in names}
 
 

@@ -56,7 +56,8 @@ def _parser() -> arguments.Parser:
     )
     parser.set_defaults(
         model=MODEL, device="cpu", dataset="synthetic", data_dir=None, learning_rate=None,
-        optimizer="sgd", seed=0, every=None, budget=None, slices=None, steps=1,
+        optimizer="sgd", seed=0, steps=1,
+        **dict.fromkeys(catalogue.ALGORITHM_OPTIONS),
     )  # fmt: skip
     arguments.add_algorithms(parser, catalogue.PEERS, ALGORITHMS)
     depths = ",".join(map(str, DEPTHS))

@@ -20,13 +20,18 @@ SHAPES = {
 }
 
 
-def trainer_of(algorithm: str, model: str = "conv20", **how) -> keras.Model:  # noqa: ANN003
+def trainer_of(
+    algorithm: str,
+    model: str = "conv20",
+    options: dict | None = None,
+    **how,  # noqa: ANN003
+) -> keras.Model:
     layers = LAYERS if model == "conv20" else None
     if algorithm == "revnet":
         # Of the reversible nets the first units: ordinary and reversible ones.
         model, layers = "revnet38", 3
     network = MODELS[model](input_shape=SHAPES[model], layers=layers, seed=0)
-    trainer = ALGORITHMS[algorithm](network)
+    trainer = ALGORITHMS[algorithm](network, **(options or {}))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     how = {"jit_compile": False, **how}
     trainer.compile(keras.optimizers.SGD(0.01), loss, metrics=["accuracy"], **how)
@@ -89,7 +94,7 @@ def test_bp_keeps_one_activation_a_block() -> None:
 
 
 def test_mem_dfa_keeps_two_adjacent_ones() -> None:
-    blocks = blocks_of_activations(recorded(trainer_of("mem_dfa")))
+    blocks = blocks_of_activations(recorded(trainer_of("mem_dfa", options={"slices": 1})))
     first, second = (int(block.removeprefix("block_")) for block in blocks)
     assert second == first + 1
 
