@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
 
 Layer = keras.layers.Layer
+
+FRAMES_A_LAYER = 4
 
 
 class Seeds:
@@ -69,7 +73,19 @@ def sequential(
     has_flat_output = any(isinstance(layer, keras.layers.Flatten) for layer in body)
     flatten = [] if has_flat_output else [keras.layers.Flatten(name="flatten")]
     logits = seeds.dense(classes, "logits")
-    return keras.Sequential([keras.Input(input_shape), *body, *flatten, logits], name=name)
+    with _recursion(len(body)):
+        return keras.Sequential([keras.Input(input_shape), *body, *flatten, logits], name=name)
+
+
+@contextmanager
+def _recursion(layers: int) -> Iterator[None]:
+    """Room on Python's stack for Keras, which walks a chain of layers by recursion."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + FRAMES_A_LAYER * layers)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def convolutions(
