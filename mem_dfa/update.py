@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def tiled_layers(
 def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
     """Say what it costs in bytes that an optimizer needs every gradient at once."""
     if not is_blockwise(optimizer):
-        price = sum(tensor_bytes(v.shape, v.dtype) for v in variables)
+        price = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
         warnings.warn(
             f"{type(optimizer).__name__} as configured needs every gradient at once: "
             f"{price} bytes of gradients are kept until the end of the step.",

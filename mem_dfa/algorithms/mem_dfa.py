@@ -47,11 +47,18 @@ STATEFUL_DRAWS = (
 class MemDFA(RandomFeedback):
     """Two forward passes, the second with an update after each block."""
 
-    def __init__(self, network: keras.Model, slices: int | None = None, **details: Any) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        feedback_initializer: str | keras.initializers.Initializer = "uniform",
+        slices: int | None = None,
+        **details: Any,
+    ) -> None:
         """Wrap `network`.
 
         Args:
             network: a built Sequential or functional model; nested ones are opened.
+            feedback_initializer: as in `RandomFeedback`.
             slices: of the batch, in which a block that sets the chain's peak is worked on; 1 for
                 whole batches only, None for `slices.DEFAULT_SLICES`.
             **details: as in `RandomFeedback`.
@@ -63,7 +70,7 @@ class MemDFA(RandomFeedback):
             isinstance(slices, bool) or not isinstance(slices, int) or slices < 1
         ):
             raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
-        super().__init__(network, **details)
+        super().__init__(network, feedback_initializer, **details)
         self.slices = slices
         self._alike: dict[str, Alike] = {}
 
