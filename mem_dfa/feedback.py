@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from mem_dfa import draws
+from mem_dfa.constants import constant
 from mem_dfa.errors import UnsupportedError
 
 Initializer = keras.initializers.Initializer
@@ -34,7 +35,7 @@ class Distribution:
 
     def matrix(self, seed: tf.Tensor | Sequence[int], rows: int, columns: int) -> tf.Tensor:
         """Shape (rows, columns), float32; `seed` has shape (2,)."""
-        return self.draw(seed, rows, columns) * self.scale
+        return self.draw(seed, rows, columns) * constant(self.scale, tf.float32)
 
 
 def uniform(fan_in: int, fan_out: int) -> Distribution:

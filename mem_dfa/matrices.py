@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mem_dfa.constants import constant
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import Distribution, Initializer, for_matrix, seeded
 from mem_dfa.ordering import after, token
@@ -145,7 +146,9 @@ class Regenerated(Matrices):
         return {}
 
     def _seed(self, block: str, earlier: tf.Tensor) -> tf.Tensor:
-        return after(self._seeds.value, token([earlier]))[self._rows[block]]
+        row = constant(self._rows[block], tf.int32)
+        seeds = after(tf.convert_to_tensor(self._seeds.value), token([earlier]))
+        return tf.raw_ops.GatherV2(params=seeds, indices=row, axis=constant(0, tf.int32))
 
     def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """The draw."""
@@ -186,11 +189,10 @@ class Shared(Matrices):
 
     def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """The first columns, scaled; a copy, which starts after the error."""
-        first = after(tf.constant(0), token([error]))
-        columns = tf.slice(
-            self.held["shared"].value, [0, first], [self.classes, self.widths[block]]
-        )
-        return columns * tf.cast(self._distribution(block).scale, columns.dtype)
+        first = after(constant([0, 0], tf.int32), token([error]))
+        size = constant([self.classes, self.widths[block]], tf.int32)
+        columns = tf.slice(self.held["shared"].value, first, size)
+        return columns * constant(self._distribution(block).scale, columns.dtype)
 
 
 KINDS: dict[str, type[Matrices]] = {
@@ -211,7 +213,7 @@ def check_kind(kind: Any) -> None:
 
 
 def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:
-    return seed + tf.constant([0, number], tf.int64)
+    return seed + constant([0, number], tf.int64) if number else seed
 
 
 def _side_by_side(parts: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from mem_dfa.constants import constant
+
 
 def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """A scalar 0 that exists only after every one of `tensors` does.
@@ -20,13 +22,16 @@ def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
     firsts = [tf.cast(_first(tensor), tf.float32) for tensor in tensors]
-    return tf.cast(tf.add_n(firsts) > float("inf"), tf.float32)
+    return tf.cast(tf.add_n(firsts) > constant(float("inf"), tf.float32), tf.float32)
 
 
 def _first(tensor: tf.Tensor) -> tf.Tensor:
     """One element; 0 where there may be none, as in a slice of a batch of unknown size."""
-    flat = tf.reshape(tensor, [-1])
-    return flat[0] if tensor.shape.num_elements() else tf.reduce_sum(flat[:1])
+    flat = tf.reshape(tensor, constant([-1], tf.int32))
+    zero, one = constant([0], tf.int32), constant([1], tf.int32)
+    if tensor.shape.num_elements():
+        return tf.reshape(tf.slice(flat, zero, one), constant([], tf.int32))
+    return tf.reduce_sum(tf.strided_slice(flat, zero, one), constant(0, tf.int32))
 
 
 def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:
