@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.block import Block, Recording, added
+from mem_dfa.matrices import Matrices
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 from mem_dfa.slices import can_be_sliced
+from mem_dfa.traced_once import TracedOnce, read
 
 Tensor = tf.Tensor
 
@@ -37,13 +39,14 @@ class Alike:
         first, last = blocks[0], blocks[-1]
         self.name = f"{first.name}_to_{last.name.removeprefix('block_')}"
         self._block = Block(self.name, first.atoms)
-        self._traced: dict[Any, Any] = {}
+        self._call = TracedOnce()
+        self._values: dict[int, Tensor] = {}
 
     def forward(self, blocks: Sequence[Block], activation: Tensor) -> Tensor:
         """What consecutive ones of the blocks make of an activation, without side effects."""
         for start in range(0, len(blocks), BLOCKS_A_CALL):
             part = blocks[start : start + BLOCKS_A_CALL]
-            weights = [[tf.convert_to_tensor(v.value) for v in _variables(block)] for block in part]
+            weights = [self._weights(block) for block in part]
             activation = self._call(self._forward_bodies, activation, weights)
         return activation
 
@@ -52,7 +55,7 @@ class Alike:
         block: Block,
         activations: list[Tensor],
         errors: Sequence[Tensor],
-        feedback: Tensor,
+        matrices: Matrices,
         earlier: Tensor,
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """a_i of one of the blocks, its weights' gradients and a token of those, from slices.
@@ -61,10 +64,20 @@ class Alike:
             block: which.
             activations: a_{i-1}, each of shape (batch, ...); they are taken out of the list.
             errors: e, each of shape (batch, C).
-            feedback: B_i, shape (C, n_i).
+            matrices: that B_i is one of.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
         """
-        weights = [tf.convert_to_tensor(v.value) for v in _variables(block)]
+
+        def feedback_body(source: Tensor, error: Tensor, earlier: Tensor) -> Tensor:
+            # A matrix that is drawn is drawn now, not when the step starts.
+            with scope("backward", self._block.name):
+                made = matrices.made(source, block.name, after(error, earlier))
+                return tf.cast(made, error.dtype)
+
+        with scope("backward", self._block.name):
+            source = matrices.source(block.name)
+        feedback = self._call(feedback_body, source, errors[0], earlier)
+        weights = self._weights(block)
         outputs: list[Tensor] = []
         gradients: list[Tensor | None] = [None] * len(block.trainable_variables)
         for error in errors:
@@ -80,24 +93,13 @@ class Alike:
             outputs.append(output)
         return outputs, gradients, earlier
 
-    def _call(self, body: Callable[..., Any], *arguments: Any) -> Any:
-        """What `body` returns, by an operation that holds the name of the body traced once."""
-        flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
-        key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
-        if key not in self._traced:
-            # Not inlined: it would be as large as the blocks one by one.
-            once = tf.function(body, autograph=False, experimental_attributes={"_noinline": True})
-            self._traced[key] = once.get_concrete_function(*arguments)
-        traced = self._traced[key]
-        # The operation itself: a call of a tf.function takes ten times as long to trace.
-        results = tf.raw_ops.PartitionedCall(
-            args=[*flat, *traced.captured_inputs],
-            Tout=[result.dtype for result in traced.outputs],
-            f=traced,
-        )
-        for result, inner in zip(results, traced.outputs, strict=True):
-            result.set_shape(inner.shape)
-        return tf.nest.pack_sequence_as(traced.structured_outputs, results)
+    def _weights(self, block: Block) -> list[Tensor]:
+        """The block's variables, read once a step: as they are before its update."""
+        variables = _variables(block)
+        for variable in variables:
+            if id(variable) not in self._values:
+                self._values[id(variable)] = read(variable)
+        return [self._values[id(variable)] for variable in variables]
 
     def _forward_bodies(self, activation: Tensor, weights: list[list[Tensor]]) -> Tensor:
         for own in weights:

@@ -65,8 +65,16 @@ class Matrices(ABC):
         """The matrices that stay."""
 
     @abstractmethod
+    def source(self, block: str) -> tf.Tensor:
+        """What there is of B_i between two uses."""
+
+    @abstractmethod
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """B_i from its source; the same for all blocks of this one's width."""
+
     def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """B_i, shape (C, n_i); not before `error` where it has to be made."""
+        return self.made(self.source(block), block, error)
 
     def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """e·B_i, shape (batch, n_i), from e, shape (batch, C)."""
@@ -118,9 +126,13 @@ class Stored(Matrices):
             return seeded(self.initializer, int(seed[0]))
         return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
 
-    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+    def source(self, block: str) -> tf.Tensor:
         """The variable's value."""
-        return self.held[block].value
+        return tf.convert_to_tensor(self.held[block].value)
+
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """As it is."""
+        return source
 
 
 class Regenerated(Matrices):
@@ -145,20 +157,21 @@ class Regenerated(Matrices):
         )
         return {}
 
-    def _seed(self, block: str, earlier: tf.Tensor) -> tf.Tensor:
+    def source(self, block: str) -> tf.Tensor:
+        """The seed."""
         row = constant(self._rows[block], tf.int32)
-        seeds = after(tf.convert_to_tensor(self._seeds.value), token([earlier]))
+        seeds = tf.convert_to_tensor(self._seeds.value)
         return tf.raw_ops.GatherV2(params=seeds, indices=row, axis=constant(0, tf.int32))
 
-    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """The draw."""
-        return self._drawn(self._distribution(block), block, self._seed(block, error))
+        return self._drawn(self._distribution(block), block, after(source, token([error])))
 
     def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """One tile of the matrix at a time, each drawn after the one before it was used."""
-        distribution, parts = self._distribution(block), [error]
+        distribution, source, parts = self._distribution(block), self.source(block), [error]
         for number, width in enumerate(tile_widths(self.classes, self.widths[block])):
-            seed = _tile_seed(self._seed(block, parts[-1]), number)
+            seed = _tile_seed(after(source, token([parts[-1]])), number)
             tile = distribution.matrix(seed, self.classes, width)
             parts.append(error @ tf.cast(tile, error.dtype))
         return _side_by_side(parts[1:])
@@ -187,11 +200,15 @@ class Shared(Matrices):
         )
         return {"shared": matrix}
 
-    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+    def source(self, block: str) -> tf.Tensor:
+        """The one matrix."""
+        return tf.convert_to_tensor(self.held["shared"].value)
+
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """The first columns, scaled; a copy, which starts after the error."""
         first = after(constant([0, 0], tf.int32), token([error]))
         size = constant([self.classes, self.widths[block]], tf.int32)
-        columns = tf.slice(self.held["shared"].value, first, size)
+        columns = tf.slice(source, first, size)
         return columns * constant(self._distribution(block).scale, columns.dtype)
 
 

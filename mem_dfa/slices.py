@@ -20,6 +20,8 @@ Tensor = tf.Tensor
 
 # More make the peak little lower: input and output stay, and kernels slow down on small batches.
 DEFAULT_SLICES = 4
+# A smaller slice of the widest output saves less than its operations cost in time.
+LEAST_SLICE_BYTES = 2**20
 # Where the batch size is not known when a step is traced; what is compared is in proportion to it.
 USUAL_BATCH_SIZE = 32
 
@@ -52,12 +54,14 @@ def slice_counts(
     Args:
         blocks: of a chain that keeps nothing but one block's input.
         batch_size: None where it is not known.
-        slices: how many where there are some; None for `DEFAULT_SLICES`.
+        slices: how many where there are some; None for `DEFAULT_SLICES`, or fewer where they would
+            be smaller than `LEAST_SLICE_BYTES`.
         tiled: dense layers whose kernels are updated in row tiles.
     """
     batch_size = batch_size or USUAL_BATCH_SIZE
-    count = min(slices or DEFAULT_SLICES, batch_size)
-    if count == 1:
+    widest = max(block.bytes(batch_size).output for block in blocks)
+    count = min(slices or min(DEFAULT_SLICES, widest // LEAST_SLICE_BYTES), batch_size)
+    if count <= 1:
         return [1] * len(blocks)
     free = [can_be_sliced(block) for block in blocks]
     whole = [peak_bytes(blocks, number, batch_size, 1, tiled) for number in range(len(blocks))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from mem_dfa.elementwise import SLOTS, slots_of, step_on
 from mem_dfa.rows import Rows
 from mem_dfa.tiled_gradient import TiledGradient
 
@@ -23,19 +24,6 @@ TILE_BYTES = 2**19
 # Tiles alive at once, at most: rows of the gradient, of slots and what is computed from them.
 HELD_TILES = 7
 
-# Elementwise optimizers, with the attributes that hold their slots: lists in the variables' order,
-# empty where the optimizer is configured without.
-SLOTS: dict[type, tuple[str, ...]] = {
-    keras.optimizers.SGD: ("momentums",),
-    keras.optimizers.Adam: ("_momentums", "_velocities", "_velocity_hats"),
-    keras.optimizers.AdamW: ("_momentums", "_velocities", "_velocity_hats"),
-    keras.optimizers.RMSprop: ("_velocities", "_momentums", "_average_gradients"),
-    keras.optimizers.Adagrad: ("_accumulators",),
-    keras.optimizers.Adadelta: ("_accumulated_grads", "_accumulated_delta_vars"),
-    keras.optimizers.Adamax: ("_m", "_u"),
-    keras.optimizers.Lion: ("_momentums",),
-    keras.optimizers.Ftrl: ("_accumulators", "_linears"),
-}
 ELEMENTWISE_REGULARIZERS = (
     keras.regularizers.L1,
     keras.regularizers.L2,
@@ -82,23 +70,18 @@ def update_in_tiles(
     As `optimizer.apply` does it for a variable, without counting the step. Unlike `apply` it writes
     single rows, which TensorFlow does in place only while no other operation holds the value.
     """
-    index = optimizer._get_variable_index(kernel)
-    slots = {name: getattr(optimizer, name, None) for name in SLOTS[type(optimizer)]}
-    slots = {name: slot[index] for name, slot in slots.items() if slot}
+    slots = slots_of(optimizer, kernel)
     count, tile = int(kernel.shape[0]), _rows_per_tile(kernel)
 
-    def step_on(start: Tensor | int, size: int) -> None:
-        def part(variable: keras.Variable) -> Rows:
-            return Rows(variable.value, start, size)
-
-        # The optimizer as it is, except that its slots are rows, too.
-        stand_in = object.__new__(type(optimizer))
-        stand_in.__dict__.update(optimizer.__dict__)
-        stand_in.__dict__.update({name: {index: part(slot)} for name, slot in slots.items()})
-        _step(optimizer, stand_in, kernel, part(kernel), gradient.rows(start, size))
+    def tile_step(start: Tensor | int, size: int) -> None:
+        rows, *slot_rows = (Rows(v.value, start, size) for v in (kernel, *slots.values()))
+        part = gradient.rows(start, size)
+        if kernel.regularizer is not None:
+            part += _penalty_gradient(optimizer, kernel, rows)
+        step_on(optimizer, kernel, rows, dict(zip(slots, slot_rows, strict=True)), part)
 
     def body(number: Tensor) -> list[Tensor]:
-        step_on(number * tile, tile)
+        tile_step(number * tile, tile)
         return [number + 1]
 
     # One tile is traced once, and one at a time is held.
@@ -106,29 +89,9 @@ def update_in_tiles(
         lambda number: number < count // tile, body, [tf.constant(0)], parallel_iterations=1
     )
     if count % tile:
-        step_on(count - count % tile, count % tile)
+        tile_step(count - count % tile, count % tile)
     for variable in (kernel, *slots.values()):
         Rows.finish(variable.value)
-
-
-def _step(
-    optimizer: keras.optimizers.Optimizer,
-    stand_in: keras.optimizers.Optimizer,
-    kernel: keras.Variable,
-    rows: Rows,
-    gradient: Tensor,
-) -> None:
-    """The order of `keras.Optimizer.apply`: penalty, unscale, clip, decay, step."""
-    if kernel.regularizer is not None:
-        gradient += _penalty_gradient(optimizer, kernel, rows)
-    if optimizer.loss_scale_factor is not None:
-        gradient /= optimizer.loss_scale_factor
-    (gradient,) = optimizer._clip_gradients([gradient])
-    rate = optimizer.learning_rate
-    if optimizer.weight_decay is not None and optimizer._use_weight_decay(kernel):
-        decay = tf.cast(optimizer.weight_decay, rows.dtype)
-        rows.assign_sub(rows.read() * decay * tf.cast(rate, rows.dtype))
-    stand_in.update_step(gradient, rows, rate)
 
 
 def _penalty_gradient(

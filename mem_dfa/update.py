@@ -15,6 +15,7 @@ from mem_dfa.ordering import token
 from mem_dfa.scopes import scope
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.tiles import can_tile, update_in_tiles
+from mem_dfa.together import Together
 from sizes.layers import tensor_bytes
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
@@ -95,8 +96,9 @@ class Update:
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []
         self._variables: list[keras.Variable] = []
-        self._together: list[tuple[tf.Tensor, keras.Variable]] = []
-        self._together_name = ""
+        self._together = Together(optimizer)
+        self._collected: list[tuple[tf.Tensor, keras.Variable]] = []
+        self._collected_name = ""
 
     def tiled_layers(self, block: Block) -> list[keras.layers.Layer]:
         """The layers of `block` for which `apply` takes a `TiledGradient`."""
@@ -110,20 +112,26 @@ class Update:
     ) -> None:
         """Update `variables` of a small block, with those of the blocks after it in one call.
 
-        Of the operations of a call of the optimizer most are there once, however many variables
-        it updates. Nothing waits for the update; what is held for it is `TOGETHER_BYTES` at most.
+        Nothing waits for the update; what is held for it is `TOGETHER_BYTES` at most.
         """
-        self._together += [
+        self._collected += [
             (g, v) for g, v in zip(gradients, variables, strict=True) if g is not None
         ]
-        self._together_name = name
-        if sum(tensor_bytes(v.shape, v.dtype) for _, v in self._together) >= TOGETHER_BYTES:
+        self._collected_name = name
+        if sum(tensor_bytes(v.shape, v.dtype) for _, v in self._collected) >= TOGETHER_BYTES:
             self._apply_together()
 
     def _apply_together(self) -> None:
-        collected, self._together = self._together, []
-        if collected:
-            self._apply_whole(self._together_name, collected)
+        pairs, self._collected = self._collected, []
+        if not pairs:
+            return
+        # The values of wide variables, and of their slots, change in place.
+        small = sum(tensor_bytes(v.shape, v.dtype) for _, v in pairs) < 2 * TOGETHER_BYTES
+        if small and self._blockwise and self._together.can_apply(pairs):
+            with scope("update", self._collected_name):
+                self._together.apply(pairs)
+        else:
+            self._apply_whole(self._collected_name, pairs)
 
     def apply(
         self,

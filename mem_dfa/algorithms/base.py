@@ -81,6 +81,15 @@ class Algorithm(keras.Model):
         super().compile(*args, **kwargs)
         self._refuse_at_compile()
 
+    def make_train_function(self, force: bool = False) -> None:
+        """As in Keras, with the optimizer's slots there: a step that makes them is traced twice.
+
+        A slot made while a step is traced takes ten times as long besides.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        super().make_train_function(force)
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As in Keras, which leaves it to a class with a `compile` of its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -60,7 +60,7 @@ class MemDFA(RandomFeedback):
             network: a built Sequential or functional model; nested ones are opened.
             feedback_initializer: as in `RandomFeedback`.
             slices: of the batch, in which a block that sets the chain's peak is worked on; 1 for
-                whole batches only, None for `slices.DEFAULT_SLICES`.
+                whole batches only, None for as many as are worth it, see `slices.slice_counts`.
             **details: as in `RandomFeedback`.
 
         Raises:
@@ -152,11 +152,9 @@ class MemDFA(RandomFeedback):
         """
         shared = self._alike.get(block.name)
         if shared is not None:
-            # A matrix that is drawn is drawn now, not when the step starts.
-            with scope("backward", block.name):
-                late_error = after(errors[0], done)
-            feedback = tf.convert_to_tensor(self.feedback_matrix(block.name, late_error))
-            outputs, gradients, done = shared.replay(block, activations, errors, feedback, done)
+            outputs, gradients, done = shared.replay(
+                block, activations, errors, self.matrices, done
+            )
             update.collect(shared.name, gradients, block.trainable_variables)
             return outputs, done
         outputs: list[tf.Tensor] = []

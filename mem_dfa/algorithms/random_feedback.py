@@ -12,7 +12,7 @@ from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.matrices import KINDS, check_kind
+from mem_dfa.matrices import KINDS, Matrices, check_kind
 from mem_dfa.scopes import scope
 
 
@@ -101,6 +101,11 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
             # δ_i = e·B_i
             signal = self._matrices.project(block, tf.reshape(error, [batch, -1]))
             return tf.reshape(signal, [batch, *width])
+
+    @property
+    def matrices(self) -> Matrices:
+        """The feedback matrices."""
+        return self._matrices
 
     def feedback_matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """B_i, to project slices of the batch without drawing it for each.

@@ -1,0 +1,108 @@
+"""Small variables of many blocks, updated by one call of a function traced once.
+
+An optimizer's step on a variable is a dozen operations, with constants of its own, that stay in
+memory between steps. Where a thousand small variables are alike, they are read, passed to a
+function in groups, and written; nothing else stands in the graph for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.elementwise import SLOTS, slots_of, step_on
+from mem_dfa.traced_once import TracedOnce, read
+
+Tensor = tf.Tensor
+Pair = tuple[Tensor, keras.Variable]
+
+
+class Value:
+    """A tensor in the place of a variable; assignments replace it."""
+
+    def __init__(self, value: Tensor, variable: keras.Variable) -> None:
+        """Stand for `variable`, which has `value` now."""
+        self.value, self.dtype, self.shape = value, value.dtype, value.shape
+        # By which an optimizer finds the slots of a variable.
+        self._unique_id = variable.value._unique_id
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> Tensor:
+        """Let TensorFlow's and Keras's operations take it as a tensor."""
+        return tf.convert_to_tensor(self.value, dtype=dtype, name=name)
+
+    def assign(self, value: Tensor) -> None:
+        """Replace the value."""
+        self.value = tf.convert_to_tensor(value, self.dtype)
+
+    def assign_add(self, value: Tensor) -> None:
+        """Add to the value."""
+        self.value += tf.convert_to_tensor(value, self.dtype)
+
+    def assign_sub(self, value: Tensor) -> None:
+        """Subtract from the value."""
+        self.value -= tf.convert_to_tensor(value, self.dtype)
+
+    def __mul__(self, other: Any) -> Tensor:
+        """The value times a number or tensor."""
+        return self.value * other
+
+    __rmul__ = __mul__
+
+
+class Together:
+    """An optimizer's steps of one batch on groups of small variables."""
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Begin a step of a built optimizer, which counts it only afterwards."""
+        self._optimizer, self._call = optimizer, TracedOnce()
+        self._bodies: dict[Any, Any] = {}
+        self._shared: tuple[Tensor, Tensor] | None = None
+
+    def can_apply(self, pairs: Sequence[Pair]) -> bool:
+        """Whether the variables can be updated by `apply`."""
+        return type(self._optimizer) in SLOTS and all(
+            variable.constraint is None
+            and variable.regularizer is None
+            and not variable.overwrite_with_gradient
+            for _, variable in pairs
+        )
+
+    def apply(self, pairs: Sequence[Pair]) -> None:
+        """Update each variable by its gradient."""
+        if self._shared is None:
+            rate = tf.convert_to_tensor(self._optimizer.learning_rate)
+            self._shared = read(self._optimizer.iterations), rate
+        gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
+        held = [[v, *slots_of(self._optimizer, v).values()] for v in variables]
+        values = [[read(variable) for variable in own] for own in held]
+        written = self._call(self._body(variables), gradients, values, *self._shared)
+        for variable, value in zip(tf.nest.flatten(held), tf.nest.flatten(written), strict=True):
+            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
+
+    def _body(self, variables: Sequence[keras.Variable]) -> Any:
+        """The steps on variables like these, as a function of their values and their slots'."""
+        optimizer = self._optimizer
+        decayed = [
+            bool(optimizer.weight_decay) and optimizer._use_weight_decay(v) for v in variables
+        ]
+        key = "".join(str(int(flag)) for flag in decayed)
+        if key in self._bodies:
+            return self._bodies[key]
+
+        def steps(
+            gradients: list[Tensor], values: list[list[Tensor]], iterations: Tensor, rate: Tensor
+        ) -> list[list[Tensor]]:
+            results = []
+            for gradient, own, variable in zip(gradients, values, variables, strict=True):
+                weight, *slots = (Value(value, variable) for value in own)
+                named = dict(zip(slots_of(optimizer, variable), slots, strict=True))
+                step_on(optimizer, variable, weight, named, gradient, iterations, rate)
+                results.append([weight.value, *(slot.value for slot in slots)])
+            return results
+
+        steps.__name__ = f"steps_{key}"
+        self._bodies[key] = steps
+        return steps

@@ -1,0 +1,45 @@
+"""Functions traced once and called by one operation each, however often a step needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+class TracedOnce:
+    """Bodies, by name, and the shapes and dtypes of what they were called with."""
+
+    def __init__(self) -> None:
+        """Nothing is traced yet."""
+        self._traced: dict[Any, Any] = {}
+
+    def __call__(self, body: Callable[..., Any], *arguments: Any) -> Any:
+        """What `body` returns, by an operation that holds the name of the body traced once.
+
+        Args:
+            body: of nested tensors; one of its name.
+            *arguments: nested tensors, and None where there is none.
+        """
+        flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
+        key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
+        if key not in self._traced:
+            # Not inlined: it would be as large as what it stands for.
+            once = tf.function(body, autograph=False, experimental_attributes={"_noinline": True})
+            self._traced[key] = once.get_concrete_function(*arguments)
+        traced = self._traced[key]
+        # The operation itself: a call of a tf.function takes ten times as long to trace.
+        results = tf.raw_ops.PartitionedCall(
+            args=[*flat, *traced.captured_inputs],
+            Tout=[result.dtype for result in traced.outputs],
+            f=traced,
+        )
+        for result, inner in zip(results, traced.outputs, strict=True):
+            result.set_shape(inner.shape)
+        return tf.nest.pack_sequence_as(traced.structured_outputs, results)
+
+
+def read(variable: Any) -> tf.Tensor:
+    """The value of a `keras.Variable`, by a single operation."""
+    return tf.raw_ops.ReadVariableOp(resource=variable.value.handle, dtype=variable.value.dtype)
