@@ -71,7 +71,7 @@ def test_the_second_forward_pass_really_runs_again() -> None:
     timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
     for phase in ("forward", "replay"):
         assert activations(timeline, phase) == blocks
-    timeline = recorded(trained_conv("mem_dfa"))
+    timeline = recorded(trained_conv("mem_dfa", options={"slices": DEFAULT_SLICES}))
     # A slice goes through all blocks at once, then a block is differentiated slice by slice.
     assert activations(timeline, "forward", SLICE_BYTES) == blocks * DEFAULT_SLICES
     in_turn = [block for block in blocks for _ in range(DEFAULT_SLICES)]

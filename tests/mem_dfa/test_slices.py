@@ -22,7 +22,7 @@ def net(between: keras.layers.Layer | None = None, regularizer: str | None = Non
         layers += [keras.layers.Activation("tanh")]
     layers += [between] if between else []
     layers += [keras.layers.Conv2D(8, 3, padding="same", activation="tanh")]
-    return keras.Sequential([*layers, keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(3)])
+    return keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
 
 
 BETWEEN = {
@@ -94,8 +94,16 @@ def test_a_last_batch_smaller_than_the_slices_counts_in_full() -> None:
 )
 def test_only_blocks_that_set_the_peak_and_may_be_sliced(between: str, expected: list) -> None:
     blocks = Chain.from_model(net(BETWEEN[between]())).blocks
-    assert slice_counts(blocks, 1024) == expected
-    assert slice_counts(blocks, 1024, 1) == [1] * len(blocks)
+    assert slice_counts(blocks, 4096) == expected
+    assert slice_counts(blocks, 4096, 1) == [1] * len(blocks)
+
+
+def test_no_slice_is_smaller_than_it_is_worth() -> None:
+    """The widest output takes 2 KiB an example."""
+    blocks = Chain.from_model(net()).blocks
+    counts = [max(slice_counts(blocks, batch_size)) for batch_size in (512, 1024, 1536, 65536)]
+    assert counts == [1, 2, 3, 4]
+    assert max(slice_counts(blocks, 16, 4)) == 4
 
 
 def test_layers_of_the_users_own_are_not_sliced() -> None:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import profiling
-from mem_dfa import MemDFA, tiles
+from mem_dfa import MemDFA, slices, tiles
 from mem_dfa.update import tiled_layers
 from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64
 
@@ -194,6 +194,7 @@ def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyP
         )
 
     monkeypatch.setattr(tiles.TiledGradient, "rows", counting)
+    monkeypatch.setattr(slices, "LEAST_SLICE_BYTES", 1)
     same_as_whole(monkeypatch, build, TILED["adam"])
     assert max(shares) > 1
 
