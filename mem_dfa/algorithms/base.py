@@ -90,6 +90,30 @@ class Algorithm(keras.Model):
             self.optimizer.build(self.trainable_variables)
         super().make_train_function(force)
 
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras."""
+        self._build_metrics(y)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras."""
+        labels = y
+        if y is None and isinstance(x, tf.data.Dataset):
+            labels = keras.utils.unpack_x_y_sample_weight(x.element_spec)[1]
+        self._build_metrics(labels)
+        return super().fit(x, y, *args, **kwargs)
+
+    def _build_metrics(self, labels: Any) -> None:
+        """Make the metrics' variables before the step, which would otherwise be traced twice."""
+        metrics = self._compile_metrics
+        if metrics is None or metrics.built or not hasattr(labels, "shape"):
+            return
+        if len(self.network.outputs) > 1:
+            return
+        dtype = keras.backend.standardize_dtype(labels.dtype)
+        shape = (None, *labels.shape[1:])
+        metrics.build(keras.KerasTensor(shape, dtype), self.network.outputs[0])
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As in Keras, which leaves it to a class with a `compile` of its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))

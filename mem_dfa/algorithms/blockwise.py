@@ -57,14 +57,6 @@ class Blockwise(Algorithm):
         update.finish()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As in Keras; a step that makes variables is traced twice, so the metrics' are made first."""
-        metrics = self._compile_metrics
-        if metrics is not None and not metrics.built and hasattr(y, "shape"):
-            labels = keras.KerasTensor(y.shape, keras.backend.standardize_dtype(y.dtype))
-            metrics.build(labels, self.network.outputs[0])
-        return super().train_on_batch(x, y, *args, **kwargs)
-
     def output_error(
         self, inputs: tf.Tensor, logits: tf.Tensor, y: Any, sample_weight: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, MemDFA
+from mem_dfa import MemDFA
 from mem_dfa.elementwise import SLOTS
 from mem_dfa.together import Together
 from tests.mem_dfa.comparison import LOSS
@@ -118,12 +118,12 @@ def test_a_layer_more_is_a_seed_its_variables_and_few_calls(optimizer: str, slot
     assert grown[3] <= 2.1
 
 
-@pytest.mark.parametrize("algorithm", ["mem_dfa", "checkpoint"])
-def test_a_step_is_traced_once(algorithm: str) -> None:
+@pytest.mark.parametrize("by", ["train_on_batch", "arrays", "dataset"])
+def test_a_step_is_traced_once(by: str) -> None:
     """Slots and metrics made while a step is traced would have it traced again."""
     calls = []
 
-    class Counting(ALGORITHMS[algorithm]):
+    class Counting(MemDFA):
         def train_step(self, data):  # noqa: ANN001, ANN202
             calls.append(1)
             return super().train_step(data)
@@ -131,8 +131,13 @@ def test_a_step_is_traced_once(algorithm: str) -> None:
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
     trainer = Counting(network)
     trainer.compile("adam", LOSS, metrics=["accuracy"], jit_compile=False)
-    x, y = np.ones((2, 4), "float32"), np.zeros((2,), "int32")
-    for _ in range(2):
-        logs = trainer.train_on_batch(x, y, return_dict=True)
+    x, y = np.ones((4, 4), "float32"), np.zeros((4,), "int32")
+    if by == "train_on_batch":
+        logs = [trainer.train_on_batch(x, y, return_dict=True) for _ in range(2)][-1]
+    elif by == "arrays":
+        logs = trainer.fit(x, y, batch_size=2, epochs=2, verbose=0).history
+    else:
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(2, drop_remainder=True)
+        logs = trainer.fit(data, epochs=2, verbose=0).history
     assert set(logs) == {"loss", "accuracy"}
     assert len(calls) == 1
