@@ -16,9 +16,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa.block import Block, Recording, added
+from mem_dfa.block import Block
 from mem_dfa.matrices import Matrices
 from mem_dfa.ordering import after, token
+from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
 from mem_dfa.slices import can_be_sliced
 from mem_dfa.traced_once import TracedOnce, read

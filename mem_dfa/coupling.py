@@ -8,8 +8,9 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.atom import leaf_layers
-from mem_dfa.block import Block, Recording
+from mem_dfa.block import Block
 from mem_dfa.layers.reversible import ReversibleBlock
+from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 
 

@@ -20,11 +20,11 @@ import tensorflow as tf
 from mem_dfa import planning
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.algorithms.fa import FA
-from mem_dfa.block import Recording
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.planning import Plan, Segment
+from mem_dfa.recording import Recording
 from mem_dfa.update import Update
 
 # Without weights the borders do not depend on the batch, and hardly with them.

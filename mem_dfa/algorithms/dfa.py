@@ -14,8 +14,8 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
-from mem_dfa.block import Recording
 from mem_dfa.ordering import after, token
+from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 

@@ -22,9 +22,10 @@ import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.alike import Alike, alike
-from mem_dfa.block import Block, Recording, added
+from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
+from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
 from mem_dfa.slices import cut, peak_bytes, slice_counts
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors

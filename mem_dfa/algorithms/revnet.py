@@ -19,12 +19,13 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.blockwise import Blockwise
-from mem_dfa.block import Block, Recording
+from mem_dfa.block import Block
 from mem_dfa.chain import Chain
 from mem_dfa.coupling import Half
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.ordering import after, token
+from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
