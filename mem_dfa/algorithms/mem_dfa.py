@@ -97,9 +97,10 @@ class MemDFA(RandomFeedback):
         tiled = {block.name: update.tiled_layers(block) for block in blocks}
         wide = [layer for layers in tiled.values() for layer in layers]
         counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
-        # Eagerly there is nothing to trace; a function would give a gradient in tiles whole.
-        single = [] if tf.executing_eagerly() else [b for b in blocks if not tiled[b.name]]
-        self._alike = alike(single)
+        # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
+        # gradient in tiles whole.
+        hidden = [] if tf.executing_eagerly() else blocks[:-1]
+        self._alike = alike([block for block in hidden if not tiled[block.name]])
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
