@@ -79,6 +79,9 @@ def add_cell_options(
     )
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, "auto")
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
+    parser.add_argument(
+        "--classes", type=count, metavar="N", help="of --dataset synthetic (default: 10)"
+    )
     _add_choice(parser, "--device", "a device", catalogue.DEVICES, "auto")
     _add_choice(parser, "--optimizer", "an optimizer", list(catalogue.OPTIMIZERS), "sgd")
     parser.add_argument(
@@ -144,6 +147,7 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     defaults = catalogue.MODEL_DEFAULTS[options.model]
     _check_taken(options)
     rate = options.learning_rate or catalogue.OPTIMIZERS[options.optimizer]
+    data = dataset(options.dataset, options.model, options.data_dir)
     return [
         Cell(
             algorithm=algorithm,
@@ -151,7 +155,8 @@ def cells(options: argparse.Namespace) -> list[Cell]:
             layers=depth,
             batch_size=options.batch_size or defaults.batch_size,
             execution=options.execution,
-            dataset=dataset(options.dataset, options.model, options.data_dir),
+            dataset=data,
+            classes=_classes(options.classes, data),
             data_dir=options.data_dir,
             device=options.device,
             optimizer=options.optimizer,
@@ -168,6 +173,13 @@ def cells(options: argparse.Namespace) -> list[Cell]:
         for depth in options.layers
         for algorithm in options.algo
     ]
+
+
+def _classes(asked: int | None, data: str) -> int:
+    own = catalogue.datasets().DATASETS[data].classes
+    if asked not in (None, own) and data != "synthetic":
+        raise UsageError(f"--classes {asked} is for --dataset synthetic; {data} has {own} classes")
+    return asked or own
 
 
 def _check_taken(options: argparse.Namespace) -> None:

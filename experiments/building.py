@@ -96,7 +96,7 @@ def build_trainer(cell: Cell) -> keras.Model:
         if cell.budget is not None:
             options["batch_size"] = cell.batch_size
         trainer = algorithm(network, seed=cell.seed, **options)
-        _compile(trainer, cell)
+        compile_trainer(trainer, cell)
     except tf.errors.ResourceExhaustedError:
         raise
     except Exception as error:  # a class of the user's own may fail in any way
@@ -106,7 +106,8 @@ def build_trainer(cell: Cell) -> keras.Model:
     return trainer
 
 
-def _compile(trainer: keras.Model, cell: Cell) -> None:
+def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
+    """Gives the trainer the cell's optimizer and way to execute."""
     trainer.compile(
         optimizer=_optimizer(cell.optimizer, cell.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -131,6 +132,7 @@ def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         data_dir=cell.data_dir,
         seed=cell.seed,
         input_shape=cell.input_shape,
+        classes=cell.classes,
     )
 
 
@@ -151,6 +153,7 @@ def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
             data_dir=cell.data_dir,
             seed=cell.seed,
             input_shape=cell.input_shape,
+            classes=cell.classes,
         )
         for split in ("train", "test")
     )

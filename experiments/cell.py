@@ -97,6 +97,13 @@ def distances(cells: list[Cell]) -> dict[str, Any]:
     return precision.distances(cells, report)
 
 
+def wide_update(cells: list[Cell]) -> dict[str, Any]:
+    """Step bytes of one wide dense layer, see `experiments.wide_update`."""
+    from experiments import wide_update
+
+    return wide_update.measure(cells[0], report)
+
+
 TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "check": check,
     "measure": measure,
@@ -104,6 +111,7 @@ TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "bench": bench,
     "follow": follow,
     "distances": distances,
+    "wide_update": wide_update,
 }
 
 

@@ -125,6 +125,15 @@ class Kit:
             return None
         return result["distances"]
 
+    def wide_update_bytes(self, cell: Cell) -> int | None:
+        """Step bytes of one wide dense layer under the cell's optimizer; None if it failed."""
+        with display.progress(f"one wide dense layer, {cell.optimizer}") as report:
+            result = worker.call("wide_update", [cell], report)
+        if result["status"] != "ok":
+            display.note(f"{result['status']}: {result['error']}")
+            return None
+        return result["step_bytes"]
+
     def time_ratios(self, cells: Sequence[Cell]) -> list[float] | None:
         """Each cell's step time over the first's, the medians of turns; None if it failed."""
         with display.progress(f"{', '.join(c.algorithm for c in cells)} taking turns") as report:

@@ -56,7 +56,7 @@ def _parser() -> arguments.Parser:
     )
     parser.set_defaults(
         model=MODEL, device="cpu", dataset="synthetic", data_dir=None, learning_rate=None,
-        optimizer="sgd", seed=0, steps=1,
+        optimizer="sgd", seed=0, steps=1, classes=None,
         **dict.fromkeys(catalogue.ALGORITHM_OPTIONS),
     )  # fmt: skip
     arguments.add_algorithms(parser, catalogue.PEERS, ALGORITHMS)

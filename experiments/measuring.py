@@ -29,7 +29,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         profiling.MeterError: the allocator's statistics do not tell the truth.
         RuntimeError: the trainer takes another number of optimizer steps than batches.
     """
-    allocator, trainer, batch = _warmed_up(cell, report)
+    allocator, trainer, batch, first_step_s = _warmed_up(cell, report)
     gc.collect()  # what tracing left behind is no part of the step
     resident_bytes = allocator.current_bytes()
     allocator.reset_peak()
@@ -50,6 +50,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         "resident_bytes": resident_bytes,
         "step_bytes": peak_bytes - resident_bytes,
         "step_time_s": statistics.median(seconds),
+        "first_step_s": first_step_s,
         "left_over_bytes": left_over_bytes,
         **_timeline(trainer, batch, cell, allocator),
         **_sizes(trainer, batch),
@@ -70,7 +71,7 @@ def step(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, 
 
 def follow(cell: Cell, report: Report) -> dict[str, Any]:
     """What a timeline says of a step, beside what the allocator and the clock say."""
-    allocator, trainer, batch = _warmed_up(cell, report)
+    allocator, trainer, batch, _ = _warmed_up(cell, report)
     plain, traced = [], []
     for number in range(FOLLOW_ROUNDS):
         report(f"round {number + 1} of {FOLLOW_ROUNDS}", 0.3 + 0.6 * number / FOLLOW_ROUNDS)
@@ -111,20 +112,26 @@ def alternate(cells: list[Cell], report: Report) -> dict[str, Any]:
 
 def _warmed_up(
     cell: Cell, report: Report
-) -> tuple[profiling.Allocator, keras.Model, tuple[tf.Tensor, tf.Tensor]]:
-    """The proved meter, and a trainer that has traced its step on the batch beside it."""
-    _make_one_region()
+) -> tuple[profiling.Allocator, keras.Model, tuple[tf.Tensor, tf.Tensor], float]:
+    """The proved meter, a trainer that has traced its step on the batch beside it, and seconds.
+
+    Those are of the first step, with tracing, but without building the network.
+    """
+    make_one_region()
     allocator = profiling.Allocator(cell.device)
     # Read first: the input pipeline leaves something behind.
     images = building.first_batch(cell)
     trainer, batch = building.build_trainer(cell), building.held(images)
     report("warming up", 0.1)
-    for _ in range(WARM_UP_STEPS):
+    start = time.perf_counter()
+    step(trainer, batch)
+    first_step_s = time.perf_counter() - start
+    for _ in range(WARM_UP_STEPS - 1):
         step(trainer, batch)
-    return allocator, trainer, batch
+    return allocator, trainer, batch, first_step_s
 
 
-def _make_one_region() -> None:
+def make_one_region() -> None:
     """Let the allocator take one large region, empty, before it takes any other.
 
     It grows by regions of 2, 4, 8, 16 … MiB. Where a small one happens to end leaves free chunks

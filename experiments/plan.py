@@ -38,6 +38,8 @@ class Cell:
     """Of microbatches and mem_dfa: into how many parts a batch is cut."""
     feedback: str | None = None
     """Of random feedback: what is held of its matrices."""
+    classes: int = 10
+    """How many classes the images are of."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
 
@@ -60,8 +62,3 @@ class Cell:
         synthetic = self.dataset == "synthetic"
         name = MODEL_DEFAULTS[self.model].dataset if synthetic else self.dataset
         return datasets().DATASETS[name].input_shape
-
-    @property
-    def classes(self) -> int:
-        """How many classes the images are of."""
-        return datasets().DATASETS[self.dataset].classes

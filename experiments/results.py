@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import pandas as pd
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILE_NAME = "measurements.csv"
 LOCK_TIMEOUT_S = 30
 SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
@@ -23,6 +23,7 @@ COLUMNS = [
     *("every", "budget", "slices", "feedback"),
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
+    *("first_step_s", "classes"),
     *("loss", "accuracy", "accuracy_label", "trace_file", "source"),
     *("tensorflow", "keras", "python", "format_version", "timestamp", "error"),
 ]

@@ -92,7 +92,7 @@ def _merge(samples: list[Row]) -> Row:
         values = [sample[column] for sample in samples if sample[column] is not None]
         if values:
             merged[f"{column}_min"], merged[f"{column}_max"] = min(values), max(values)
-    for column in ("step_time_s", "step_requested_bytes"):
+    for column in ("step_time_s", "first_step_s", "step_requested_bytes"):
         values = [sample[column] for sample in samples if sample[column] is not None]
         merged[column] = statistics.median_low(values) if values else None
     return {**merged, "repeats": len(samples)}

@@ -38,6 +38,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     input_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
 ) -> tf.data.Dataset:
     """Batches of (float32 image, int32 label), the training split shuffled anew each epoch.
 
@@ -48,6 +49,7 @@ def load(
         data_dir: where prepared data are, see `directory`.
         seed: of the shuffling and of synthetic batches.
         input_shape: of synthetic images; real ones have their own.
+        classes: of synthetic images; 10 unless given.
 
     Raises:
         DataMissingError: the data set is missing and cannot be downloaded.
@@ -57,7 +59,7 @@ def load(
 
     if name == "synthetic":
         batches = SYNTHETIC_TRAIN_BATCHES if split == "train" else SYNTHETIC_TEST_BATCHES
-        images, labels = _synthetic(batches * batch_size, split, seed, input_shape)
+        images, labels = _synthetic(batches * batch_size, split, seed, input_shape, classes)
         samples = tf.data.Dataset.from_tensor_slices((images, labels))
     else:
         samples = _read(name, split, data_dir)
@@ -81,6 +83,7 @@ def batch(
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     input_shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first ``batch_size`` training images and labels, repeated where there are fewer.
 
@@ -88,7 +91,7 @@ def batch(
     Arguments and errors as for `load`.
     """
     if name == "synthetic":
-        return _synthetic(batch_size, "train", seed, input_shape)
+        return _synthetic(batch_size, "train", seed, input_shape, classes)
     samples = _read(name, "train", data_dir).repeat().map(_normaliser(name, data_dir))
     images, labels = next(iter(samples.batch(batch_size).take(1)))
     return images.numpy().copy(), labels.numpy().copy()
@@ -149,13 +152,17 @@ def _compute_statistics(name: str, data_dir: str | os.PathLike[str] | None) -> t
 
 
 def _synthetic(
-    count: int, split: str, seed: int, input_shape: tuple[int, int, int] | None
+    count: int,
+    split: str,
+    seed: int,
+    input_shape: tuple[int, int, int] | None,
+    classes: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images that are a pattern of their class plus as much noise: learnable, and seeded."""
     dataset = DATASETS["synthetic"]
-    shape = input_shape or dataset.input_shape
-    patterns = np.random.default_rng(seed).uniform(-0.5, 0.5, (dataset.classes, *shape))
+    shape, classes = input_shape or dataset.input_shape, classes or dataset.classes
+    patterns = np.random.default_rng(seed).uniform(-0.5, 0.5, (classes, *shape))
     generator = np.random.default_rng([seed, split == "train"])
-    labels = generator.integers(dataset.classes, size=count, dtype=np.int32)
+    labels = generator.integers(classes, size=count, dtype=np.int32)
     noise = generator.uniform(-0.5, 0.5, (count, *shape))
     return (patterns[labels] + noise).astype(np.float32), labels

@@ -35,6 +35,7 @@ BAD = [
     ("--seed", "-1", "from 0 to"),
     ("--feedback", "forgotten", "stored, regenerated, shared"),
     ("--feedback", "shared", "dfa and mem_dfa"),  # GOOD asks for bp
+    ("--classes", "0", "from 1 to"),
 ]
 
 
@@ -87,6 +88,17 @@ def test_unwritable_out(out: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_layers(text: str, expected: list[int]) -> None:
     """A number, a range, a list, each depth once."""
     assert arguments.layers(text) == expected
+
+
+def test_classes_are_those_of_the_data() -> None:
+    """Only synthetic images may have as many as one likes."""
+    parser = arguments.Parser()
+    arguments.add_cell_options(parser)
+    words = ["--algo", "bp", "--model", "mlp", "--dataset"]
+    for more, expected in ((["synthetic"], 10), (["synthetic", "--classes", "7"], 7)):
+        assert arguments.cells(parser.parse([*words, *more]))[0].classes == expected
+    with pytest.raises(arguments.UsageError, match="mnist has 10 classes"):
+        arguments.cells(parser.parse([*words, "mnist", "--classes", "7"]))
 
 
 def test_every_model_has_defaults() -> None:

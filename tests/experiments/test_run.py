@@ -1,6 +1,7 @@
 """The command from end to end, on the smallest cells."""
 
 import csv
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,23 @@ def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert row["status"] == "out_of_memory"
     assert row["step_bytes"] is None
     assert row["error"]
+
+
+@pytest.mark.parametrize("feedback", ["stored", "regenerated"])
+def test_feedback_for_many_classes(feedback: str) -> None:
+    """Stored it grows with them; regenerated there is none to hold."""
+    changes = {"algorithm": "mem_dfa", "dataset": "synthetic", "classes": 50, "feedback": feedback}
+    row, _ = sweep.measure(dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1)
+    assert row["status"] == "ok", row["error"]
+    assert row["feedback_bytes"] == (4 * 50 * 100 if feedback == "stored" else 0)  # float32
+
+
+def test_a_wide_layer_is_updated_in_less_than_its_gradient() -> None:
+    """The number that `experiments.claims` shows; the gradient whole takes 64 MiB."""
+    cell = dataclasses.replace(CELL, optimizer="adam")
+    result = worker.call("wide_update", [cell])
+    assert result["status"] == "ok", result
+    assert 0 < result["step_bytes"] < 16 * 2**20
 
 
 def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
