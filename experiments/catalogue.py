@@ -24,6 +24,7 @@ class ModelDefaults:
 MODEL_DEFAULTS = {
     "conv20": ModelDefaults("cifar10", 128),
     "depth_net": ModelDefaults("cifar10", 32),
+    "depth_revnet": ModelDefaults("cifar10", 32),
     "vgg16": ModelDefaults("cifar10", 64),
     "liao_cifar": ModelDefaults("cifar10", 100),
     "resnet32": ModelDefaults("cifar10", 100),

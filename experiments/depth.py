@@ -23,7 +23,8 @@ from sizes import units
 
 MODEL = "depth_net"
 DEPTHS = [1, 3, 10, 30, 100, 300, 1000]
-ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa", "checkpoint")
+REVERSIBLE_MODEL = "depth_revnet"  # what revnet trains
+ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa", "checkpoint", "revnet", "microbatch")
 MEMORY_LIMIT, TIME_LIMIT_S = "8 GiB", 1200
 
 
@@ -51,7 +52,7 @@ def _run(argv: Sequence[str]) -> int:
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
         prog="python -m experiments.depth",
-        description=f"Step bytes of {MODEL} against its number of layers.",
+        description=f"Step bytes of {MODEL} (revnet: {REVERSIBLE_MODEL}) against its depth.",
         allow_abbrev=False,
     )
     parser.set_defaults(
@@ -98,6 +99,10 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     for execution in executions:
         options.execution = execution
         cells += arguments.cells(options)
+    cells = [
+        dataclasses.replace(cell, model=REVERSIBLE_MODEL) if cell.algorithm == "revnet" else cell
+        for cell in cells
+    ]
     return sorted(cells, key=lambda cell: cell.layers)  # keeps the order of the others
 
 

@@ -163,9 +163,7 @@ def _timeline(
     allocator: profiling.Allocator,
 ) -> dict[str, Any]:
     """What the operations of one more step asked for; the timeline is kept if asked for."""
-    # The rules are those of graph execution; a user's own class may be any Keras model.
-    predict = getattr(trainer, "predict_step_bytes", None)
-    predicted = predict(cell.batch_size) if predict and cell.execution == "graph" else None
+    predicted = _predicted(trainer, cell)
     try:
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
             step(trainer, batch)
@@ -179,6 +177,18 @@ def _timeline(
         requested = {"step_requested_bytes": None}
         fault = {"error": building.one_line(error)}
     return {**requested, **fault, "predicted_step_bytes": predicted}
+
+
+def _predicted(trainer: keras.Model, cell: Cell) -> int | None:
+    """Step bytes from shapes; None where the rules, those of graph execution, do not apply."""
+    # A user's own class may be any Keras model.
+    predict = getattr(trainer, "predict_step_bytes", None)
+    if predict is None or cell.execution != "graph":
+        return None
+    try:
+        return predict(cell.batch_size)
+    except ValueError:  # the net has a part whose shapes are not known beforehand
+        return None
 
 
 def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """Small variables of many blocks, updated by one call of a function traced once.
 
 An optimizer's step on a variable is a dozen operations, with constants of its own, that stay in
-memory between steps. Where a thousand small variables are alike, they are read, passed to a
-function in groups, and written; nothing else stands in the graph for each of them.
+memory between steps. Where a thousand small variables are alike, they are passed to a function in
+groups, which reads and writes them; nothing else stands in the graph for each of them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,14 @@ class Value:
 class Together:
     """An optimizer's steps of one batch on groups of small variables."""
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Begin a step of a built optimizer, which counts it only afterwards."""
-        self._optimizer, self._call = optimizer, TracedOnce()
+    def __init__(self, optimizer: keras.optimizers.Optimizer, compiled: bool = False) -> None:
+        """Begin a step of a built optimizer, which counts it only afterwards.
+
+        Args:
+            optimizer: that takes the step.
+            compiled: whether XLA compiles the step; it does not pass variables to functions.
+        """
+        self._optimizer, self._call, self._compiled = optimizer, TracedOnce(), compiled
         self._bodies: dict[Any, Any] = {}
         self._shared: tuple[Tensor, Tensor] | None = None
 
@@ -77,10 +82,22 @@ class Together:
             self._shared = read(self._optimizer.iterations), rate
         gradients, variables = [g for g, _ in pairs], [v for _, v in pairs]
         held = [[v, *slots_of(self._optimizer, v).values()] for v in variables]
-        values = [[read(variable) for variable in own] for own in held]
-        written = self._call(self._body(variables), gradients, values, *self._shared)
-        for variable, value in zip(tf.nest.flatten(held), tf.nest.flatten(written), strict=True):
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=value)
+        handles = [[variable.value.handle for variable in own] for own in held]
+        body = self._body(variables)
+        if self._compiled:
+            values = [[read(variable) for variable in own] for own in held]
+            _write(handles, self._call(body, gradients, values, *self._shared))
+            return
+
+        def in_place(gradients: list[Tensor], handles: list[list[Tensor]], *shared: Tensor) -> None:
+            values = [
+                [read(variable, handle) for variable, handle in zip(*parts, strict=True)]
+                for parts in zip(held, handles, strict=True)
+            ]
+            _write(handles, body(gradients, values, *shared))
+
+        in_place.__name__ = f"in_place_{body.__name__}"
+        self._call(in_place, gradients, handles, *self._shared)
 
     def _body(self, variables: Sequence[keras.Variable]) -> Any:
         """The steps on variables like these, as a function of their values and their slots'."""
@@ -106,3 +123,8 @@ class Together:
         steps.__name__ = f"steps_{key}"
         self._bodies[key] = steps
         return steps
+
+
+def _write(handles: list[list[Tensor]], values: list[list[Tensor]]) -> None:
+    for handle, value in zip(tf.nest.flatten(handles), tf.nest.flatten(values), strict=True):
+        tf.raw_ops.AssignVariableOp(resource=handle, value=value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -20,7 +21,7 @@ class TracedOnce:
 
         Args:
             body: of nested tensors; one of its name.
-            *arguments: nested tensors, and None where there is none.
+            *arguments: nested tensors, handles of variables, and None where there is none.
         """
         flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
         key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
@@ -30,16 +31,28 @@ class TracedOnce:
             self._traced[key] = once.get_concrete_function(*arguments)
         traced = self._traced[key]
         # The operation itself: a call of a tf.function takes ten times as long to trace.
-        results = tf.raw_ops.PartitionedCall(
+        takes_variables = any(tensor.dtype == tf.resource for tensor in flat)
+        call = tf.raw_ops.StatefulPartitionedCall if takes_variables else tf.raw_ops.PartitionedCall
+        results = call(
             args=[*flat, *traced.captured_inputs],
             Tout=[result.dtype for result in traced.outputs],
             f=traced,
         )
+        if not traced.outputs:
+            return None
         for result, inner in zip(results, traced.outputs, strict=True):
             result.set_shape(inner.shape)
         return tf.nest.pack_sequence_as(traced.structured_outputs, results)
 
 
-def read(variable: Any) -> tf.Tensor:
-    """The value of a `keras.Variable`, by a single operation."""
-    return tf.raw_ops.ReadVariableOp(resource=variable.value.handle, dtype=variable.value.dtype)
+def read(variable: keras.Variable, handle: tf.Tensor | None = None) -> tf.Tensor:
+    """The value of a variable, by a single operation.
+
+    Args:
+        variable: which, or one that is like it.
+        handle: of the variable, where it was passed to a function; None for its own.
+    """
+    resource = variable.value.handle if handle is None else handle
+    value = tf.raw_ops.ReadVariableOp(resource=resource, dtype=variable.value.dtype)
+    value.set_shape(variable.shape)
+    return value

@@ -78,7 +78,11 @@ class RevNet(Blockwise):
         return {**super().get_config(), "reconstruction_bound": self.reconstruction_bound}
 
     def predict_step_bytes(self, batch_size: int) -> int:
-        """The ordinary blocks' inputs, and the block at work with its state and error signals."""
+        """The ordinary blocks' inputs, and the block at work with its state and error signals.
+
+        Raises:
+            ValueError: an F or G is no Sequential or functional model, whose shapes are known.
+        """
         peak = held = 0
         for number, block in enumerate(self._chain.blocks):
             size = block.bytes(batch_size)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 
 from mem_dfa.models.conv20 import conv20
-from mem_dfa.models.depth import depth_net
+from mem_dfa.models.depth import depth_net, depth_revnet
 from mem_dfa.models.residual import (
     resnet32,
     resnet110,
@@ -20,6 +20,7 @@ from mem_dfa.models.vgg import vgg16
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "conv20": conv20,
     "depth_net": depth_net,
+    "depth_revnet": depth_revnet,
     "vgg16": vgg16,
     "mlp": mlp,
     "mnist_conv": mnist_conv,

@@ -73,12 +73,12 @@ def sequential(
     has_flat_output = any(isinstance(layer, keras.layers.Flatten) for layer in body)
     flatten = [] if has_flat_output else [keras.layers.Flatten(name="flatten")]
     logits = seeds.dense(classes, "logits")
-    with _recursion(len(body)):
+    with recursion(len(body)):
         return keras.Sequential([keras.Input(input_shape), *body, *flatten, logits], name=name)
 
 
 @contextmanager
-def _recursion(layers: int) -> Iterator[None]:
+def recursion(layers: int) -> Iterator[None]:
     """Room on Python's stack for Keras, which walks a chain of layers by recursion."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(before + FRAMES_A_LAYER * layers)

@@ -1,12 +1,17 @@
-"""A chain of equal layers to measure growth with depth on, at any depth."""
+"""Chains of equal layers to measure growth with depth on, at any depth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
-from mem_dfa.models.build import convolutions
+from mem_dfa.layers.reversible import ReversibleBlock
+from mem_dfa.models.build import Seeds, convolutions, recursion
+
+DEFAULT_DEPTH = 100
+FILTERS = 8
 
 
 def depth_net(
@@ -20,5 +25,44 @@ def depth_net(
     Raises:
         ValueError: `layers` is below 1.
     """
-    depth = 100 if layers is None else layers
-    return convolutions("depth_net", input_shape, classes, depth, seed, (8, 3, "relu"))
+    depth = DEFAULT_DEPTH if layers is None else layers
+    return convolutions("depth_net", input_shape, classes, depth, seed, (FILTERS, 3, "relu"))
+
+
+def depth_revnet(
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """The reversible sibling of `depth_net`, whose activations have the same shape.
+
+    Conv 3×3 to 8 channels, `layers` reversible blocks, then dense. F and G are conv 3×3, SAME,
+    ReLU on 4 channels each, with weights so small that a thousand of them do not let the
+    activations grow.
+
+    Raises:
+        ValueError: `layers` is below 1.
+    """
+    depth = DEFAULT_DEPTH if layers is None else layers
+    if depth < 1:
+        raise ValueError(f"layers={depth} for model depth_revnet: it has 1 or more blocks.")
+    seeds, generator = Seeds(seed), np.random.default_rng(seed)
+
+    def half(name: str) -> keras.Layer:
+        # Each of n residual branches adds a part of variance 1/n².
+        draw = keras.initializers.VarianceScaling(
+            2.0 / depth**2, seed=int(generator.integers(2**31 - 1))
+        )
+        return keras.layers.Conv2D(
+            FILTERS // 2, 3, padding="same", activation="relu", kernel_initializer=draw, name=name
+        )
+
+    blocks = [
+        ReversibleBlock(half(f"f_{index}"), half(f"g_{index}"), name=f"reversible_{index}")
+        for index in range(1, depth + 1)
+    ]
+    first = [keras.Input(input_shape), seeds.conv(FILTERS, 3, "stem", bias=True)]
+    last = [keras.layers.Flatten(name="flatten"), seeds.dense(classes, "logits")]
+    with recursion(depth):
+        return keras.Sequential([*first, *blocks, *last], name="depth_revnet")

@@ -124,6 +124,15 @@ def test_feedback_for_many_classes(feedback: str) -> None:
     assert row["feedback_bytes"] == (4 * 50 * 100 if feedback == "stored" else 0)  # float32
 
 
+def test_a_net_that_cannot_be_predicted_is_measured() -> None:
+    """Its halves are plain layers, whose shapes no graph tells."""
+    changes = {"algorithm": "revnet", "model": "depth_revnet", "layers": 2}
+    row, _ = sweep.measure(dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1)
+    assert row["status"] == "ok", row["error"]
+    assert row["predicted_step_bytes"] is None
+    assert row["step_bytes"] > 0
+
+
 def test_a_wide_layer_is_updated_in_less_than_its_gradient() -> None:
     """The number that `experiments.claims` shows; the gradient whole takes 64 MiB."""
     cell = dataclasses.replace(CELL, optimizer="adam")

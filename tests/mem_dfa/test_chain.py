@@ -176,6 +176,7 @@ def test_models_have_the_published_number_of_parameters() -> None:
     # Twenty convolutions with biases, then a dense layer on 32×32×16.
     assert counts["conv20"] == 75 * 16 + 16 + 19 * (400 * 16 + 16) + 16_384 * 10 + 10
     # A hundred 3×3 convolutions to 8 channels, then a dense layer on 32×32×8.
+    assert counts["depth_revnet"] == 27 * 8 + 8 + 100 * 2 * (36 * 4 + 4) + 8_192 * 10 + 10
     assert counts["depth_net"] == 27 * 8 + 8 + 99 * (72 * 8 + 8) + 8_192 * 10 + 10
 
 
