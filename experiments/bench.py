@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments import arguments, catalogue, display, results, sweep, worker
+from experiments import arguments, catalogue, display, processes, results, worker
 from experiments.plan import Cell
 from experiments.run import guarded, tell_dataset, with_baseline
 
@@ -41,10 +41,10 @@ def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     results.check_writable(options.out)
     with display.progress("checking", quiet=True) as report:
-        cells = sweep.check(with_baseline(arguments.cells(options)), report)
+        cells = processes.check(with_baseline(arguments.cells(options)), report)
     tell_dataset(options.dataset, cells[0])
     command = shlex.join(["python", "-m", "experiments.bench", *argv])
-    rows: list[sweep.Row] = []
+    rows: list[processes.Row] = []
     for _, group in itertools.groupby(cells, key=lambda cell: cell.layers):
         rows += _compared(list(group), options.out, options.repeats)
     for row in rows:
@@ -76,7 +76,7 @@ def _parser() -> arguments.Parser:
     return parser
 
 
-def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[sweep.Row]:
+def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[processes.Row]:
     """One row per algorithm; all cells are of one depth and bp is among them."""
     with display.progress(f"{', '.join(cell.algorithm for cell in cells)} taking turns") as report:
         turns = worker.call("bench", cells, report)
@@ -85,7 +85,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[sweep.Row]:
     rows = []
     for cell, times in zip(cells, seconds, strict=True):
         with display.progress(f"bytes of {cell.title}") as report:
-            measured, _ = sweep.measure(cell, report, repeats)
+            measured, _ = processes.measure(cell, report, repeats)
         results.append(out, [measured])
         row = {**_identity(measured), **_times(times, reference), **_bytes(measured)}
         faults = [result for result in (turns, measured) if result["status"] != "ok"]
@@ -97,13 +97,13 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[sweep.Row]:
     return rows
 
 
-def _identity(measured: sweep.Row) -> sweep.Row:
+def _identity(measured: processes.Row) -> processes.Row:
     names = ("model", "layers", "batch_size", "execution", "algorithm", "device")
     names += ("dataset", "optimizer", "learning_rate", *catalogue.ALGORITHM_OPTIONS)
     return {name: measured[name] for name in names}
 
 
-def _times(times: Sequence[float], reference: Sequence[float]) -> sweep.Row:
+def _times(times: Sequence[float], reference: Sequence[float]) -> processes.Row:
     """Medians and spread over the turns; nothing where they failed."""
     names = ("median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max")
     values = [
@@ -114,7 +114,7 @@ def _times(times: Sequence[float], reference: Sequence[float]) -> sweep.Row:
     return {**dict(zip(names, values, strict=True)), "rounds": len(times)}
 
 
-def _bytes(measured: sweep.Row) -> sweep.Row:
+def _bytes(measured: processes.Row) -> processes.Row:
     names = ("step_bytes", "step_bytes_min", "step_bytes_max", "step_requested_bytes")
     names += ("resident_bytes", "repeats", "tensorflow", "keras", "timestamp")
     return {name: measured[name] for name in names}
@@ -125,7 +125,7 @@ def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
     return [time / other for time, other in zip(times, reference, strict=True)]
 
 
-def _shown(row: sweep.Row) -> list[str]:
+def _shown(row: processes.Row) -> list[str]:
     names = ("model", "layers", "batch_size", "execution", "algorithm")
     identity = ["all" if row[name] is None else str(row[name]) for name in names]
     numbers = [display.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]

@@ -23,8 +23,8 @@ from experiments import (
     constant_claims,
     display,
     exact_claims,
+    processes,
     results,
-    sweep,
     timeline_claims,
     worker,
 )
@@ -83,7 +83,7 @@ def _run(argv: Sequence[str]) -> int:
     results.check_writable(options.out)
     probe = make_cell("bp", "conv20", 1, data_dir=options.data_dir)
     with display.progress("checking", quiet=True) as report:
-        device = sweep.check([probe], report)[0].device
+        device = processes.check([probe], report)[0].device
     tell_dataset("auto", probe)
     bench_kit = Kit(options.out, options.data_dir, device)
     holds = True
@@ -109,10 +109,10 @@ class Kit:
         cell = make_cell(algorithm, model, layers, data_dir=self.data_dir)
         return dataclasses.replace(cell, device=self.device, **changes)
 
-    def measure(self, cell: Cell) -> sweep.Row:
+    def measure(self, cell: Cell) -> processes.Row:
         """The cell's row, which is kept in the results."""
         with display.progress(cell.title) as report:
-            row, _ = sweep.measure(cell, report)
+            row, _ = processes.measure(cell, report)
         results.append(self.out, [row])
         return row
 
@@ -163,7 +163,7 @@ PARTS: dict[str, Callable[[Kit], list[Finding]]] = {
 }
 
 
-def step_bytes_finding(claim: StepBytesClaim, row: sweep.Row) -> Finding:
+def step_bytes_finding(claim: StepBytesClaim, row: processes.Row) -> Finding:
     """Whether a cell stays within its limit; one that failed does not."""
     depth = "" if claim.layers is None else f", {claim.layers} layers"
     measured = None if row["status"] != "ok" else row["step_bytes"] / 2**20
@@ -176,7 +176,7 @@ def step_bytes_finding(claim: StepBytesClaim, row: sweep.Row) -> Finding:
     )
 
 
-def growth_finding(rows: Sequence[sweep.Row]) -> Finding:
+def growth_finding(rows: Sequence[processes.Row]) -> Finding:
     """How far apart the requested bytes of mem_dfa are over depths, in percent of the least."""
     requested = [
         row["step_requested_bytes"]

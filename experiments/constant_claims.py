@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.findings import Finding, make_finding
 from experiments.plan import Cell
-from experiments.sweep import Row
+from experiments.processes import Row
 
 MEBIBYTE = 2**20
 OPTIMIZERS = {"sgd": 0.01, "adam": 0.001}

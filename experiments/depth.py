@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from experiments import arguments, catalogue, depth_rows, display, results, sweep
+from experiments import arguments, catalogue, depth_rows, display, processes, results
 from experiments.depth_rows import Key, Row
 from experiments.plan import Cell
 from experiments.run import guarded
@@ -117,7 +117,7 @@ def _measure(
     with display.progress("checking", quiet=True) as report:
         # The deepest nets take long to build, and would tell no more.
         shallow = [cell for cell in cells if cell.layers == cells[0].layers]
-        device = sweep.check(shallow, report)[0].device
+        device = processes.check(shallow, report)[0].device
     for number, waiting in enumerate(cells, start=1):
         cell = dataclasses.replace(waiting, device=device)
         row = {"memory_limit_bytes": limits.memory_bytes, "time_limit_s": limits.time_s}
@@ -127,7 +127,7 @@ def _measure(
         else:
             start = time.perf_counter()
             with display.progress(f"{number}/{len(cells)} {cell.title}") as report:
-                measured, _ = sweep.measure(cell, report, repeats=1, limits=limits)
+                measured, _ = processes.measure(cell, report, repeats=1, limits=limits)
             row |= {**measured, "cell_time_s": round(time.perf_counter() - start, 1)}
         if row["status"] != "ok":
             display.note(f"{cell.title}: {row['status']}: {row['error']}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.findings import Finding, make_finding
 from experiments.plan import Cell
-from experiments.sweep import Row
+from experiments.processes import Row
 
 MEBIBYTE = 2**20
 OPTIMIZER = {"optimizer": "momentum", "learning_rate": 0.01}

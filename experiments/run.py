@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import arguments, catalogue, display, results, sweep, traces
+from experiments import arguments, catalogue, display, processes, results, traces
 from experiments.plan import Cell
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -27,7 +27,7 @@ def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int
     except (arguments.UsageError, results.ResultsError) as error:
         display.note(f"error: {error}")
         return 2
-    except sweep.MeterSilentError as error:
+    except processes.MeterSilentError as error:
         display.note(f"error: {error}")
         return 1
     except KeyboardInterrupt:
@@ -51,12 +51,12 @@ def _run(argv: Sequence[str]) -> int:
     if options.trace:
         cells = traces.with_files(cells, options.out)
     with display.progress("checking", quiet=True) as report:
-        cells = sweep.check(cells, report)
+        cells = processes.check(cells, report)
     tell_dataset(options.dataset, cells[0])
     rows = []
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
-            row, epochs = sweep.measure(cell, report)
+            row, epochs = processes.measure(cell, report)
         path = results.append(options.out, [row])
         if epochs:
             results.write_history(options.out, row, epochs)

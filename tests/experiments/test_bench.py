@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mem_dfa
-from experiments import bench, peers, results, sweep
+from experiments import bench, peers, processes, results
 from experiments.plan import Cell
 
 BATCH = np.random.default_rng(0).normal(size=(16, 6)).astype("float32"), np.arange(16) % 3
@@ -92,8 +92,8 @@ def test_times_and_bytes_of_a_small_net(
         known = {"status": "ok", "step_bytes": 3 * 2**19, "step_requested_bytes": 2**20}
         return {**dict.fromkeys(results.COLUMNS), **vars(cell), **known}, []
 
-    monkeypatch.setattr(sweep, "check", lambda cells, report: cells)
-    monkeypatch.setattr(sweep, "measure", measure)
+    monkeypatch.setattr(processes, "check", lambda cells, report: cells)
+    monkeypatch.setattr(processes, "measure", measure)
     line = ["--algo", "recompute_grad", "--model", "mlp", "--dataset", "synthetic"]
     line += ["--layers", "1", "--batch-size", "8", "--out", str(tmp_path)]
     assert bench.main(line) == 0

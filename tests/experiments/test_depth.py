@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments import depth, depth_plot, depth_rows, sweep
+from experiments import depth, depth_plot, depth_rows, processes
 from experiments.worker import Limits
 
 LIMITS = Limits(time_s=100, memory_bytes=2**30)
@@ -94,8 +94,8 @@ def test_what_was_measured_is_not_measured_again(
             raise KeyboardInterrupt
         return row(cell.layers, algorithm=cell.algorithm), []
 
-    monkeypatch.setattr(sweep, "check", lambda cells, report: cells)
-    monkeypatch.setattr(sweep, "measure", measure)
+    monkeypatch.setattr(processes, "check", lambda cells, report: cells)
+    monkeypatch.setattr(processes, "measure", measure)
     line = [*SMALL, "--layers", "1,3,30", "--memory-limit", "200 MiB", "--out", str(tmp_path)]
     assert depth.main(line) == 130
     assert depth.main(line) == 0
@@ -112,7 +112,7 @@ def test_a_cell_over_its_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is measured in a process that is ended in time."""
-    monkeypatch.setattr(sweep, "check", lambda cells, report: cells)
+    monkeypatch.setattr(processes, "check", lambda cells, report: cells)
     line = [*SMALL, "--algo", "bp", "--layers", "1", "--time-limit", "1", "--out", str(tmp_path)]
     assert depth.main(line) == 0
     (only,) = depth_rows.read(str(tmp_path)).values()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import claims, display, findings, results, sweep, worker
+from experiments import claims, display, findings, processes, results, worker
 from experiments.plan import Cell
 
 SMALL = ["--model", "mlp", "--dataset", "synthetic", "--layers", "1", "--batch-size", "8"]
@@ -109,7 +109,7 @@ def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """The allocator's own limit makes a real one."""
     monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
     cell = Cell(**{**CELL.__dict__, "model": "conv20", "layers": 20, "batch_size": 256})
-    row, _ = sweep.measure(cell, lambda note, done: None)
+    row, _ = processes.measure(cell, lambda note, done: None)
     assert row["status"] == "out_of_memory"
     assert row["step_bytes"] is None
     assert row["error"]
@@ -119,7 +119,9 @@ def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_feedback_for_many_classes(feedback: str) -> None:
     """Stored it grows with them; regenerated there is none to hold."""
     changes = {"algorithm": "mem_dfa", "dataset": "synthetic", "classes": 50, "feedback": feedback}
-    row, _ = sweep.measure(dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1)
+    row, _ = processes.measure(
+        dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1
+    )
     assert row["status"] == "ok", row["error"]
     assert row["feedback_bytes"] == (4 * 50 * 100 if feedback == "stored" else 0)  # float32
 
@@ -127,7 +129,9 @@ def test_feedback_for_many_classes(feedback: str) -> None:
 def test_a_net_that_cannot_be_predicted_is_measured() -> None:
     """Its halves are plain layers, whose shapes no graph tells."""
     changes = {"algorithm": "revnet", "model": "depth_revnet", "layers": 2}
-    row, _ = sweep.measure(dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1)
+    row, _ = processes.measure(
+        dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1
+    )
     assert row["status"] == "ok", row["error"]
     assert row["predicted_step_bytes"] is None
     assert row["step_bytes"] > 0
@@ -152,8 +156,8 @@ def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silent_meter_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the variable wrong there is a message, never a 0."""
     monkeypatch.setitem(worker.ENVIRONMENT, "TF_CPU_ALLOCATOR_USE_BFC", "0")
-    with pytest.raises(sweep.MeterSilentError, match="TF_CPU_ALLOCATOR_USE_BFC"):
-        sweep.check([CELL], lambda note, done: None)
+    with pytest.raises(processes.MeterSilentError, match="TF_CPU_ALLOCATOR_USE_BFC"):
+        processes.check([CELL], lambda note, done: None)
 
 
 def test_factor_compares_with_bp_of_the_same_cell() -> None:

@@ -1,4 +1,4 @@
-"""Measures cells one after another and keeps each row as soon as it is known."""
+"""Cells checked and measured, each in fresh processes; see `experiments.worker`."""
 
 import dataclasses
 import statistics
