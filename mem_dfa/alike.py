@@ -35,19 +35,19 @@ BLOCKS_A_CALL = 25
 class Alike:
     """A run of blocks that differ in their weights alone, as functions of those."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        """Take consecutive blocks of one signature."""
+    def __init__(self, blocks: Sequence[Block], compiled: bool) -> None:
+        """Take consecutive blocks of one signature, for a step that XLA compiles or does not."""
         first, last = blocks[0], blocks[-1]
         self.name = f"{first.name}_to_{last.name.removeprefix('block_')}"
         self._block = Block(self.name, first.atoms)
-        self._call = TracedOnce()
+        self._call, self._compiled = TracedOnce(), compiled
         self._values: dict[int, Tensor] = {}
 
     def forward(self, blocks: Sequence[Block], activation: Tensor) -> Tensor:
         """What consecutive ones of the blocks make of an activation, without side effects."""
         for start in range(0, len(blocks), BLOCKS_A_CALL):
             part = blocks[start : start + BLOCKS_A_CALL]
-            weights = [self._weights(block) for block in part]
+            weights = [self._given(block) for block in part]
             activation = self._call(self._forward_bodies, activation, weights)
         return activation
 
@@ -78,7 +78,7 @@ class Alike:
         with scope("backward", self._block.name):
             source = matrices.source(block.name)
         feedback = self._call(feedback_body, source, errors[0], earlier)
-        weights = self._weights(block)
+        weights = self._given(block)
         outputs: list[Tensor] = []
         gradients: list[Tensor | None] = [None] * len(block.trainable_variables)
         for error in errors:
@@ -94,13 +94,25 @@ class Alike:
             outputs.append(output)
         return outputs, gradients, earlier
 
-    def _weights(self, block: Block) -> list[Tensor]:
-        """The block's variables, read once a step: as they are before its update."""
+    def _given(self, block: Block) -> list[Tensor]:
+        """What the functions take for the block's variables: handles, to read them there.
+
+        XLA does not pass variables to functions: there the values, read once a step.
+        """
         variables = _variables(block)
+        if not self._compiled:
+            return [variable.value.handle for variable in variables]
         for variable in variables:
             if id(variable) not in self._values:
                 self._values[id(variable)] = read(variable)
         return [self._values[id(variable)] for variable in variables]
+
+    def _weights(self, given: list[Tensor]) -> list[Tensor]:
+        """The values of what `_given` returned."""
+        if self._compiled:
+            return given
+        pairs = zip(_variables(self._block), given, strict=True)
+        return [read(variable, handle) for variable, handle in pairs]
 
     def _forward_bodies(self, activation: Tensor, weights: list[list[Tensor]]) -> Tensor:
         for own in weights:
@@ -108,7 +120,7 @@ class Alike:
         return activation
 
     def _forward_body(self, activation: Tensor, weights: list[Tensor]) -> Tensor:
-        pairs = zip(_variables(self._block), weights, strict=True)
+        pairs = zip(_variables(self._block), self._weights(weights), strict=True)
         return self._block.run_with(activation, "forward", list(pairs))
 
     def _replay_body(
@@ -122,7 +134,7 @@ class Alike:
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         # XLA looks into functions and starts what does not depend on `earlier`.
         with scope("replay", self._block.name):
-            weights = [after(weight, earlier) for weight in weights]
+            weights = [after(weight, earlier) for weight in self._weights(weights)]
         # a_i = f_i(a_{i-1}; W_i)
         recording = Recording(self._block, activation, "replay", weights=weights)
         outputs = recording.outputs
@@ -136,13 +148,18 @@ class Alike:
             return outputs, sums, token(sums)
 
 
-def alike(blocks: Sequence[Block]) -> dict[str, Alike]:
-    """The long runs of blocks that are alike, by the name of each block in one."""
+def alike(blocks: Sequence[Block], compiled: bool = False) -> dict[str, Alike]:
+    """The long runs of blocks that are alike, by the name of each block in one.
+
+    Args:
+        blocks: in their order.
+        compiled: whether XLA compiles the step.
+    """
     found: dict[str, Alike] = {}
     for signature, run in itertools.groupby(blocks, key=_signature):
         same = list(run)
         if signature is not None and len(same) >= LEAST_ALIKE:
-            found |= dict.fromkeys((block.name for block in same), Alike(same))
+            found |= dict.fromkeys((block.name for block in same), Alike(same, compiled))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Small constants that stand in a graph once, however many operations read them.
+"""What stands in a graph once, however many operations read it: small constants above all.
 
 Each constant of a traced step stays in memory between the steps, 256 bytes for the smallest.
 What a step of a thousand blocks needs for every block would be megabytes.
@@ -6,25 +6,40 @@ What a step of a thousand blocks needs for every block would be megabytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
 
-_BY_GRAPH: WeakKeyDictionary[tf.Graph, dict[Any, tf.Tensor]] = WeakKeyDictionary()
+_HELD = "_mem_dfa_once"
+
+
+def once(key: Hashable, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+    """The tensor that `make` makes, once in the graph that is being traced; eagerly a new one.
+
+    Args:
+        key: of the tensor in the graph.
+        make: must depend on nothing but variables that the step leaves as they are.
+    """
+    if tf.executing_eagerly():
+        return make()
+    graph = tf.compat.v1.get_default_graph()
+    # Held by the graph itself: a tensor holds its graph, so a table beside it would keep both. Not
+    # in a collection, which the graphs of functions inside take over.
+    held = getattr(graph, _HELD, None)
+    if held is None:
+        held = {}
+        setattr(graph, _HELD, held)
+    if key not in held:
+        # It may be read where what is waited for now is not there yet.
+        with graph.control_dependencies(None):
+            held[key] = make()
+    return held[key]
 
 
 def constant(value: Any, dtype: tf.DType) -> tf.Tensor:
-    """The constant of that value and dtype in the graph that is being traced."""
-    if tf.executing_eagerly():
-        return tf.constant(value, dtype)
+    """The constant of that value and dtype."""
     array = np.asarray(value, dtype.as_numpy_dtype)
-    graph = tf.compat.v1.get_default_graph()
-    known = _BY_GRAPH.setdefault(graph, {})
     key = (array.tobytes(), array.shape, dtype)
-    if key not in known:
-        # It may be read where what is waited for now is not there yet.
-        with graph.control_dependencies(None):
-            known[key] = tf.constant(array, dtype)
-    return known[key]
+    return once(key, lambda: tf.constant(array, dtype))

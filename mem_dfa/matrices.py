@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa.constants import constant
+from mem_dfa.constants import constant, once
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import Distribution, Initializer, for_matrix, seeded
 from mem_dfa.ordering import after, token
@@ -160,7 +160,7 @@ class Regenerated(Matrices):
     def source(self, block: str) -> tf.Tensor:
         """The seed."""
         row = constant(self._rows[block], tf.int32)
-        seeds = tf.convert_to_tensor(self._seeds.value)
+        seeds = once(id(self._seeds), lambda: tf.convert_to_tensor(self._seeds.value))
         return tf.raw_ops.GatherV2(params=seeds, indices=row, axis=constant(0, tf.int32))
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:

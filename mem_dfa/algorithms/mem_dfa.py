@@ -100,7 +100,8 @@ class MemDFA(RandomFeedback):
         # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
         # gradient in tiles whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
-        self._alike = alike([block for block in hidden if not tiled[block.name]])
+        hidden = [block for block in hidden if not tiled[block.name]]
+        self._alike = alike(hidden, compiled=bool(self.jit_compile))
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)

@@ -114,12 +114,12 @@ def test_a_layer_more_is_a_seed_its_variables_and_few_calls(optimizer: str, slot
     # Constants stay in memory between the steps.
     grown = [(many[kind] - few[kind]) / 20 for kind in kinds]
     assert grown[0] <= 1.1
-    # Weights are read for the passes, and with their slots, which the graph only names, in the call
-    # that updates many.
-    assert grown[1] <= 2 + 1.1
+    # Weights and slots are read in the calls; the graph only names them.
+    assert grown[1] <= 0.1
     assert grown[2] == 0
-    assert grown[3] <= 2.1
-    assert grown[4] <= 0.1
+    # One draws B_i, one runs and differentiates the block.
+    assert grown[3] <= 1.1
+    assert grown[4] <= 1.1
     assert grown[5] == 2 * (1 + slots)
 
 
