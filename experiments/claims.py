@@ -29,7 +29,7 @@ from experiments import (
     worker,
 )
 from experiments.findings import PASS, Finding, make_cell, make_finding
-from experiments.plan import Cell
+from experiments.plan import REPEATS, Cell
 from experiments.run import guarded, tell_dataset
 
 GROWTH_LIMIT_PERCENT = 3.0
@@ -109,10 +109,10 @@ class Kit:
         cell = make_cell(algorithm, model, layers, data_dir=self.data_dir)
         return dataclasses.replace(cell, device=self.device, **changes)
 
-    def measure(self, cell: Cell) -> processes.Row:
-        """The cell's row, which is kept in the results."""
+    def measure(self, cell: Cell, repeats: int = REPEATS) -> processes.Row:
+        """The cell's row, of so many processes, which is kept in the results."""
         with display.progress(cell.title) as report:
-            row, _ = processes.measure(cell, report)
+            row, _ = processes.measure(cell, report, repeats)
         results.append(self.out, [row])
         return row
 

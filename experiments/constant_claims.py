@@ -103,7 +103,7 @@ def _vgg(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
 
 def _many_classes(kit: Any) -> Finding:
     changes = {"feedback": "regenerated", "dataset": "synthetic", "classes": MANY_CLASSES}
-    row = kit.measure(_cell(kit, None, "vgg16", **changes))
+    row = kit.measure(_cell(kit, None, "vgg16", **changes), repeats=1)
     title = f"vgg16 mem_dfa, {MANY_CLASSES} classes, regenerated feedback: feedback bytes"
     return make_finding(title, "B", 0, row["feedback_bytes"])
 
@@ -149,7 +149,7 @@ def _checkpoint(kit: Any) -> list[Finding]:
     found = []
     for execution in ("eager", "xla"):
         bp, row = (
-            kit.measure(kit.cell(name, "conv20", 20, execution=execution))
+            kit.measure(kit.cell(name, "conv20", 20, execution=execution), repeats=1)
             for name in ("bp", "checkpoint")
         )
         known = row["step_requested_bytes"] and bp["step_requested_bytes"]
@@ -163,7 +163,7 @@ def _revnet(kit: Any) -> list[Finding]:
     found = []
     for execution in ("eager", "xla"):
         rows = [
-            kit.measure(kit.cell("revnet", model, None, execution=execution))
+            kit.measure(kit.cell("revnet", model, None, execution=execution), repeats=1)
             for model in ("revnet38", "revnet110")
         ]
         title = f"revnet38 to revnet110 revnet, {execution}: requested bytes grow by"
