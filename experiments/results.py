@@ -77,7 +77,11 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+        lock = path.with_name(f".{path.name}.lock")
+        with filelock.FileLock(lock, timeout=LOCK_TIMEOUT_S):
+            for left in path.parent.glob(f".{path.name}.*"):
+                if left != lock:
+                    left.unlink()  # of a run that was killed as it wrote
             yield
     except filelock.Timeout as error:
         raise ResultsError(
@@ -108,6 +112,18 @@ def read(path: Path) -> str:
     if not whole:
         raise ResultsError(f"{path} is damaged: a row is not whole; {remedy}")
     return text
+
+
+def rows(out: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows under ``out``, oldest first, as they are written: what is unknown is "".
+
+    Raises:
+        ResultsError: what is there is not such a CSV, or cannot be read.
+    """
+    try:
+        return list(csv.DictReader(io.StringIO(read(Path(out, FILE_NAME)))))
+    except OSError as error:
+        raise _unwritable(out, error) from error
 
 
 def replace(path: Path, text: str) -> None:
