@@ -258,7 +258,8 @@ def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str],
             if not least <= first <= last <= most or last - first >= MAXIMUM_RANGE:
                 raise argparse.ArgumentTypeError(
                     f"{text!r} is no {noun}; take one such as 20, a rising range such as "
-                    f"1-20, or a list such as 5,10,20, of numbers from {least} to {most}"
+                    f"1-20, or a list such as 5,10,20, of numbers from {least} to {most}, at most "
+                    f"{MAXIMUM_RANGE} in a range"
                 )
             found.extend(range(first, last + 1))
         return list(dict.fromkeys(found))

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from rich.console import Console, Group
@@ -22,7 +22,7 @@ class Job:
     """A cell that is being measured."""
 
     cell: Cell
-    began: float = field(default_factory=time.monotonic)
+    began: float
     note: str = ""
     done: float = 0.0
 
@@ -58,7 +58,7 @@ class Board:
     def began(self, cell: Cell) -> Report:
         """Moves a cell from waiting to those under way; returns what takes news of it."""
         self.waiting.remove(cell)
-        job = Job(cell)
+        job = Job(cell, time.monotonic())
         self.jobs.append(job)
         return job.report
 
