@@ -210,8 +210,20 @@ def test_training_leaves_its_history(meter: Meter, tmp_path: Path) -> None:
     line = ["--algo", "bp", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
     assert sweep.main([*line, "--out", str(tmp_path)]) == 0
     (history,) = tmp_path.glob("history_*.csv")
+    assert history.name == "history_bp_mlp_2_synthetic_100_graph_sgd_0.01_0.csv"
     assert "0.5" in history.read_text()
     assert history.stat().st_mtime_ns <= (tmp_path / results.FILE_NAME).stat().st_mtime_ns
+
+
+def test_each_cell_has_a_history_of_its_own(meter: Meter, tmp_path: Path) -> None:
+    meter.epochs = [{"epoch": 1, "test_accuracy": 0.5}]
+    line = ["--algo", "microbatch", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
+    for words in ([], ["--slices", "2"], ["--budget", "64 MiB"]):
+        assert sweep.main([*line, *words, "--out", str(tmp_path)]) == 0
+    first, budget, slices = sorted(path.name for path in tmp_path.glob("history_*.csv"))
+    assert first.endswith("_0.csv")
+    assert budget.endswith("_0_budget_64_MiB.csv")
+    assert slices.endswith("_0_slices_2.csv")
 
 
 def test_as_many_at_once_as_there_is_room_for(
