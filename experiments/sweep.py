@@ -44,8 +44,8 @@ def _run(argv: Sequence[str]) -> int:
     rows = results.rows(options.out)
     with engines.opened(options.scheduler, workers) as engine:
         tasks = _tasks(cells, _survey(cells, engine))
-        for data in {cell.dataset: cell for cell in cells}.values():
-            tell_dataset(options.dataset, data)
+        for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
+            tell_dataset(options.dataset, cell)
         if engine.slots < (options.workers or 1):
             display.note(f"--memory has room for {engine.slots} cells at once")
         sweep = Sweep(

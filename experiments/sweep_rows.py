@@ -41,7 +41,7 @@ def settled(
     for number, row in enumerate(rows):
         identity = identity_of(row)
         if row["status"] == "ok":
-            if int(row["repeats"]) >= repeats:
+            if int(row["repeats"] or 0) >= repeats:
                 known[identity] = row
         elif number >= tried_again and known.get(identity, row)["status"] != "ok":
             known[identity] = row

@@ -133,8 +133,8 @@ def harass(out: Path, seeds: int, kills: int, rng: random.Random) -> Counter[str
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """No measured row is lost, and in the end each cell was measured once."""
     seeds = 3
-    killed = harass(tmp_path, seeds, kills=5, rng=random.Random(0))
-    assert killed.total() == 5
+    killed = harass(tmp_path, seeds, kills=4, rng=random.Random(0))
+    assert killed.total() == 4
     last = start(tmp_path, seeds)
     said, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
