@@ -106,7 +106,8 @@ class Board:
         counts = f"{self.finished} measured here, {self.failed} of them failed, {self.known} known"
         counts += f", {len(self.waiting)} waiting; {self._left()}"
         bar = ProgressBar(total=max(1, self._total), completed=done)
-        return Group(table, bar, Text(f"{done}/{self._total} cells: {counts}"))
+        # The bar comes last because it does not end its line.
+        return Group(table, Text(f"{done}/{self._total} cells: {counts}"), bar)
 
     def __enter__(self) -> Self:
         """Draws, where standard error is a terminal."""
