@@ -111,10 +111,9 @@ def _engine_of(client: "distributed.Client", scheduler: str) -> Engine:
             f"`dask worker {scheduler} --nthreads 1`"
         )
     code = fingerprint()
+    with _machine_errors():
+        client.run(_checked, code, str)  # and in every call again, because workers come and go
     executor = client.get_executor(pure=False)
-    # Asked of every worker now, and by every call again, because workers come and go.
-    for future in [executor.submit(_checked, code, str) for _ in range(slots)]:
-        outcome(future)
     return Engine(
         lambda *call: executor.submit(_checked, code, *call), slots, in_this_process=False
     )
@@ -150,8 +149,15 @@ def outcome(future: futures.Future) -> Any:
         MachineError: it could not be made, or whoever made it is gone.
         Exception: what the call itself raised.
     """
-    try:
+    with _machine_errors():
         return future.result()
+
+
+@contextlib.contextmanager
+def _machine_errors() -> Iterator[None]:
+    """Tells what is no cell's fault in a sentence."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise MachineError(
             f"a dask worker cannot import this sweep's code ({error}); install it there, or start "
