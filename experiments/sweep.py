@@ -51,8 +51,8 @@ def _run(argv: Sequence[str]) -> int:
         sweep = Sweep(
             options.out, options.repeats, limits, engine, len(rows) if options.retry else 0
         )
-        sweep.run(tasks)
-    return _tell(tasks, sweep.settled(), options)
+        measured = sweep.run(tasks)
+    return _tell(tasks, {**sweep.settled(), **measured}, options)
 
 
 def _survey(cells: Sequence[Cell], engine: engines.Engine) -> processes.Survey:
@@ -76,8 +76,8 @@ class Task:
 
     def completed(self, row: Mapping[str, object]) -> dict[str, object]:
         """A row with what one of a failure does not know."""
-        known = {"layers": row["layers"] or self.depth, "tensorflow": self.tensorflow}
-        return {**row, **known}
+        known = {"layers": self.depth, "tensorflow": self.tensorflow}
+        return {**row, **{name: row.get(name) or value for name, value in known.items()}}
 
 
 def _tasks(cells: Sequence[Cell], survey: processes.Survey) -> list[Task]:
@@ -104,8 +104,8 @@ class Sweep:
         """What is known by now, of whatever run."""
         return sweep_rows.settled(results.rows(self.out), self.repeats, self.tried_again)
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Measures all that is not settled.
+    def run(self, tasks: Sequence[Task]) -> dict[Identity, Mapping[str, object]]:
+        """Measures all that is not settled, and returns the rows of that.
 
         Raises:
             ResultsError: a row cannot be kept.
@@ -114,6 +114,7 @@ class Sweep:
         known = self.settled()
         waiting = [task for task in tasks if task.identity not in known]
         running: dict[futures.Future, Task] = {}
+        measured = {}
         board = Board([task.cell for task in waiting], len(tasks) - len(waiting), self.engine.slots)
         with Holds(self.out) as holds, board:
             while waiting or running:
@@ -123,9 +124,10 @@ class Sweep:
                 done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
                 for future in done:
                     task = running.pop(future)
-                    row = self._keep(task, future)
+                    row = measured[task.identity] = self._keep(task, future)
                     holds.release(task.identity)
                     board.ended(task.cell, row)
+        return measured
 
     def _begin(
         self,
@@ -166,7 +168,9 @@ class Sweep:
 
 
 def _tell(
-    tasks: Sequence[Task], known: Mapping[Identity, Mapping[str, str]], options: argparse.Namespace
+    tasks: Sequence[Task],
+    known: Mapping[Identity, Mapping[str, object]],
+    options: argparse.Namespace,
 ) -> int:
     """Says how the cells ended, and returns the exit status."""
     ended = [(task, known[task.identity]) for task in tasks]

@@ -164,6 +164,17 @@ def test_another_version_or_more_processes_are_another_measurement(
     assert len(meter.measured) == 12
 
 
+def test_a_net_whose_depth_no_survey_found(
+    meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no room to be built, and was measured all the same."""
+    without = processes.Survey("CPU:0", TENSORFLOW, {})
+    monkeypatch.setattr(processes, "survey", lambda cells, report: without)
+    line = ["--algo", "bp", "--model", "mlp", "--dataset", "synthetic", "--out", str(tmp_path)]
+    assert sweep.main(line) == 0
+    assert [row["layers"] for row in read(tmp_path)] == ["2"]
+
+
 def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     """Whatever the columns hold: small rates, sizes, the depth of a whole net."""
     words = ["--algo", "checkpoint", "--budget", "64 MiB", "--learning-rate", "0.00001"]
