@@ -12,6 +12,7 @@ from experiments.plan import MEASURED_STEPS, Cell
 from sizes import units
 
 MAXIMUM_LAYERS = 10_000
+MAXIMUM_RANGE = 10_000  # numbers in one range
 MAXIMUM_COUNT = 2**31 - 1
 
 
@@ -243,17 +244,27 @@ def algorithms(text: str, also: Sequence[str] = ()) -> list[str]:
 
 def layers(text: str) -> list[int]:
     """Depths from "20", "1-20" or "5,10,20"."""
-    depths: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= MAXIMUM_LAYERS:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no number of layers; take one such as 20, a rising range such as "
-                f"1-20, or a list such as 5,10,20, of numbers from 1 to {MAXIMUM_LAYERS}"
-            )
-        depths.extend(range(first, last + 1))
-    return list(dict.fromkeys(depths))
+    return numbers("number of layers", 1, MAXIMUM_LAYERS)(text)
+
+
+def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str], list[int]]:
+    """A checker of "20", "1-20" or "5,10,20", each number once, for argparse."""
+
+    def check(text: str) -> list[int]:
+        found: list[int] = []
+        for part in text.split(","):
+            match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part.strip())
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+            if not least <= first <= last <= most or last - first >= MAXIMUM_RANGE:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r} is no {noun}; take one such as 20, a rising range such as "
+                    f"1-20, or a list such as 5,10,20, of numbers from {least} to {most}, at most "
+                    f"{MAXIMUM_RANGE} in a range"
+                )
+            found.extend(range(first, last + 1))
+        return list(dict.fromkeys(found))
+
+    return check
 
 
 def count(text: str) -> int:

@@ -4,13 +4,18 @@ The task comes as JSON on standard input, progress goes as JSON lines to standar
 result as JSON to RESULT_FILE. A task's failure is a result as well. See `experiments.worker`.
 """
 
+import ctypes
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from experiments.plan import Cell
+
+PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 def report(note: str, done: float) -> None:
@@ -43,6 +48,44 @@ def check(cells: list[Cell]) -> dict[str, Any]:
                 f"{cell.dataset}; take a smaller batch"
             )
     return {"device": device}
+
+
+def survey(cells: list[Cell]) -> dict[str, Any]:
+    """Finds out which cells can be built, and prepares the data of all.
+
+    Returns:
+        device: the TensorFlow name of the device.
+        tensorflow: its version.
+        depths: of each cell, its number of weight layers; None where it cannot be built.
+        refusals: of each cell, why it cannot be built; None where it can.
+    """
+    import keras
+    import tensorflow as tf
+
+    from experiments import building, measuring
+    from profiling import allocator
+
+    device = building.resolve_device(cells[0].device)
+    allocator.Allocator(device)
+    depths: list[int | None] = []
+    refusals: list[str | None] = []
+    for number, cell in enumerate(cells):
+        report(cell.title, number / len(cells))
+        depth, refusal = None, None
+        try:
+            depth = measuring.depth(building.build_trainer(cell).network)
+        except building.RefusedError as error:
+            refusal = building.one_line(error)
+        except tf.errors.ResourceExhaustedError:
+            pass  # the cell's own process may have room for it
+        depths.append(depth)
+        refusals.append(refusal)
+        keras.backend.clear_session(free_memory=True)
+    for name, data_dir in dict.fromkeys((cell.dataset, cell.data_dir) for cell in cells):
+        if name != "synthetic":
+            _check_data(name, data_dir)
+    found = {"device": device, "tensorflow": tf.__version__}
+    return {**found, "depths": depths, "refusals": refusals}
 
 
 def _check_data(name: str, data_dir: str | None) -> None:
@@ -106,6 +149,7 @@ def wide_update(cells: list[Cell]) -> dict[str, Any]:
 
 TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "check": check,
+    "survey": survey,
     "measure": measure,
     "train": train,
     "bench": bench,
@@ -145,10 +189,25 @@ def run(task: str, cells: list[Cell]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Reads the task, runs it and writes the result."""
+    """Reads the task, runs it and writes the result, whole or not at all."""
     request = json.load(sys.stdin)
+    die_with(request["parent"])
     result = run(request["task"], [Cell(**cell) for cell in request["cells"]])
-    Path(sys.argv[1]).write_text(json.dumps(result))
+    file = Path(sys.argv[1])
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(result))
+    part.replace(file)
+
+
+def die_with(parent: int) -> None:
+    """Has Linux end this process when the one that waits for it dies, in whatever way.
+
+    Otherwise a measurement that nobody waits for would disturb the next one.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before that
+            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a cell costs, measured in the process at hand. Imports TensorFlow."""
 
 import gc
+import os
 import platform
 import statistics
 import time
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import profiling
-from experiments import building
+from experiments import building, worker
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
 
@@ -45,7 +46,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
     _check_iterations(trainer, WARM_UP_STEPS + cell.steps)
     report("recording", 0.9)
     return {
-        "layers": cell.layers or _depth(trainer.network),
+        "layers": cell.layers or depth(trainer.network),
         "peak_bytes": peak_bytes,
         "resident_bytes": resident_bytes,
         "step_bytes": peak_bytes - resident_bytes,
@@ -138,10 +139,14 @@ def make_one_region() -> None:
     that a larger request takes whole (they are not split below twice its size), which moved the
     20-layer net's peak by 6 MiB. Memory that is never touched costs the machine nothing.
     """
+    limit_mib = os.environ.get(worker.MEMORY_LIMIT)
+    size = REGION_BYTES
+    if limit_mib is not None:  # TensorFlow took a little of it as it started
+        size = min(size, int(limit_mib) * 2**20 * 7 // 8)
     try:
-        tf.raw_ops.Empty(shape=[REGION_BYTES], dtype=tf.uint8, init=False)
+        tf.raw_ops.Empty(shape=[size], dtype=tf.uint8, init=False)
     except tf.errors.ResourceExhaustedError:
-        return  # a limit below that was asked for; the step may fit all the same
+        return  # another device may have less than that; the step may fit all the same
 
 
 def _check_iterations(trainer: keras.Model, expected: int) -> None:
@@ -150,7 +155,7 @@ def _check_iterations(trainer: keras.Model, expected: int) -> None:
         raise RuntimeError(f"{expected} batches made {taken} optimizer steps; each must make one")
 
 
-def _depth(network: keras.Model) -> int:
+def depth(network: keras.Model) -> int:
     """Layers with a kernel, without the classifier: what `layers` asks a model for."""
     layers = network._flatten_layers(include_self=False, recursive=True)
     return sum(getattr(layer, "kernel", None) is not None for layer in layers) - 1

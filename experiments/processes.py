@@ -18,6 +18,24 @@ class MeterSilentError(Exception):
     """The allocator's numbers cannot be trusted, so nothing is measured: one sentence."""
 
 
+class MachineError(Exception):
+    """What cells are measured with failed, and no cell is to blame: one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What the cells of a sweep have in common, and what only building a model tells."""
+
+    device: str
+    tensorflow: str
+    depths: dict[str, int]
+    """Of each model that was built whole, its number of weight layers."""
+
+
+def silent(note: str, done: float) -> None:
+    """A `Report` that tells nobody."""
+
+
 def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
     """Finds out whether the cells make sense, and returns them with their device's name.
 
@@ -36,6 +54,37 @@ def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
     # Whatever else went wrong, such as too little memory, is each cell's own to find out.
     device = result.get("device")
     return [dataclasses.replace(cell, device=device or cell.device) for cell in cells]
+
+
+def survey(cells: Sequence[Cell], report: Report) -> Survey:
+    """Finds out whether a sweep makes sense: each model and each algorithm has one that it fits.
+
+    The shallowest cell of each pair is built; what cannot be built otherwise becomes a row.
+
+    Raises:
+        UsageError: a model, algorithm, data set or device that cannot be had.
+        MeterSilentError: the allocator's statistics are missing or wrong.
+        MachineError: the process that finds it out died.
+    """
+    pairs: dict[tuple[str, str], Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.layers or 0):
+        pairs.setdefault((cell.model, cell.algorithm), cell)
+    result = worker.call("survey", list(pairs.values()), report)
+    if result["status"] == "refused":
+        raise UsageError(result["error"])
+    if result["status"] == "no_meter":
+        raise MeterSilentError(result["error"])
+    if result["status"] != "ok":
+        raise MachineError(f"the check before measuring {result['status']}: {result['error']}")
+    refusals = dict(zip(pairs, result["refusals"], strict=True))
+    for part in (0, 1):
+        fitting = {pair[part] for pair, refusal in refusals.items() if refusal is None}
+        for pair, refusal in refusals.items():
+            if pair[part] not in fitting:
+                raise UsageError(refusal)
+    depths = zip(pairs.values(), result["depths"], strict=True)
+    whole = {cell.model: depth for cell, depth in depths if depth and cell.layers is None}
+    return Survey(result["device"], result["tensorflow"], whole)
 
 
 def _depths(cells: Sequence[Cell]) -> list[int]:
@@ -74,11 +123,18 @@ def measure(
         samples.append(sample)
     row = _row(cell, _merge(samples))
     if cell.epochs:
-        trained = worker.call("train", [cell], _part(report, "training: ", repeats, parts))
+        told = _part(report, "training: ", repeats, parts)
+        trained = worker.call("train", [cell], told, limits)
         history = trained.pop("history", [])
         row.update(trained)
         return row, history
     return row, []
+
+
+def failed(cell: Cell, error: Exception) -> Row:
+    """The row of a cell whose measurement itself broke."""
+    text = " ".join(str(error).split())
+    return _row(cell, {"status": "failed", "error": f"{type(error).__name__}: {text}"})
 
 
 def _part(report: Report, prefix: str, number: int, parts: int) -> Report:

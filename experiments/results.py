@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import errno
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 import filelock
 import pandas as pd
 
+from experiments.catalogue import ALGORITHM_OPTIONS
+
 FORMAT_VERSION = 3
 FILE_NAME = "measurements.csv"
 LOCK_TIMEOUT_S = 30
+FREE_BYTES = 2**14  # what a row takes, and more
 SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
 COLUMNS = [
     *("algorithm", "model", "layers", "batch_size", "execution", "device", "status"),
@@ -42,9 +47,10 @@ def check_writable(out: str | os.PathLike[str]) -> None:
     folder = Path(out)
     try:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-        read(folder / FILE_NAME)
+        written = read(folder / FILE_NAME)
+        with tempfile.TemporaryFile(dir=existing) as file:  # as large as the next one will be
+            file.write(written.encode())
+            file.write(bytes(FREE_BYTES))
     except OSError as error:
         raise _unwritable(out, error) from error
 
@@ -77,7 +83,11 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+        lock = path.with_name(f".{path.name}.lock")
+        with filelock.FileLock(lock, timeout=LOCK_TIMEOUT_S):
+            for left in path.parent.glob(f".{path.name}.*"):
+                if left != lock:
+                    left.unlink()  # of a run that was killed as it wrote
             yield
     except filelock.Timeout as error:
         raise ResultsError(
@@ -108,6 +118,18 @@ def read(path: Path) -> str:
     if not whole:
         raise ResultsError(f"{path} is damaged: a row is not whole; {remedy}")
     return text
+
+
+def rows(out: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows under ``out``, oldest first, as they are written: what is unknown is "".
+
+    Raises:
+        ResultsError: what is there is not such a CSV, or cannot be read.
+    """
+    try:
+        return list(csv.DictReader(io.StringIO(read(Path(out, FILE_NAME)))))
+    except OSError as error:
+        raise _unwritable(out, error) from error
 
 
 def replace(path: Path, text: str) -> None:
@@ -169,7 +191,8 @@ def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Ma
     """
     names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
     names += ("learning_rate", "seed")
-    name = "_".join(str(row[column]) for column in names).replace(":", "_")
+    own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
+    name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
     try:
         replace(Path(out) / f"history_{name}.csv", pd.DataFrame(epochs).to_csv(index=False))
     except OSError as error:
@@ -178,6 +201,7 @@ def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Ma
 
 def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
     reason = error.strerror or type(error).__name__
+    space = "make room, or " if error.errno == errno.ENOSPC else ""
     return ResultsError(
-        f"--out {str(out)!r} cannot be written ({reason}); give a folder that can be written"
+        f"--out {str(out)!r} cannot be written ({reason}); {space}give a folder that can be written"
     )

@@ -27,7 +27,7 @@ def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int
     except (arguments.UsageError, results.ResultsError) as error:
         display.note(f"error: {error}")
         return 2
-    except processes.MeterSilentError as error:
+    except (processes.MeterSilentError, processes.MachineError) as error:
         display.note(f"error: {error}")
         return 1
     except KeyboardInterrupt:

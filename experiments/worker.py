@@ -1,5 +1,6 @@
 """Tasks in fresh processes, so that nothing of one is counted in another. No TensorFlow here."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,7 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "1",  # warnings are where the allocator says that memory ran out
     "KERAS_BACKEND": "tensorflow",
 }
+MEMORY_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 OUT_OF_MEMORY = "ran out of memory trying to allocate"
 Report = Callable[[str, float], None]
 
@@ -37,10 +39,12 @@ class Limits:
         """What tells TensorFlow."""
         if self.memory_bytes is None:
             return {}
-        return {"TF_CPU_BFC_MEM_LIMIT_IN_MB": str(max(1, self.memory_bytes // 2**20))}
+        return {MEMORY_LIMIT: str(max(1, self.memory_bytes // 2**20))}
 
 
 NO_LIMITS = Limits()
+
+_running: set[subprocess.Popen] = set()
 
 
 def call(
@@ -52,8 +56,8 @@ def call(
     """Runs a task of `experiments.cell` in a process of its own.
 
     Returns:
-        The result. Its ``status`` is "failed", with an ``error``, if the process died, and
-        "timed_out" if it was ended because it took too long.
+        The result. With an ``error``, its ``status`` is "timed_out" if the process was ended as it
+        took too long, "out_of_memory" or "killed" if it died so, and "failed" if otherwise.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -65,7 +69,9 @@ def call(
                 stderr=errors,
                 text=True,
                 env={**os.environ, **ENVIRONMENT, **limits.environment},
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
+            _running.add(process)
             expired = threading.Event()
             timer = threading.Timer(limits.time_s or 0, _end, (process, expired))
             try:
@@ -74,8 +80,9 @@ def call(
                 _talk(process, task, cells, report)
             finally:
                 timer.cancel()
-                process.kill()  # does nothing where it has ended by itself
+                _kill(process)
                 process.wait()
+                _running.discard(process)
             if result.exists():
                 return json.loads(result.read_text())
             if expired.is_set():
@@ -84,13 +91,27 @@ def call(
             return _death(process.returncode, errors.read())
 
 
+def end_all() -> None:
+    """Ends the processes of every `call` that is under way in other threads."""
+    for process in list(_running):
+        _kill(process)
+
+
 def _end(process: subprocess.Popen, expired: threading.Event) -> None:
     expired.set()
-    process.kill()
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Ends a process and what it started, unless it has ended by itself."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:
     request = {"task": task, "cells": [dataclasses.asdict(cell) for cell in cells]}
+    request["parent"] = os.getpid()
     try:
         with process.stdin:
             json.dump(request, process.stdin)
@@ -115,14 +136,15 @@ def _message(line: str) -> dict[str, Any] | None:
 def _death(returncode: int, errors: str) -> dict[str, str]:
     """The result of a process that left none."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
-    how = f"ended with exit status {returncode}: {lines[-1][:300]}"
+    status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
     if returncode < 0:
         name = signal.Signals(-returncode).name
         hint = "; Linux does so when memory runs out" if name == "SIGKILL" else ""
         how = f"was ended by {name}{hint}"
+        status = "killed" if name == "SIGKILL" else status
     # Some kernels of oneDNN crash where others raise an error.
     last_wish = next((line for line in lines if OUT_OF_MEMORY in line), None)
     if last_wish is not None:
         how += f" after the allocator {last_wish[last_wish.index(OUT_OF_MEMORY) :][:200]}"
-    status = "failed" if last_wish is None else "out_of_memory"
+        status = "out_of_memory"
     return {"status": status, "error": f"the measuring process {how}"}

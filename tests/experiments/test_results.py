@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_foreign_file_is_left_as_it_is(content: bytes, reason: str, tmp_path: Pa
     with pytest.raises(results.ResultsError, match=reason):
         results.append(tmp_path, [row(1)])
     assert path.read_bytes() == content
+
+
+def test_a_disk_that_is_nearly_full(tmp_path: Path) -> None:
+    """It is found out before anything is measured; a limit to files' sizes stands for it."""
+    results.append(tmp_path, [row(1)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (results.FREE_BYTES, before[1]))
+        with pytest.raises(results.ResultsError, match="cannot be written"):
+            results.check_writable(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    results.check_writable(tmp_path)
 
 
 def test_failed_write_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,133 @@
+"""What a sweep is doing: a table that is drawn again and again, or lines where nobody watches."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from experiments import display
+from experiments.plan import Cell
+from experiments.processes import Report
+
+
+@dataclass
+class Job:
+    """A cell that is being measured."""
+
+    cell: Cell
+    began: float
+    note: str = ""
+    done: float = 0.0
+
+    def report(self, note: str, done: float) -> None:
+        """Takes news of it."""
+        self.note, self.done = note, done
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self.began
+
+
+class Board:
+    """Counts a sweep's cells and shows them, on standard error."""
+
+    def __init__(self, waiting: Sequence[Cell], known: int, slots: int) -> None:
+        """Begins with every cell waiting but those whose rows are ``known``."""
+        self.waiting = list(waiting)
+        self.known = known
+        self.slots = slots
+        self.jobs: list[Job] = []
+        self.seconds: dict[str, list[float]] = {}
+        """How long measured cells took, by model."""
+        self.finished = 0
+        self.failed = 0
+        self._total = known + len(self.waiting)
+        self._console = Console(stderr=True)
+        self._live = Live(
+            console=self._console, get_renderable=self._drawn, auto_refresh=True, transient=True
+        )
+
+    def began(self, cell: Cell) -> Report:
+        """Moves a cell from waiting to those under way; returns what takes news of it."""
+        self.waiting.remove(cell)
+        job = Job(cell, time.monotonic())
+        self.jobs.append(job)
+        return job.report
+
+    def ended(self, cell: Cell, row: Mapping[str, Any]) -> None:
+        """Takes a cell off those under way, and says how it ended."""
+        job = next(job for job in self.jobs if job.cell is cell)
+        self.jobs.remove(job)
+        self.finished += 1
+        self.failed += row["status"] != "ok"
+        self.seconds.setdefault(cell.model, []).append(job.seconds)
+        result = f"{row['status']}: {row['error']}"
+        if row["status"] == "ok":
+            result = f"ok, {display.mebibytes(row['step_bytes'])} MiB a step"
+        done = f"{self._total - len(self.waiting) - len(self.jobs)}/{self._total}"
+        line = f"{done} {title(cell)}: {result}, {shown(job.seconds)}; {self._left()}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def found(self, cell: Cell) -> None:
+        """Counts a waiting cell as known, because another sweep has measured it."""
+        self.waiting.remove(cell)
+        self.known += 1
+
+    def seconds_left(self) -> float | None:
+        """By the mean of the cells measured so far, those of the same model if there are any."""
+        if not self.seconds:
+            return None
+        every = statistics.fmean(one for many in self.seconds.values() for one in many)
+        means = {model: statistics.fmean(many) for model, many in self.seconds.items()}
+        coming = sum(means.get(cell.model, every) for cell in self.waiting)
+        rest = sum(max(0, means.get(j.cell.model, every) - j.seconds) for j in list(self.jobs))
+        return (coming + rest) / self.slots
+
+    def _left(self) -> str:
+        left = self.seconds_left()
+        return "time left not known yet" if left is None else f"about {shown(left)} left"
+
+    def _drawn(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for name in ("being measured", "", "what", "for"):
+            table.add_column(name, no_wrap=True)
+        for job in list(self.jobs):
+            bar = ProgressBar(total=1.0, completed=job.done, width=20)
+            table.add_row(title(job.cell), bar, job.note or "-", shown(job.seconds))
+        done = self._total - len(self.waiting) - len(self.jobs)
+        counts = f"{self.finished} measured here, {self.failed} of them failed, {self.known} known"
+        counts += f", {len(self.waiting)} waiting; {self._left()}"
+        bar = ProgressBar(total=max(1, self._total), completed=done)
+        # The bar comes last because it does not end its line.
+        return Group(table, Text(f"{done}/{self._total} cells: {counts}"), bar)
+
+    def __enter__(self) -> Self:
+        """Draws, where standard error is a terminal."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Draws no more."""
+        self._live.stop()
+
+
+def title(cell: Cell) -> str:
+    """A cell in a few words, with its seed."""
+    return f"{cell.title} seed {cell.seed}"
+
+
+def shown(seconds: float) -> str:
+    """A duration for reading: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,190 @@
+"""Measures every combination of algorithms, models, depths, batch sizes, executions and seeds.
+
+``python -m experiments.sweep --algo bp,mem_dfa --model conv20,vgg16 --layers 1-15`` appends one
+row a cell to ``measurements.csv`` under ``--out`` as soon as it is known. Interrupted or killed, it
+goes on where it stopped when it is run again: a cell that has a row is not measured again, unless
+it failed and ``--retry`` is given. Several sweeps may share a folder; each cell is measured by one.
+
+Cells that are measured at the same time disturb each other's times, not their bytes.
+
+Exit status: 0 when every cell has a good row or is refused, as one deeper than its model is, 1 when
+one failed, 2 for arguments that make no sense.
+"""
+
+import argparse
+import collections
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent import futures
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments import display, engines, processes, results, sweep_options, sweep_rows
+from experiments.board import Board, title
+from experiments.plan import Cell
+from experiments.run import guarded, tell_dataset
+from experiments.sweep_rows import Holds, Identity
+from experiments.worker import Limits
+
+POLL_S = 0.2
+EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = sweep_options.parser().parse(argv)
+    cells = sweep_options.cells(options)
+    workers, limits = sweep_options.room(options)
+    results.check_writable(options.out)
+    rows = results.rows(options.out)
+    with engines.opened(options.scheduler, workers) as engine:
+        tasks = _tasks(cells, _survey(cells, engine))
+        for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
+            tell_dataset(options.dataset, cell)
+        if engine.slots < (options.workers or 1):
+            display.note(f"--memory has room for {engine.slots} cells at once")
+        sweep = Sweep(
+            options.out, options.repeats, limits, engine, len(rows) if options.retry else 0
+        )
+        measured = sweep.run(tasks)
+    return _tell(tasks, {**sweep.settled(), **measured}, options)
+
+
+def _survey(cells: Sequence[Cell], engine: engines.Engine) -> processes.Survey:
+    with display.progress("checking", quiet=True) as report:
+        told = report if engine.in_this_process else processes.silent
+        return engines.outcome(engine.submit(processes.survey, cells, told))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell, and what its row will say it is about."""
+
+    cell: Cell
+    depth: int | None
+    tensorflow: str
+
+    @property
+    def identity(self) -> Identity:
+        """Its row's, see `sweep_rows`."""
+        return sweep_rows.identity_of(self.completed(vars(self.cell)))
+
+    def completed(self, row: Mapping[str, object]) -> dict[str, object]:
+        """A row with what one of a failure does not know."""
+        known = {"layers": self.depth, "tensorflow": self.tensorflow}
+        return {**row, **{name: row.get(name) or value for name, value in known.items()}}
+
+
+def _tasks(cells: Sequence[Cell], survey: processes.Survey) -> list[Task]:
+    """What is to be measured, each cell once."""
+    tasks = [
+        Task(replace(cell, device=survey.device), survey.depths.get(cell.model), survey.tensorflow)
+        for cell in cells
+    ]
+    return list({task.identity: task for task in tasks}.values())
+
+
+@dataclass
+class Sweep:
+    """Measures tasks and keeps their rows."""
+
+    out: str
+    repeats: int
+    limits: Limits
+    engine: engines.Engine
+    tried_again: int
+    """So many of the oldest rows do not count if they tell of a failure."""
+
+    def settled(self) -> dict[Identity, Mapping[str, str]]:
+        """What is known by now, of whatever run."""
+        return sweep_rows.settled(results.rows(self.out), self.repeats, self.tried_again)
+
+    def run(self, tasks: Sequence[Task]) -> dict[Identity, Mapping[str, object]]:
+        """Measures all that is not settled, and returns the rows of that.
+
+        Raises:
+            ResultsError: a row cannot be kept.
+            MachineError: nothing can be measured any more.
+        """
+        known = self.settled()
+        waiting = [task for task in tasks if task.identity not in known]
+        running: dict[futures.Future, Task] = {}
+        measured = {}
+        board = Board([task.cell for task in waiting], len(tasks) - len(waiting), self.engine.slots)
+        with Holds(self.out) as holds, board:
+            while waiting or running:
+                self._begin(waiting, running, holds, board)
+                if not running:  # other sweeps measure what is left
+                    time.sleep(POLL_S)
+                done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
+                for future in done:
+                    task = running.pop(future)
+                    row = measured[task.identity] = self._keep(task, future)
+                    holds.release(task.identity)
+                    board.ended(task.cell, row)
+        return measured
+
+    def _begin(
+        self,
+        waiting: list[Task],
+        running: dict[futures.Future, Task],
+        holds: Holds,
+        board: Board,
+    ) -> None:
+        """Begins as many of the waiting tasks as there is room for."""
+        for task in list(waiting):
+            if len(running) >= self.engine.slots:
+                return
+            if not holds.take(task.identity):
+                continue  # another sweep is measuring it
+            waiting.remove(task)
+            if task.identity in self.settled():  # since this sweep began
+                holds.release(task.identity)
+                board.found(task.cell)
+                continue
+            report = board.began(task.cell)
+            told = report if self.engine.in_this_process else processes.silent
+            call = (processes.measure, task.cell, told, self.repeats, self.limits)
+            running[self.engine.submit(*call)] = task
+
+    def _keep(self, task: Task, future: futures.Future) -> Mapping[str, object]:
+        """Appends the row of a task that ended, with its history before it."""
+        try:
+            row, epochs = engines.outcome(future)
+        except processes.MachineError:
+            raise
+        except Exception as error:  # becomes a row, and the sweep goes on
+            row, epochs = processes.failed(task.cell, error), []
+        row = task.completed(row)
+        if epochs:
+            results.write_history(self.out, row, epochs)
+        results.append(self.out, [row])
+        return row
+
+
+def _tell(
+    tasks: Sequence[Task],
+    known: Mapping[Identity, Mapping[str, object]],
+    options: argparse.Namespace,
+) -> int:
+    """Says how the cells ended, and returns the exit status."""
+    ended = [(task, known[task.identity]) for task in tasks]
+    for task, row in ended:
+        if row["status"] != "ok":
+            display.note(f"{row['status']}: {title(task.cell)}: {row['error']}")
+    failed = any(row["status"] not in EXPECTED for _, row in ended)
+    if failed:
+        display.note("the same command with --retry measures what failed again")
+    counts = collections.Counter(row["status"] for _, row in ended)
+    print(f"{len(ended)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    print(f"one row per cell: {Path(options.out, results.FILE_NAME)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Processes that measure may die, hang or be killed, and so may the sweep that waits for them."""
+
+import random
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments import results, sweep_rows, worker
+from experiments.plan import Cell
+from experiments.worker import Limits
+
+CELL = Cell("bp", "mlp", 1, 8, "graph", "synthetic", None, "CPU:0", "sgd", 0.01, 0, steps=1)
+TINY = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
+TINY += ["--batch-size", "8", "--steps", "1", "--repeats", "1"]
+LONGEST_S = 12  # between two kills; a tiny cell takes about half of that
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "part"),
+    [
+        ("kill -KILL $$", "killed", "SIGKILL; Linux does so when memory runs out"),
+        ("kill -SEGV $$", "failed", "SIGSEGV"),
+        ("echo broken >&2; exit 3", "failed", "exit status 3: broken"),
+        (f"echo {worker.OUT_OF_MEMORY} 1GiB >&2; kill -ABRT $$", "out_of_memory", "1GiB"),
+        # The first one holds the pipe for progress open.
+        ("sleep 60 & sleep 60", "timed_out", "took longer than 1 s"),
+    ],
+)
+def test_how_a_process_ended(
+    script: str, status: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(worker.sys, "executable", str(python))
+    start = time.perf_counter()
+    result = worker.call("measure", [CELL], limits=Limits(time_s=1))
+    assert time.perf_counter() - start < 10
+    assert result["status"] == status
+    assert part in result["error"]
+
+
+def test_killed_below_a_gibibyte_is_not_out_of_memory() -> None:
+    """The allocator's one region stays within the limit, so it has nothing to complain of."""
+    notes = []
+
+    def report(note: str, done: float) -> None:
+        notes.append(note)
+        if note == "recording":
+            worker.end_all()
+
+    result = worker.call("measure", [CELL], report, Limits(memory_bytes=300 * 2**20))
+    assert notes[-1] == "recording"
+    assert result["status"] == "killed", result
+
+
+def wait_for_child(parent: subprocess.Popen) -> psutil.Process:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        children = psutil.Process(parent.pid).children()
+        if children:
+            return children[0]
+        time.sleep(0.01)
+    raise TimeoutError("it started no process")
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.7])
+def test_no_process_outlives_its_parent(pause_s: float) -> None:
+    """However the parent ends, and whatever the process is doing just then."""
+    code = (
+        "from experiments import worker\n"
+        "from experiments.plan import Cell\n"
+        f"worker.call('measure', [{CELL!r}] * 2)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    child = wait_for_child(parent)
+    time.sleep(pause_s)
+    assert child.is_running()
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([child], timeout=2)[1] == [], "it goes on"
+
+
+def start(out: Path, seeds: int) -> subprocess.Popen:
+    line = [*TINY, "--seed", f"0-{seeds - 1}", "--retry", "--out", str(out)]
+    command = [sys.executable, "-m", "experiments.sweep", *line]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_something(sweep: subprocess.Popen, rng: random.Random) -> str:
+    """Kills the sweep or, as often, what it waits for."""
+    children = psutil.Process(sweep.pid).children()
+    if children and rng.random() < 0.5:
+        children[0].kill()
+        return "process"
+    sweep.kill()
+    sweep.communicate()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == [], "a process outlives the sweep"
+    return "sweep"
+
+
+def harass(out: Path, seeds: int, kills: int, rng: random.Random) -> Counter[str]:
+    """Kills a sweep and its processes at random moments, and each time looks at what is there.
+
+    Returns:
+        How often what was killed.
+    """
+    killed: Counter[str] = Counter()
+    known = results.read(out / results.FILE_NAME)
+    sweep = start(out, seeds)
+    while killed.total() < kills:
+        try:
+            sweep.communicate(timeout=rng.uniform(0, LONGEST_S))
+        except subprocess.TimeoutExpired:
+            killed[kill_something(sweep, rng)] += 1
+        now = results.read(out / results.FILE_NAME)
+        assert now.startswith(known), "a row is lost"
+        known = now
+        if sweep.poll() is not None:
+            sweep = start(out, seeds)
+    sweep.communicate(timeout=300)
+    return killed
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """No measured row is lost, and in the end each cell was measured once."""
+    seeds = 3
+    killed = harass(tmp_path, seeds, kills=4, rng=random.Random(0))
+    assert killed.total() == 4
+    last = start(tmp_path, seeds)
+    said, errors = last.communicate(timeout=300)
+    assert last.returncode == 0, errors
+    assert said.startswith(f"{seeds} cells: {seeds} ok")
+    found = results.rows(tmp_path)
+    good = [sweep_rows.identity_of(row) for row in found if row["status"] == "ok"]
+    assert len(good) == len(set(good)) == seeds
+    assert {row["status"] for row in found} <= {"ok", "killed"}
+    assert [path.name for path in tmp_path.glob(f".{results.FILE_NAME}.*")] == [
+        f".{results.FILE_NAME}.lock"
+    ]
+
+
+@pytest.mark.slow
+def test_through_a_local_dask_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    line = [*TINY, "--seed", "0-1", "--scheduler", "local", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments.sweep", *line]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 cells: 2 ok")
+    assert [row["seed"] for row in results.rows(tmp_path)] == ["0", "1"]
