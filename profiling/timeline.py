@@ -118,12 +118,12 @@ class Timeline:
         """What `step_requested_bytes` is made of: bytes by (block, category).
 
         A tensor from before the recording that was freed by then counts below 0, so that the sum
-        is exact.
+        is exact. Of several peaks of one height it is the last, which has all that piled up.
         """
-        totals = self._requested_changes().cumsum()
-        peak_time_ns = self.events["time_ns"].iloc[int(totals.argmax())]
-        if totals.max() <= 0:  # nothing exceeds what was there before
-            peak_time_ns = -1
+        totals = self._requested_changes().cumsum().to_numpy()
+        last = len(totals) - 1 - int(totals[::-1].argmax())
+        # -1 where nothing exceeds what was there before.
+        peak_time_ns = self.events["time_ns"].iloc[last] if totals[last] > 0 else -1
         tensors = self.tensors
         began = (tensors["start_ns"] >= 0) & (tensors["start_ns"] <= peak_time_ns)
         ended = tensors["end_ns"] <= peak_time_ns
