@@ -41,24 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = arguments.Parser(
-        prog="python -m experiments.regress",
-        description="Says what memory the cells of the gate take more or less than before.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--update-baseline",
-        action="store_true",
-        help=f"write what moved to {baseline.FOLDER}/, to be reviewed and committed",
-    )
-    devices = catalogue.DEVICES
-    parser.add_argument(
-        "--device",
-        type=arguments.one_of("a device", devices),
-        default="auto",
-        help=f"{', '.join(devices)} (default: auto)",
-    )
-    options = parser.parse(argv)
+    options = _parser().parse(argv)
     baselines = baseline.read_all()
     if options.update_baseline:
         baseline.check_writable()
@@ -79,6 +62,27 @@ def _run(argv: Sequence[str]) -> int:
     if options.update_baseline:
         return _update(before, versions, weights) if whole and holds else _refuse()
     return 0 if _compare(before, versions, weights) and holds else 1
+
+
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
+        prog="python -m experiments.regress",
+        description="Says what memory the cells of the gate take more or less than before.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--update-baseline",
+        action="store_true",
+        help=f"write what moved to {baseline.FOLDER}/, to be reviewed and committed",
+    )
+    devices = catalogue.DEVICES
+    parser.add_argument(
+        "--device",
+        type=arguments.one_of("a device", devices),
+        default="auto",
+        help=f"{', '.join(devices)} (default: auto)",
+    )
+    return parser
 
 
 def _measure(device: str) -> dict[str, dict[str, Any]]:
@@ -157,7 +161,9 @@ def _show(move: baseline.Move) -> None:
     if before is None or after is None:
         print(f"{what}: {'not in the baseline' if before is None else 'no longer measured'}")
         return
-    change = f"{100 * (after / before - 1):+.1f} %, tolerance {move.tolerance_percent:g} %"
+    change = (
+        f"{100 * (after - before) / max(before, 1):+.1f} %, tolerance {move.tolerance_percent:g} %"
+    )
     title = f"{what} {before:,} -> {after:,} ({change})"
     differences = move.differences()
     shown = min(SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
