@@ -153,7 +153,7 @@ def _update(before: Content | None, versions: dict[str, str], weights: Weights) 
 
 
 def _show(move: baseline.Move) -> None:
-    """One line of what moved, and the blocks that moved it most."""
+    """What moved, and the blocks that moved it most."""
     from profiling import listing
 
     before, after = move.sums
