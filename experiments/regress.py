@@ -161,15 +161,16 @@ def _show(move: baseline.Move) -> None:
     if before is None or after is None:
         print(f"{what}: {'not in the baseline' if before is None else 'no longer measured'}")
         return
-    change = (
-        f"{100 * (after - before) / max(before, 1):+.1f} %, tolerance {move.tolerance_percent:g} %"
+    percent = 100 * (after - before) / max(before, 1)
+    print(
+        f"{what} {before:,} -> {after:,} ({percent:+.1f} %, tolerance {move.tolerance_percent:g} %)"
     )
-    title = f"{what} {before:,} -> {after:,} ({change})"
     differences = move.differences()
     shown = min(SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
     names = ("baseline", "now")
     total = f"requested {move.quantity} bytes"
-    listing.console().print(listing.differences_table(title, names, differences, shown, total))
+    # No title: it would be broken to the table's width.
+    listing.console().print(listing.differences_table("", names, differences, shown, total))
 
 
 def _refuse() -> int:
