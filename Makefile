@@ -3,7 +3,7 @@ PYTHON ?= python3
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 
-.PHONY: run test lint format claims clean
+.PHONY: run test gate lint format claims clean
 
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
@@ -13,6 +13,9 @@ run: $(ENVIRONMENT)/made
 test: $(ENVIRONMENT)/made
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/experiments tests/profiling tests/test_timelines.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa
+
+gate: $(ENVIRONMENT)/made
+	$(BIN)/python -m experiments.regress
 
 lint: $(ENVIRONMENT)/made
 	$(BIN)/ruff check .

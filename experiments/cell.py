@@ -147,6 +147,13 @@ def wide_update(cells: list[Cell]) -> dict[str, Any]:
     return wide_update.measure(cells[0], report)
 
 
+def weigh(cells: list[Cell]) -> dict[str, Any]:
+    """What a step of one cell asks for, by block and category, see `experiments.weighing`."""
+    from experiments import weighing
+
+    return weighing.weigh(cells[0], report)
+
+
 TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "check": check,
     "survey": survey,
@@ -156,6 +163,7 @@ TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "follow": follow,
     "distances": distances,
     "wide_update": wide_update,
+    "weigh": weigh,
 }
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
 from experiments import (
     arguments,
     bench,
@@ -28,7 +26,7 @@ from experiments import (
     timeline_claims,
     worker,
 )
-from experiments.findings import PASS, Finding, make_cell, make_finding
+from experiments.findings import PASS, Finding, heads, make_cell, make_finding, shown, table
 from experiments.plan import REPEATS, Cell
 from experiments.run import guarded, tell_dataset
 
@@ -89,9 +87,9 @@ def _run(argv: Sequence[str]) -> int:
     holds = True
     for part in [options.part] if options.part else list(PARTS):
         findings = PARTS[part](bench_kit)
-        lines = [_heads(findings), *map(_shown, findings)]
+        lines = [heads(findings), *map(shown, findings)]
         results.write_table(options.out, f"claims_{part}", findings, lines)
-        display.show(_table(findings))
+        display.show(table(findings, "Claims"))
         holds = holds and all(finding["verdict"] == PASS for finding in findings)
     return 0 if holds else 1
 
@@ -191,23 +189,6 @@ def growth_finding(rows: Sequence[processes.Row]) -> Finding:
         100 * (max(requested) - min(requested)) / min(requested) if known else None,
         None,
     )
-
-
-def _heads(findings: Sequence[Finding]) -> list[str]:
-    return [name.replace("_", " ") for name in findings[0]]
-
-
-def _shown(finding: Finding) -> list[str]:
-    numbers = (finding[name] for name in ("limit", "measured", "reference"))
-    texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
-    return [finding["claim"], finding["unit"], *texts, finding["verdict"]]
-
-
-def _table(findings: Sequence[Finding]) -> Table:
-    table = Table(*_heads(findings), title="Claims")
-    for finding in findings:
-        table.add_row(*_shown(finding))
-    return table
 
 
 if __name__ == "__main__":

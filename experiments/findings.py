@@ -1,6 +1,9 @@
 """A claim beside what was measured, and the cells that claims are about."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from rich.table import Table
 
 from experiments import arguments
 from experiments.plan import Cell
@@ -26,6 +29,26 @@ def make_finding(
         "reference": original,
         "verdict": PASS if holds else FAIL,
     }
+
+
+def heads(findings: Sequence[Finding]) -> list[str]:
+    """The heads of a table of findings."""
+    return [name.replace("_", " ") for name in findings[0]]
+
+
+def shown(finding: Finding) -> list[str]:
+    """One line of it."""
+    numbers = (finding[name] for name in ("limit", "measured", "reference"))
+    texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
+    return [finding["claim"], finding["unit"], *texts, finding["verdict"]]
+
+
+def table(findings: Sequence[Finding], title: str) -> Table:
+    """Findings for a terminal."""
+    found = Table(*heads(findings), title=title)
+    for finding in findings:
+        found.add_row(*shown(finding))
+    return found
 
 
 def make_cell(algorithm: str, model: str, layers: int | None, data_dir: str | None = None) -> Cell:

@@ -30,7 +30,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         profiling.MeterError: the allocator's statistics do not tell the truth.
         RuntimeError: the trainer takes another number of optimizer steps than batches.
     """
-    allocator, trainer, batch, first_step_s = _warmed_up(cell, report)
+    allocator, trainer, batch, first_step_s = warmed_up(cell, report)
     gc.collect()  # what tracing left behind is no part of the step
     resident_bytes = allocator.current_bytes()
     allocator.reset_peak()
@@ -72,7 +72,7 @@ def step(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, 
 
 def follow(cell: Cell, report: Report) -> dict[str, Any]:
     """What a timeline says of a step, beside what the allocator and the clock say."""
-    allocator, trainer, batch, _ = _warmed_up(cell, report)
+    allocator, trainer, batch, _ = warmed_up(cell, report)
     plain, traced = [], []
     for number in range(FOLLOW_ROUNDS):
         report(f"round {number + 1} of {FOLLOW_ROUNDS}", 0.3 + 0.6 * number / FOLLOW_ROUNDS)
@@ -111,7 +111,7 @@ def alternate(cells: list[Cell], report: Report) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def _warmed_up(
+def warmed_up(
     cell: Cell, report: Report
 ) -> tuple[profiling.Allocator, keras.Model, tuple[tf.Tensor, tf.Tensor], float]:
     """The proved meter, a trainer that has traced its step on the batch beside it, and seconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -41,19 +42,33 @@ def difference_table(names: Sequence[str], runs: Sequence[Timeline]) -> Table | 
         runs: the two.
     """
     differences = runs[0].diff(runs[1])
-    changed = differences[differences["difference_bytes"] != 0]
-    if changed.empty:
+    shown = int((differences["difference_bytes"] != 0).sum())
+    if not shown:
         return None
-    table = _table("Bytes alive at the peak, where they differ", "block", "category")
+    title = "Bytes alive at the peak, where they differ"
+    return differences_table(title, names, differences, shown, "peak")
+
+
+def differences_table(
+    title: str, names: Sequence[str], differences: pd.DataFrame, shown: int, total: str
+) -> Table:
+    """Two sums of bytes by block and category beside each other.
+
+    Args:
+        title: above the table.
+        names: of the two.
+        differences: a table of `Timeline.diff` or of `timeline.difference`.
+        shown: how many of its first rows are shown; the others are one line.
+        total: what the sum of all of them is.
+    """
+    table = _table(title, "block", "category")
     for name in (*names, "difference", ""):
         table.add_column(name, justify="right", no_wrap=bool(name))
-    for (block, category), row in changed.iterrows():
+    for (block, category), row in differences.head(shown).iterrows():
         table.add_row(block, category, *_three(*row.tolist()))
     table.add_section()
-    rest = differences[differences["difference_bytes"] == 0]["bytes"].sum()
-    table.add_row("all the rest", "", *_three(int(rest), int(rest), 0))
-    peaks = [run.peak_bytes for run in runs]
-    table.add_row("peak", "", *_three(*peaks, peaks[1] - peaks[0]), style="bold")
+    table.add_row("all the rest", "", *_three(*map(int, differences.iloc[shown:].sum())))
+    table.add_row(total, "", *_three(*map(int, differences.sum())), style="bold")
     return table
 
 

@@ -108,10 +108,33 @@ class Timeline:
         room, and the result is 0 where nothing ever exceeds it. Exact for the recorded step;
         operations that TensorFlow may run in either order can make another one differ a little.
         """
-        changes = self.events["requested_bytes"].where(
-            self.events["kind"] == "allocation", -self.events["requested_bytes"]
-        )
-        return max(0, int(changes.cumsum().max()))
+        return max(0, int(self._requested_changes().cumsum().max()))
+
+    def _requested_changes(self) -> pd.Series:
+        requested = self.events["requested_bytes"]
+        return requested.where(self.events["kind"] == "allocation", -requested)
+
+    def requested_at_peak(self) -> pd.Series:
+        """What `step_requested_bytes` is made of: bytes by (block, category).
+
+        A tensor from before the recording that was freed by then counts below 0, so that the sum
+        is exact. Of several peaks of one height it is the last, which has all that piled up.
+        """
+        totals = self._requested_changes().cumsum().to_numpy()
+        last = len(totals) - 1 - int(totals[::-1].argmax())
+        # -1 where nothing exceeds what was there before.
+        peak_time_ns = self.events["time_ns"].iloc[last] if totals[last] > 0 else -1
+        tensors = self.tensors
+        began = (tensors["start_ns"] >= 0) & (tensors["start_ns"] <= peak_time_ns)
+        ended = tensors["end_ns"] <= peak_time_ns
+        resident = tensors["start_ns"] < 0
+        signs = (began & ~ended).astype(int) - (resident & ended).astype(int)
+        return by_block_and_category(tensors, signs * tensors["requested_bytes"])
+
+    def requested_resident(self) -> pd.Series:
+        """Requested bytes alive before the first event, by (block, category)."""
+        resident = self.tensors[self.tensors["start_ns"] < 0]
+        return by_block_and_category(resident, resident["requested_bytes"])
 
     @property
     def peak_time_ns(self) -> int:
@@ -173,13 +196,9 @@ class Timeline:
         for timeline, beside in ((self, other), (other, self)):
             live = timeline.live_at_peak()
             blocks = live["block"].replace(timeline._layers_of_blocks_missing_in(beside))
-            keys = [blocks.replace("", OTHER), live["category"]]
-            sides.append(live["allocated_bytes"].groupby(keys).sum())
-        table = pd.concat(sides, axis=1, keys=["bytes", "other_bytes"]).fillna(0).astype("int64")
-        table.index.names = ["block", "category"]
-        table["difference_bytes"] = table["other_bytes"] - table["bytes"]
-        order = table["difference_bytes"].abs().sort_values(ascending=False, kind="stable").index
-        return table.loc[order]
+            live = live.assign(block=blocks)
+            sides.append(by_block_and_category(live, live["allocated_bytes"]))
+        return difference(*sides)
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw memory against time; see `profiling.plot.plot` for several runs in one figure.
@@ -255,3 +274,19 @@ class Timeline:
         live = self.live_at_peak()
         known = (live["block"] != "") & (live["phase"] != OTHER) & (live["category"] != RESIDENT)
         return float(live.loc[known, "allocated_bytes"].sum() / live["allocated_bytes"].sum())
+
+
+def by_block_and_category(tensors: pd.DataFrame, sizes: pd.Series) -> pd.Series:
+    """The sum of each tensor's size for each (block, category), but those that are 0."""
+    sums = sizes.groupby([tensors["block"].replace("", OTHER), tensors["category"]]).sum()
+    return sums[sums != 0]
+
+
+def difference(before: pd.Series, after: pd.Series) -> pd.DataFrame:
+    """What changed between two sums by (block, category), the table of `Timeline.diff`."""
+    table = pd.concat([before, after], axis=1, keys=["bytes", "other_bytes"])
+    table = table.fillna(0).astype("int64")
+    table.index.names = ["block", "category"]
+    table["difference_bytes"] = table["other_bytes"] - table["bytes"]
+    order = table["difference_bytes"].abs().sort_values(ascending=False, kind="stable").index
+    return table.loc[order]

@@ -171,6 +171,25 @@ def test_differences_sum_to_the_difference_of_the_peaks() -> None:
     assert (before.diff(before)["difference_bytes"] == 0).all()
 
 
+def test_requested_bytes_at_their_own_peak() -> None:
+    """The sum is that of the step, also where a tensor from before makes room; the last of two."""
+    early, late = "forward/block_001/mul", "forward/block_002/mul"
+    events = events_of((9, -100), (1, 700, early), (1, -700), (2, 700, late), before_bytes=512)
+    timeline = filled(events)
+    assert timeline.step_requested_bytes == 600
+    assert timeline.requested_at_peak().to_dict() == {
+        ("block_002", "activation"): 700,
+        ("other", "resident"): -100,
+    }
+    assert timeline.requested_resident().sum() == 512 - 256 + 100
+
+
+def test_a_step_below_what_was_there_before_has_no_peak() -> None:
+    timeline = filled(events_of((9, -512), (1, 256, CONV), before_bytes=512))
+    assert timeline.step_requested_bytes == 0
+    assert timeline.requested_at_peak().empty
+
+
 def test_numbered_blocks_are_compared_with_layers() -> None:
     whole = filled(events_of((1, 512, CONV)), names=NAMES)
     blocks = filled(

@@ -1,0 +1,44 @@
+"""MEM-DFA broken in the ways that the gate must see; each class in a process of its own."""
+
+import sys
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import mem_dfa
+from mem_dfa.ordering import after, token
+
+KEPT = "block_003"
+"""Whose activation stays alive."""
+
+
+class Unordered(mem_dfa.MemDFA):
+    """Without order between blocks: "run this not before that" returns its tensor as it is."""
+
+    def update_blocks(self, *arguments: Any) -> tf.Tensor:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("mem_dfa") and hasattr(module, "after"):
+                module.after = lambda tensor, earlier: tensor
+        return super().update_blocks(*arguments)
+
+
+class KeepsOne(mem_dfa.MemDFA):
+    """One block's activation is needed again when the last block is updated."""
+
+    def update_blocks(self, *arguments: Any) -> tf.Tensor:
+        outputs = super().update_blocks(*arguments)
+        return after(outputs, token([after(self._kept, self._done)]))
+
+    def _replay(self, block: Any, *arguments: Any) -> tuple[list[tf.Tensor], tf.Tensor]:
+        outputs, self._done = super()._replay(block, *arguments)
+        if block.name == KEPT:
+            self._kept = outputs[0]
+        return outputs, self._done
+
+
+class StoresAgain(mem_dfa.MemDFA):
+    """Holds its feedback matrices, whatever it was asked to do."""
+
+    def __init__(self, network: keras.Model, feedback: str, **details: Any) -> None:
+        super().__init__(network, feedback="stored", **details)

@@ -1,0 +1,310 @@
+"""The gate: what moved by more than is tolerated fails, up and down, with its block's name."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import baseline, gate_cells, processes, regress, relations, worker
+from experiments.findings import FAIL, PASS
+from experiments.plan import Cell
+from tests.experiments import mutants
+
+VERSIONS = {"tensorflow": "9.9.9", "keras": "8.8.8", "device": "CPU:0"}
+FILE = Path(baseline.FOLDER, "tensorflow_9.9.9_cpu.json")
+MEBIBYTE = 2**20
+ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
+MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
+
+
+def one_percent(title: str, quantity: str) -> float:
+    return 1.0
+
+
+def weights(**steps: int) -> dict[str, dict[str, dict[str, int]]]:
+    """Cells with so many bytes in one block, and 1000 resident."""
+    return {
+        title: {"step": {"block_001/activation": size}, "resident": {"input/input": 1000}}
+        for title, size in steps.items()
+    }
+
+
+@pytest.mark.parametrize("size", [99_000, 101_000])
+def test_at_the_tolerance_it_passes_and_a_byte_beyond_it_fails(size: int) -> None:
+    before, beyond = weights(one=100_000), size + (1 if size > 100_000 else -1)
+    assert baseline.moves(before, weights(one=size), one_percent) == []
+    (move,) = baseline.moves(before, weights(one=beyond), one_percent)
+    assert (move.title, move.quantity, move.sums) == ("one", "step", (100_000, beyond))
+
+
+def test_cells_that_come_and_go_are_told() -> None:
+    moved = baseline.moves(weights(old=5, same=5), weights(new=5, same=5), one_percent)
+    assert [(move.title, move.quantity) for move in moved] == [
+        *(("new", quantity) for quantity in baseline.QUANTITIES),
+        *(("old", quantity) for quantity in baseline.QUANTITIES),
+    ]
+
+
+def test_the_blocks_that_moved_it_are_named() -> None:
+    before = {"block_001/activation": 10, "block_002/optimizer state": 5}
+    after = {"block_001/activation": 10, "block_003/activation": 30, "other/resident": -4}
+    table = baseline.Move("one", "step", before, after, 1.0).differences()
+    assert table["difference_bytes"].to_dict() == {
+        ("block_003", "activation"): 30,
+        ("block_002", "optimizer state"): -5,
+        ("other", "resident"): -4,
+        ("block_001", "activation"): 0,
+    }
+    assert table.index[0] == ("block_003", "activation")
+
+
+def test_every_cell_has_a_title_of_its_own() -> None:
+    titles = [cell.title for cell in gate_cells.CELLS]
+    assert len(set(titles)) == len(titles)
+    assert all(cell.dataset == "synthetic" for cell in gate_cells.CELLS)
+
+
+# What each depth of a family would take if all promises hold.
+def promised(cell: Cell) -> int:
+    grows = {"bp": 1.0, "fa": 1.0, "dfa": 1.0, "checkpoint": 0.5, "checkpoint_fa": 0.5}
+    layers = (cell.layers or 15) ** grows.get(cell.algorithm, 0)
+    return round(MEBIBYTE * (3 + layers))
+
+
+Fake = Callable[..., dict[str, Any]]
+
+
+def fake(step: Callable[[Cell], int] = promised, **changes: Any) -> Fake:
+    """In the place of `worker.call`: what a process would answer."""
+
+    def call(task: str, cells: Sequence[Cell], *_: Any) -> dict[str, Any]:
+        assert task == "weigh"
+        parts = {"step": {"block_002/activation": step(cells[0])}, "resident": {"input/input": 9}}
+        return {"status": "ok", **VERSIONS, **parts, **changes}
+
+    return call
+
+
+@pytest.fixture
+def gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs the command with processes that answer at once; its exit status and what it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(processes, "check", lambda cells, report: cells)
+
+    def run(call: Fake, *words: str) -> tuple[int, str]:
+        monkeypatch.setattr(worker, "call", call)
+        status = regress.main(list(words))
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    return run
+
+
+Gate = Callable[..., tuple[int, str]]
+
+
+def test_without_a_baseline_it_does_not_pass(gate: Gate) -> None:
+    status, said = gate(fake())
+    assert status == 1
+    assert f"{FILE} does not exist" in said
+    assert "--update-baseline" in said
+    assert "does not hold" not in said
+    assert not FILE.exists()
+
+
+def test_what_was_written_passes_again(gate: Gate) -> None:
+    assert gate(fake(), "--update-baseline")[0] == 0
+    status, said = gate(fake())
+    assert status == 0
+    assert f"{len(gate_cells.CELLS)} cells: nothing moved" in said
+
+
+def test_a_peak_that_falls_by_a_tenth_fails_until_it_is_written(gate: Gate) -> None:
+    chosen = gate_cells.DIRECT
+
+    def lower(cell: Cell) -> int:
+        return round(promised(cell) * (0.9 if cell.title == chosen.title else 1))
+
+    gate(fake(), "--update-baseline")
+    before = FILE.read_text().splitlines()
+    status, said = gate(fake(lower))
+    assert status == 1
+    assert f"{chosen.title}: step bytes" in said
+    assert "-10.0 %, tolerance 1 %" in said
+    assert "block_002" in said
+    assert "1 moved" in said
+    assert FILE.read_text().splitlines() == before
+    assert gate(fake(lower), "--update-baseline")[0] == 0
+    changed = [pair for pair in zip(before, FILE.read_text().splitlines(), strict=True)
+               if pair[0] != pair[1]]  # fmt: skip
+    assert len(changed) == 1, "a diff shows what moved and nothing else"
+    assert gate(fake(lower))[0] == 0
+
+
+def test_what_is_within_its_tolerance_is_not_written(gate: Gate) -> None:
+    """Otherwise many small steps would pass one by one."""
+    gate(fake(), "--update-baseline")
+    before = FILE.read_text()
+    assert gate(fake(lambda cell: round(promised(cell) * 1.009)), "--update-baseline")[0] == 0
+    assert FILE.read_text() == before
+
+
+def test_another_keras_is_told(gate: Gate) -> None:
+    gate(fake(), "--update-baseline")
+    status, said = gate(fake(keras="8.8.9"))
+    assert status == 0
+    assert "Keras 8.8.8, this is 8.8.9" in said
+
+
+def test_a_cell_that_fails(gate: Gate) -> None:
+    """It is told, the others are compared, and nothing is written."""
+    gate(fake(), "--update-baseline")
+    before = FILE.read_text()
+
+    def call(task: str, cells: Sequence[Cell], *_: Any) -> dict[str, Any]:
+        broken = {"status": "failed", "error": "broken on purpose"}
+        failing = cells[0].title == gate_cells.DIRECT.title
+        return broken if failing else fake()(task, cells)
+
+    status, said = gate(call)
+    assert status == 1
+    assert "broken on purpose" in said
+    status, said = gate(call, "--update-baseline")
+    assert status == 1
+    assert "left as it is" in said
+    assert FILE.read_text() == before
+
+
+def growing(cell: Cell) -> int:
+    """MEM-DFA that keeps everything."""
+    return promised(dataclasses.replace(cell, algorithm="dfa"))
+
+
+def test_a_broken_promise_needs_no_baseline_and_is_not_written(gate: Gate) -> None:
+    status, said = gate(fake(growing), "--update-baseline")
+    assert status == 1
+    assert "does not hold" in said
+    assert not FILE.exists()
+
+
+def verdicts(step: Callable[[Cell], int], held: int = 0) -> list[str]:
+    measured = {
+        cell.title: {
+            "step": {"block_001/activation": step(cell)},
+            "resident": {"other/feedback": held * cell.layers, "a/parameter": 10**6 * cell.layers},
+        }
+        for cell in gate_cells.CELLS
+        if cell.layers
+    }
+    return [finding["verdict"] for finding in relations.findings(measured)]
+
+
+def test_relations() -> None:
+    """Flat, below DFA, a square root, flat reversible nets twice, matrices that are held."""
+    assert verdicts(promised) == [PASS] * 6
+    assert verdicts(promised, held=relations.HELD_LIMIT_BYTES) == [PASS] * 6
+    assert verdicts(promised, held=relations.HELD_LIMIT_BYTES + 1) == [*[PASS] * 5, FAIL]
+    assert verdicts(lambda cell: MEBIBYTE) == [PASS, FAIL, FAIL, PASS, PASS, PASS]
+    assert verdicts(lambda cell: MEBIBYTE * (cell.layers + 3)) == [*[FAIL] * 5, PASS]
+    assert [finding["verdict"] for finding in relations.findings({})] == [FAIL] * 6
+
+
+DAMAGED = [
+    "",
+    "[]",
+    "{}",
+    json.dumps({"format_version": 0, **VERSIONS, "cells": {}}),
+    json.dumps({"format_version": 1, **VERSIONS, "tensorflow": "1.0", "cells": {}}),
+    json.dumps({"format_version": 1, **VERSIONS, "cells": {"one": {"step": {"a/b": 1}}}}),
+    json.dumps(
+        {"format_version": 1, **VERSIONS, "cells": {"one": {"step": {"a": 1}, "resident": {}}}}
+    ),
+    json.dumps(
+        {"format_version": 1, **VERSIONS, "cells": {"one": {"step": {"a/b": "1"}, "resident": {}}}}
+    ),
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("words", [[], ["--update-baseline"]])
+def test_damaged_baseline_gets_one_sentence(text: str, words: list[str], gate: Gate) -> None:
+    """Before anything is measured; the file stays."""
+    FILE.parent.mkdir()
+    FILE.write_text(text)
+    status, said = gate(lambda *_: pytest.fail("measured"), *words)
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert f"{FILE} is no baseline" in said
+    assert FILE.read_text() == text
+
+
+def test_unwritable_folder_is_found_out_before_measuring(gate: Gate) -> None:
+    Path(baseline.FOLDER).write_text("a file")
+    status, said = gate(lambda *_: pytest.fail("measured"), "--update-baseline")
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert "cannot be written" in said
+
+
+@pytest.mark.parametrize("words", [["--device", "tpu"], ["--update"], ["surplus"]])
+def test_bad_arguments_get_one_sentence(words: list[str], gate: Gate) -> None:
+    status, said = gate(lambda *_: pytest.fail("measured"), *words)
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert words[-1] in said
+
+
+def test_the_committed_baseline_is_of_these_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    (content,) = [c for c in baseline.read_all().values() if c["device"] == "CPU:0"]
+    assert list(content["cells"]) == [cell.title for cell in gate_cells.CELLS]
+    assert {f["verdict"] for f in relations.findings(content["cells"])} == {PASS}
+
+
+def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
+    cell = dataclasses.replace(
+        gate_cells.REGENERATED[0], algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
+    )
+    result = worker.call("weigh", [dataclasses.replace(cell, **changes)])
+    assert result["status"] == "ok", result
+    return result
+
+
+def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
+    """What the gate sees of a broken class, in a process of its own, beside MEM-DFA."""
+    before = weigh("mem_dfa", **changes)
+    after = weigh(f"{mutants.__name__}:{mutant}", **changes)
+    found = baseline.Move(mutant, quantity, before[quantity], after[quantity], 1.0)
+    assert found.is_beyond_tolerance
+    return found
+
+
+@pytest.mark.slow
+def test_without_order_every_block_stays() -> None:
+    table = move("step", "Unordered", feedback=None, slices=1).differences()
+    grown = table[table["difference_bytes"] >= ACTIVATION_BYTES]
+    named = {block for block, category in grown.index}
+    assert len(named) >= 3
+    assert all(block.startswith("block_") for block in named)
+
+
+@pytest.mark.slow
+def test_one_activation_that_is_kept() -> None:
+    moved = move("step", "KeepsOne", feedback=None, slices=1)
+    before, after = moved.sums
+    assert after - before == pytest.approx(ACTIVATION_BYTES, rel=0.01)
+    table = moved.differences()["difference_bytes"]
+    assert table[mutants.KEPT, "activation"] == ACTIVATION_BYTES
+    assert table.index[0] == (mutants.KEPT, "activation")
+
+
+@pytest.mark.slow
+def test_feedback_that_is_stored_again() -> None:
+    table = move("resident", "StoresAgain").differences()["difference_bytes"]
+    grown = table[table >= MATRIX_BYTES]
+    assert list(sorted(grown.index)) == [(f"block_00{n}", "feedback") for n in range(1, 7)]
