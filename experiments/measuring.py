@@ -45,7 +45,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
     _check_iterations(trainer, WARM_UP_STEPS + cell.steps)
     report("recording", 0.9)
     return {
-        "layers": cell.layers or _depth(trainer.network),
+        "layers": cell.layers or depth(trainer.network),
         "peak_bytes": peak_bytes,
         "resident_bytes": resident_bytes,
         "step_bytes": peak_bytes - resident_bytes,
@@ -150,7 +150,7 @@ def _check_iterations(trainer: keras.Model, expected: int) -> None:
         raise RuntimeError(f"{expected} batches made {taken} optimizer steps; each must make one")
 
 
-def _depth(network: keras.Model) -> int:
+def depth(network: keras.Model) -> int:
     """Layers with a kernel, without the classifier: what `layers` asks a model for."""
     layers = network._flatten_layers(include_self=False, recursive=True)
     return sum(getattr(layer, "kernel", None) is not None for layer in layers) - 1

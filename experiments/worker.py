@@ -30,7 +30,7 @@ class Limits:
 
     time_s: int | None = None
     memory_bytes: int | None = None
-    """Of the CPU allocator, whose unit is MiB."""
+    """Of the device's allocator, whose unit is MiB; a fraction of one is cut off."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -71,7 +71,12 @@ def call(
             try:
                 if limits.time_s is not None:
                     timer.start()
-                _talk(process, task, cells, report)
+                request = {
+                    "task": task,
+                    "cells": [dataclasses.asdict(cell) for cell in cells],
+                    "memory_bytes": limits.memory_bytes,
+                }
+                _talk(process, request, report)
             finally:
                 timer.cancel()
                 process.kill()  # does nothing where it has ended by itself
@@ -89,8 +94,7 @@ def _end(process: subprocess.Popen, expired: threading.Event) -> None:
     process.kill()
 
 
-def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:
-    request = {"task": task, "cells": [dataclasses.asdict(cell) for cell in cells]}
+def _talk(process: subprocess.Popen, request: dict[str, Any], report: Report) -> None:
     try:
         with process.stdin:
             json.dump(request, process.stdin)
