@@ -56,7 +56,9 @@ def next_size(rows: Rows, maximum: int, limit_bytes: int, repeats: int) -> int |
         step = max(1, high // FINENESS) * 2 ** min(failures - 1, FINENESS)
         size = max((low + high) // 2, high - step)
     else:
-        size = max(_expected(rows, limit_bytes), low + max(1, low // FINENESS))
+        # Where the line says that low is the one, so are steps up from it.
+        near = sum(low // 2 < size <= low for size in rows)
+        size = max(_expected(rows, limit_bytes), low + 2 ** (near - 1))
     return min(max(size, low + 1), high - 1)
 
 
@@ -73,7 +75,8 @@ def next_limit(trained: Mapping[int, bool], first: int) -> int | None:
     low = max(limit for limit, ok in trained.items() if not ok)
     enough = [limit for limit, ok in trained.items() if ok and limit > low]
     if not enough:
-        return max(first, low + max(1, low // FINENESS))
+        beyond = sum(limit >= first for limit in trained)
+        return low + 2 ** (beyond - 1) if beyond else first
     high = min(enough)
     if high - low == 1:
         return None
@@ -85,13 +88,15 @@ def _trains(row: Mapping[str, Any]) -> bool:
 
 
 def _expected(rows: Rows, limit_bytes: int) -> int:
-    """Where a line through the peaks of the two largest sizes meets the limit."""
-    sizes = sorted(rows)
-    reach = GROWTH * sizes[-1]
-    if len(sizes) < 2:
+    """Where a line through the peaks of two sizes meets the limit."""
+    large = max(rows)
+    reach = GROWTH * large
+    # Of neighbours the peaks differ by chance.
+    small = max((size for size in rows if size <= large // 2), default=None)
+    if small is None:
         return reach
-    before, last = (rows[size]["process_peak_bytes"] for size in sizes[-2:])
-    slope = (last - before) / (sizes[-1] - sizes[-2])
+    peaks = [rows[size]["process_peak_bytes"] for size in (small, large)]
+    slope = (peaks[1] - peaks[0]) / (large - small)
     if slope <= 0:
         return reach
-    return min(reach, sizes[-1] + int((limit_bytes - last) / slope))
+    return min(reach, large + int((limit_bytes - peaks[1]) / slope))
