@@ -86,7 +86,25 @@ def test_limit_is_rounded_down(
     line = [*LINE[:-1], "50.9 MiB"]
     assert run(linear, line=line) == 0
     assert answers(tmp_path)[0]["size"] == "40"
+    assert answers(tmp_path)[0]["memory_limit_bytes"] == str(50 * MIB)
     assert "limit of each process: 50 MiB" in capsys.readouterr().err
+
+
+def test_an_answer_trains_in_several_processes(run: Callable[..., int], tmp_path: Path) -> None:
+    """Its time is the one in the middle; a size that fails once is no answer."""
+    seconds, accidents = iter([0.9, 0.1, 0.4]), iter([False, False, True])
+
+    def machine(one: Cell, memory_bytes: int | None) -> dict[str, Any]:
+        if one.batch_size == 90 and next(accidents):
+            return OUT_OF_MEMORY
+        told = linear(one, memory_bytes)
+        return told | {"step_time_s": next(seconds)} if one.batch_size == 89 else told
+
+    assert run(machine, "--repeats", "3") == 0
+    (row,) = answers(tmp_path)
+    assert (row["size"], row["repeats"], row["next_status"]) == ("89", "3", "out_of_memory")
+    assert float(row["step_time_s"]) == 0.4
+    assert [run.tries.count(size) for size in (89, 90, 91)] == [3, 3, 1]
 
 
 def test_nothing_is_tried_twice(
