@@ -16,9 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
-from experiments import arguments, catalogue, display, fit_rows, processes, results
+from experiments import arguments, catalogue, display, fit_rows, fit_table, processes, results
 from experiments.fit_search import ANSWERED, MIB, Search
 from experiments.keyed import Row
 from experiments.plan import REPEATS, Cell
@@ -28,8 +26,6 @@ from sizes import units
 
 TIME_LIMIT_S = 1200
 STEPS = 3
-HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")
-NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes", "one more")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +52,7 @@ def _run(argv: Sequence[str]) -> int:
     limits = Limits(options.time_limit, options.memory // MIB * MIB)
     display.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
     rows = [_search(cell, limits, options) for cell in cells]
-    display.show(_table(rows, options.over, limits))
+    display.show(fit_table.table(rows, options.over, limits))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
     if all(row["status"] == "too_little_memory" for row in rows):
         return 2
@@ -159,44 +155,6 @@ def _too_little(row: Row) -> str:
     needs = f"the least is {least // MIB} MiB" if least else "how much it needs is not known"
     limit = units.show_bytes(row["memory_limit_bytes"])
     return f"error: --memory {limit} is too little for {row['algorithm']} with {size}; {needs}"
-
-
-def _table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
-    noun = "batch" if over == "batch" else "depth"
-    table = Table(title=f"Largest {noun} that trains in {limits.memory_bytes // MIB} MiB")
-    for head in HEADS:
-        justify = "right" if head == over else "left"
-        table.add_column(head, justify=justify, no_wrap=True)
-    for head in NUMBERS:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
-        shown = {name: "all" if row[name] is None else str(row[name]) for name in names}
-        if row["size"] is None:
-            shown[fit_rows.OVER[over]] = "none"
-        table.add_row(*shown.values(), *_numbers(row, rows))
-    return table
-
-
-def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
-    if row["size"] is None:
-        return ["-", "-", "-", "-", row["status"]]
-    return [
-        _factor(row, rows),
-        display.mebibytes(row["process_peak_bytes"]),
-        f"{row['image_time_s'] * 1000:.2f}",
-        str(row["repeats"]),
-        row["next_status"] or "is beyond the maximum",
-    ]
-
-
-def _factor(row: Row, rows: Sequence[Row]) -> str:
-    """How many times as large as bp's of the same cell."""
-    other_field = "layers" if row["over"] == "batch" else "batch_size"
-    for other in rows:
-        if other["algorithm"] == "bp" and other[other_field] == row[other_field] and other["size"]:
-            return f"{row['size'] / other['size']:.2f}x"
-    return "-"
 
 
 if __name__ == "__main__":
