@@ -10,7 +10,7 @@ from typing import Any
 Rows = Mapping[int, Mapping[str, Any]]
 
 GROWTH = 16  # how far beyond what is known a size is tried, in times the largest known one
-FINENESS = 32  # the first steps around a guess are that part of it
+FINENESS = 16  # the first steps around a guess are that part of it
 
 
 def bracket(rows: Rows, maximum: int) -> tuple[int, int]:
