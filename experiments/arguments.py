@@ -40,7 +40,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_cell_options(
-    parser: argparse.ArgumentParser, also: Sequence[str] = (), default: Sequence[str] = ()
+    parser: argparse.ArgumentParser,
+    also: Sequence[str] = (),
+    default: Sequence[str] = (),
+    data: str = "auto",
 ) -> None:
     """Adds the options that say what is measured.
 
@@ -48,6 +51,7 @@ def add_cell_options(
         parser: gets the options.
         also: names that --algo takes besides those of algorithms.
         default: what --algo is if not given; where empty it must be given.
+        data: what --dataset is if not given.
     """
     add_algorithms(parser, also, default)
     models = catalogue.model_names()
@@ -78,7 +82,7 @@ def add_cell_options(
         type=one_of("a kind of feedback", catalogue.FEEDBACKS),
         help=f"dfa, mem_dfa: {', '.join(catalogue.FEEDBACKS)} (default: stored)",
     )
-    _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, "auto")
+    _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, data)
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     parser.add_argument(
         "--classes", type=count, metavar="N", help="of --dataset synthetic (default: 10)"

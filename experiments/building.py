@@ -46,10 +46,18 @@ def resolve_device(device: str) -> str:
     return "GPU:0" if gpus and device != "cpu" else "CPU:0"
 
 
-def allow_growth() -> None:
-    """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used."""
+def set_up_gpus(memory_bytes: int | None) -> None:
+    """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used.
+
+    A limit, in bytes of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's
+    is in the environment, see `experiments.worker.Limits`.
+    """
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        if memory_bytes is None:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            logical = tf.config.LogicalDeviceConfiguration(memory_limit=memory_bytes // 2**20)
+            tf.config.set_logical_device_configuration(gpu, [logical])
 
 
 def load_algorithm(name: str) -> Callable[..., keras.Model]:

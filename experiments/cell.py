@@ -133,6 +133,13 @@ def bench(cells: list[Cell]) -> dict[str, Any]:
     return measuring.alternate(cells, report)
 
 
+def fit(cells: list[Cell]) -> dict[str, Any]:
+    """Whether one cell trains within this process's limits, see `experiments.fitting`."""
+    from experiments import fitting
+
+    return fitting.train(cells[0], report)
+
+
 def distances(cells: list[Cell]) -> dict[str, Any]:
     """How far the cells' gradients are from the first one's in float64."""
     from experiments import precision
@@ -161,14 +168,18 @@ TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {
     "train": train,
     "bench": bench,
     "follow": follow,
+    "fit": fit,
     "distances": distances,
     "wide_update": wide_update,
     "weigh": weigh,
 }
 
 
-def run(task: str, cells: list[Cell]) -> dict[str, Any]:
-    """The task's result with a status: ok, out_of_memory, refused, no_meter or failed."""
+def run(task: str, cells: list[Cell], memory_bytes: int | None = None) -> dict[str, Any]:
+    """The task's result with a status: ok, out_of_memory, refused, no_meter or failed.
+
+    ``memory_bytes`` is what a GPU is limited to.
+    """
     from profiling import allocator
 
     try:
@@ -177,7 +188,8 @@ def run(task: str, cells: list[Cell]) -> dict[str, Any]:
 
         from experiments import building
 
-        building.allow_growth()
+        on_gpu = cells[0].device.startswith("GPU")
+        building.set_up_gpus(memory_bytes if on_gpu else None)
     except allocator.MeterError as error:
         return {"status": "no_meter", "error": " ".join(str(error).split())}
     try:
@@ -200,7 +212,8 @@ def main() -> None:
     """Reads the task, runs it and writes the result, whole or not at all."""
     request = json.load(sys.stdin)
     die_with(request["parent"])
-    result = run(request["task"], [Cell(**cell) for cell in request["cells"]])
+    cells = [Cell(**cell) for cell in request["cells"]]
+    result = run(request["task"], cells, request["memory_bytes"])
     file = Path(sys.argv[1])
     part = file.with_suffix(".part")
     part.write_text(json.dumps(result))

@@ -1,14 +1,9 @@
 """The CSV of measurements against depth: one row a cell, written as soon as it is known."""
 
-import csv
-import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from experiments import results
+from experiments.keyed import KeyedFile, Row
 from experiments.worker import Limits
 
 FILE_NAME = "depth.csv"
@@ -24,7 +19,6 @@ COLUMNS = [
 LIMITED = ("skipped", "timed_out", "out_of_memory")
 REACH = 10  # a guess goes no further than so many times the deepest cell that was measured
 
-Row = dict[str, Any]
 Key = tuple[str, str, int, int]
 
 
@@ -33,45 +27,8 @@ def key_of(row: Mapping[str, Any]) -> Key:
     return row["algorithm"], row["execution"], row["layers"], row["batch_size"]
 
 
-def read(out: str) -> dict[Key, Row]:
-    """The rows under ``out``; none where there is no file yet.
-
-    Raises:
-        results.ResultsError: what is there is not such a CSV.
-    """
-    path = Path(out, FILE_NAME)
-    if not path.exists():
-        return {}
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
-        if reader.fieldnames != COLUMNS:
-            raise ValueError("its columns are others")
-        rows = [_typed(row) for row in reader]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise results.ResultsError(
-            f"{path} is no table of depths ({error}); it is left as it is: move it away or give "
-            "another --out"
-        ) from error
-    return {key_of(row): row for row in rows}
-
-
-def _typed(row: Mapping[str, str]) -> Row:
-    kinds = {**dict.fromkeys(WHOLE, int), **dict.fromkeys(FRACTIONS, float)}
-    return {name: None if text == "" else kinds.get(name, str)(text) for name, text in row.items()}
-
-
-def keep(out: str, row: Row) -> dict[Key, Row]:
-    """Puts a row in the place of an earlier one of the same cell, and returns all rows.
-
-    Raises:
-        results.ResultsError: the file cannot be written.
-    """
-    path = Path(out, FILE_NAME)
-    with results.locked(path):
-        rows = {**read(out), key_of(row): row}
-        table = pd.DataFrame(list(rows.values()), columns=COLUMNS, dtype=object)
-        results.replace(path, table.to_csv(index=False, lineterminator="\n"))
-    return rows
+FILE = KeyedFile(FILE_NAME, "table of depths", COLUMNS, key_of, WHOLE, FRACTIONS)
+read, keep = FILE.read, FILE.keep
 
 
 def is_settled(row: Row | None, limits: Limits) -> bool:

@@ -32,7 +32,7 @@ class Limits:
 
     time_s: int | None = None
     memory_bytes: int | None = None
-    """Of the CPU allocator, whose unit is MiB."""
+    """Of the device's allocator, whose unit is MiB; a fraction of one is cut off."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,7 +77,13 @@ def call(
             try:
                 if limits.time_s is not None:
                     timer.start()
-                _talk(process, task, cells, report)
+                request = {
+                    "task": task,
+                    "cells": [dataclasses.asdict(cell) for cell in cells],
+                    "memory_bytes": limits.memory_bytes,
+                    "parent": os.getpid(),
+                }
+                _talk(process, request, report)
             finally:
                 timer.cancel()
                 _kill(process)
@@ -109,9 +115,7 @@ def _kill(process: subprocess.Popen) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _talk(process: subprocess.Popen, task: str, cells: Sequence[Cell], report: Report) -> None:
-    request = {"task": task, "cells": [dataclasses.asdict(cell) for cell in cells]}
-    request["parent"] = os.getpid()
+def _talk(process: subprocess.Popen, request: dict[str, Any], report: Report) -> None:
     try:
         with process.stdin:
             json.dump(request, process.stdin)

@@ -5,6 +5,7 @@ This file and what it imports answer without TensorFlow, so a command line may a
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -66,6 +67,16 @@ def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | No
         if pattern.fullmatch(path.parent.name)
     ]
     return max(prepared, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+
+
+def training_images(name: str, data_dir: str | os.PathLike[str] | None = None) -> int | None:
+    """How many a prepared data set has; None for one that is not prepared, or has no end."""
+    version = find(name, data_dir)
+    if version is None:
+        return None
+    splits = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))["splits"]
+    training = next(split for split in splits if split["name"] == "train")
+    return sum(map(int, training["shardLengths"]))
 
 
 def label(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:

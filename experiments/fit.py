@@ -1,0 +1,161 @@
+"""How large can I go? The largest batch, or depth, that trains within so much memory.
+
+``python -m experiments.fit --memory 8GiB --model vgg16 --algo bp,mem_dfa``
+
+Each size is tried by real training steps in a process of its own, whose allocator has the limit;
+the answer is a size that trained, and one more did not. Every try is a row of ``fit_tries.csv``
+under ``--out`` at once, so a rerun goes on where the last one ended, and every answer one of
+``fit.csv``. Exit status: 0 when every algorithm has an answer, 1 when one has none, 2 for arguments
+that make no sense, as memory in which no algorithm trains.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import arguments, catalogue, display, fit_rows, fit_table, processes, results
+from experiments.fit_search import ANSWERED, MIB, Search
+from experiments.keyed import Row
+from experiments.plan import REPEATS, Cell
+from experiments.run import guarded, tell_dataset
+from experiments.worker import Limits
+from sizes import units
+
+TIME_LIMIT_S = 1200
+STEPS = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse(argv)
+    field = fit_rows.OVER[options.over]
+    if getattr(options, field) not in (None, [None]):
+        raise arguments.UsageError(
+            f"--{field.replace('_', '-')} is what --over {options.over} searches; leave one of "
+            "them out"
+        )
+    results.check_writable(options.out)
+    for file in (fit_rows.TRIES, fit_rows.ANSWERS):
+        file.read(options.out)  # what is no such file is found before anything is tried
+    cells = [dataclasses.replace(cell, **{field: 1}) for cell in arguments.cells(options)]
+    with display.progress("checking", quiet=True) as report:
+        cells = processes.check(cells, report)
+    _check_memory(options.memory, cells[0].device)
+    tell_dataset(options.dataset, cells[0])
+    limits = Limits(options.time_limit, options.memory // MIB * MIB)
+    display.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
+    rows = [_search(cell, limits, options) for cell in cells]
+    display.show(fit_table.table(rows, options.over, limits))
+    print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
+    if all(row["status"] == "too_little_memory" for row in rows):
+        return 2
+    return 0 if all(row["status"] in ANSWERED for row in rows) else 1
+
+
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
+        prog="python -m experiments.fit",
+        description="The largest batch, or depth, that trains within so much memory.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--memory",
+        type=memory,
+        required=True,
+        metavar="SIZE",
+        help="of the device, for everything the process holds there, such as 8GiB; whole MiB, "
+        "rounded down",
+    )
+    parser.add_argument(
+        "--over",
+        type=arguments.one_of("something to search", fit_rows.OVER),
+        default="batch",
+        help=f"{', '.join(fit_rows.OVER)} (default: batch)",
+    )
+    parser.add_argument(
+        "--maximum",
+        type=arguments.count,
+        metavar="N",
+        help="no larger size is tried (default: the images of the data set)",
+    )
+    arguments.add_cell_options(parser, catalogue.PEERS, data="synthetic")
+    parser.add_argument(
+        "--steps",
+        type=arguments.count,
+        default=STEPS,
+        metavar="N",
+        help=f"that a size has to train, after a first one (default: {STEPS})",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=arguments.count,
+        default=REPEATS,
+        metavar="N",
+        help=f"processes in which the answer has to train (default: {REPEATS})",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=arguments.count,
+        default=TIME_LIMIT_S,
+        metavar="SECONDS",
+        help=f"of a process, with tracing and compiling (default: {TIME_LIMIT_S})",
+    )
+    arguments.add_out_option(parser)
+    return parser
+
+
+def memory(text: str) -> int:
+    """Bytes of a limit, at least one MiB, which is the allocator's unit."""
+    size = units.parse_bytes(arguments.size(text))
+    if size < MIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is too little; take 1 MiB or more")
+    return size
+
+
+def _check_memory(asked_bytes: int, device: str) -> None:
+    """Refuse a limit that the machine would not let a process reach."""
+    has_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if device.startswith("CPU") and asked_bytes > has_bytes:
+        raise arguments.UsageError(
+            f"--memory {units.show_bytes(asked_bytes)} is more than this machine has, "
+            f"{units.show_bytes(has_bytes)}; take less"
+        )
+
+
+def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
+    maximum = options.maximum or arguments.MAXIMUM_COUNT
+    if options.over == "layers":
+        maximum = min(maximum, arguments.MAXIMUM_LAYERS)
+    else:
+        images = catalogue.datasets().training_images(cell.dataset, cell.data_dir)
+        maximum = min(maximum, images or maximum)
+    search = Search(cell, options.over, limits, maximum, options.repeats, options.out)
+    if search.remembered:
+        display.note(
+            f"{cell.algorithm}: {search.remembered} tries are known from "
+            f"{Path(options.out, fit_rows.TRIES.name)}; move it away to try them again"
+        )
+    row = search.run()
+    if row["status"] == "too_little_memory":
+        display.note(_too_little(row))
+    elif row["status"] == "maximum":
+        display.note(f"{cell.algorithm}: {options.over} {maximum} trains, which is the maximum")
+    return row
+
+
+def _too_little(row: Row) -> str:
+    size, least = f"{row['over']} 1", row["least_memory_bytes"]
+    needs = f"the least is {least // MIB} MiB" if least else "how much it needs is not known"
+    limit = units.show_bytes(row["memory_limit_bytes"])
+    return f"error: --memory {limit} is too little for {row['algorithm']} with {size}; {needs}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

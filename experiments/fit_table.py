@@ -1,0 +1,57 @@
+"""The answers of `experiments.fit` as the user sees them."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from experiments import display, fit_rows
+from experiments.keyed import Row
+from experiments.worker import Limits
+
+HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")
+NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes", "one more")
+
+
+def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
+    """One line for each answer.
+
+    Args:
+        rows: of `fit_rows.ANSWERS`.
+        over: a key of `fit_rows.OVER`, what was searched.
+        limits: of each process.
+    """
+    noun = "batch" if over == "batch" else "depth"
+    shown = Table(title=f"Largest {noun} that trains in {limits.memory_bytes // 2**20} MiB")
+    for head in HEADS:
+        justify = "right" if head == over else "left"
+        shown.add_column(head, justify=justify, no_wrap=True)
+    for head in NUMBERS:
+        shown.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
+        cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
+        if row["size"] is None:
+            cells[fit_rows.OVER[over]] = "none"
+        shown.add_row(*cells.values(), *_numbers(row, rows))
+    return shown
+
+
+def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
+    if row["size"] is None:
+        return ["-", "-", "-", "-", row["status"]]
+    return [
+        _factor(row, rows),
+        display.mebibytes(row["process_peak_bytes"]),
+        f"{row['image_time_s'] * 1000:.2f}",
+        str(row["repeats"]),
+        row["next_status"] or "is beyond the maximum",
+    ]
+
+
+def _factor(row: Row, rows: Sequence[Row]) -> str:
+    """How many times as large as bp's of the same cell."""
+    other_field = "layers" if row["over"] == "batch" else "batch_size"
+    for other in rows:
+        if other["algorithm"] == "bp" and other[other_field] == row[other_field] and other["size"]:
+            return f"{row['size'] / other['size']:.2f}x"
+    return "-"

@@ -1,0 +1,72 @@
+"""CSVs that keep one row of each thing: a new one takes the place of the one before."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import results
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class KeyedFile:
+    """One such CSV: its name, its columns, and what is kept apart."""
+
+    name: str
+    noun: str
+    """What it is, such as "table of depths"."""
+    columns: Sequence[str]
+    key_of: Callable[[Mapping[str, Any]], tuple]
+    """What a row is about; one row is kept of each."""
+    whole: Sequence[str]
+    """The columns of whole numbers."""
+    fractions: Sequence[str]
+    """The columns of other numbers."""
+
+    def read(self, out: str) -> dict[tuple, Row]:
+        """The rows under the folder ``out``; none where there is no file yet.
+
+        Raises:
+            results.ResultsError: what is there is not such a CSV.
+        """
+        path = Path(out, self.name)
+        if not path.exists():
+            return {}
+        try:
+            reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
+            if reader.fieldnames != list(self.columns):
+                raise ValueError("its columns are others")
+            rows = [self._typed(row) for row in reader]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise results.ResultsError(
+                f"{path} is no {self.noun} ({error}); it is left as it is: move it away or give "
+                "another --out"
+            ) from error
+        return {self.key_of(row): row for row in rows}
+
+    def _typed(self, row: Mapping[str, str]) -> Row:
+        if None in row or None in row.values():
+            raise ValueError("a row is not whole")
+        kinds = {**dict.fromkeys(self.whole, int), **dict.fromkeys(self.fractions, float)}
+        return {
+            name: None if text == "" else kinds.get(name, str)(text) for name, text in row.items()
+        }
+
+    def keep(self, out: str, row: Row) -> dict[tuple, Row]:
+        """Puts a row in the place of an earlier one of the same thing, and returns all rows.
+
+        Raises:
+            results.ResultsError: the file cannot be written.
+        """
+        path = Path(out, self.name)
+        with results.locked(path):
+            rows = {**self.read(out), self.key_of(row): row}
+            table = pd.DataFrame(list(rows.values()), columns=list(self.columns), dtype=object)
+            results.replace(path, table.to_csv(index=False, lineterminator="\n"))
+        return rows
