@@ -90,9 +90,8 @@ def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequen
     notes = []
     if counts:
         times = " to ".join(map(str, sorted({counts[0], counts[-1]})))
-        between = ", bands from the least to the greatest" if counts[-1] > 1 else ""
-        plural = "s" if counts[-1] > 1 else ""
-        notes.append(f"Means of {times} seed{plural}{between}.")
+        several = f"Means of {times} seeds, bands from the least to the greatest."
+        notes.append(several if counts[-1] > 1 else "One seed.")
     notes.append("Seconds are of training alone, without testing, and with tracing.")
     title = datasets().DATASETS[cells[0].dataset].title
     settings = _grouped(
@@ -100,7 +99,12 @@ def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequen
     )
     notes.append(f"{title}, no augmentation; {settings}.")
     if missing:
-        shown = _grouped((f"seed {c.seed}", c) for c in missing)
+        seeds: dict[str, list[str]] = {}
+        for cell in missing:
+            seeds.setdefault(measured.name_of(vars(cell)), []).append(str(cell.seed))
+        shown = _grouped(
+            (f"seed {', '.join(seeds[measured.name_of(vars(c))])}", c) for c in missing
+        )
         notes.append(f"Not trained, or not for {cells[0].epochs} epochs: {shown}.")
     return notes
 

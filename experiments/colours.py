@@ -30,7 +30,7 @@ LOOKS = {
     "revnet": Look("#CC79A7", "P", 2.0),
     "microbatch": Look("#0072B2", "X", 1.8),
     "remat_scope": Look("#6000B8", "<", 1.6),
-    "recompute_grad": Look("#7A7A7A", ">", 2.4),
+    "recompute_grad": Look("#003030", ">", 2.4),
 }
 OWN = Look("#4D4D4D", "*", 1.4)
 """Of a class of the user's own."""

@@ -138,6 +138,8 @@ def is_done(line: str, out: str) -> bool:
 # What commands without cells of their own leave when they end.
 _FILES = {
     "bench": ("bench.csv",),
+    "depth": ("depth.csv",),
+    "fit": ("fit.csv",),
     "claims": ("claims_feedback.csv", "claims_exact.csv", "claims_timelines.csv"),
 }
 

@@ -13,10 +13,10 @@ LAYER_S = {
     "depth_net": 1.0e-4,
     "depth_revnet": 1.0e-4,
     "vgg16": 1.1e-3,
-    "liao_cifar": 3.0e-4,
-    "resnet32": 1.5e-4,
-    "revnet38": 2.0e-4,
-    "mlp": 1.0e-5,
+    "liao_cifar": 4.0e-4,
+    "resnet32": 2.5e-4,
+    "revnet38": 3.5e-4,
+    "mlp": 2.0e-5,
     "mnist_conv": 1.7e-4,
 }
 TRACING_S = 0.05  # of each layer, once a process

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments import arguments, commands, display, paper, pictures, report, results
+from experiments import arguments, commands, display, paper, results
 from experiments.paper import PlannedFigure
 from experiments.run import guarded
 from profiling.xplane import TraceError
@@ -83,11 +83,13 @@ def draw(source: str, out: str, names: Sequence[str], quick: bool = False) -> in
     Raises:
         results.ResultsError: nothing can be written.
     """
+    from experiments import report
+
     chosen = [figure for figure in paper.FIGURES if figure.name in names]
     outcomes = []
     with display.progress("drawing", quiet=True) as tell:
         for number, figure in enumerate(chosen):
-            tell(figure.name, number / len(chosen))
+            tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
             outcomes.append(_drawn(figure, source, out, quick))
     for outcome in outcomes:
         if outcome.is_drawn:
@@ -111,13 +113,16 @@ def stem_of(figure: PlannedFigure, out: str | Path) -> Path:
 
 
 def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome:
+    from experiments import pictures
+    from experiments.drawings import DRAWINGS
+
     lines = paper.lines_of(figure, quick)
     if not lines:
         return Outcome(figure)
     cells = {line: commands.plan_of(line).cells for line in lines}
     asked = list(dict.fromkeys(cell for line in lines for cell in cells[line]))
     try:
-        drawn = figure.draw(source, figure.title, asked)
+        drawn = DRAWINGS[figure.kind](source, figure.title, asked)
     except results.ResultsError as error:
         return Outcome(figure, problem=str(error), lines=list(lines))
     if drawn.figure is not None:

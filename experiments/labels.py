@@ -85,7 +85,7 @@ def readable(colour: str) -> tuple[float, float, float]:
 # Where a name may stand around its point, the best place first: offset in points and alignment.
 _PLACES = [
     (across * reach, up * reach, horizontal)
-    for reach in (1.0, 2.2, 3.6)
+    for reach in (1.0, 2.2, 3.6, 5.0)
     for across, up, horizontal in (
         (6, 7, "left"),
         (7, 0, "left"),
@@ -114,7 +114,7 @@ def label_points(axes: Axes, labels: Sequence[Label]) -> list[Text]:
     texts = []
     for label in labels:
         candidates = [_named(axes, label, *place) for place in _PLACES]
-        boxes = [text.get_window_extent() for text in candidates]
+        boxes = [letters_of(text) for text in candidates]
         costs = [_covered(box, taken) + _outside(box, axes.bbox) for box in boxes]
         best = costs.index(min(costs))
         for number, text in enumerate(candidates):
@@ -123,6 +123,12 @@ def label_points(axes: Axes, labels: Sequence[Label]) -> list[Text]:
         taken.append(boxes[best])
         texts.append(candidates[best])
     return texts
+
+
+def letters_of(text: Text) -> Bbox:
+    """Where the letters of a name are, in pixels, without the line that leads to them."""
+    text.get_window_extent()  # moves it to its place
+    return Text.get_window_extent(text)
 
 
 def _named(axes: Axes, label: Label, right: float, up: float, horizontal: str) -> Text:

@@ -1,11 +1,7 @@
 """The figures and tables of the reproduction, and the commands that make the data behind them."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from experiments import accuracy_plots, depth_plot, memory_plots, timeline_plots, tradeoff_plots
-from experiments.pictures import Drawn
-from experiments.plan import Cell
+from enum import Enum, auto
 
 # All that train any net; revnet trains reversible nets alone.
 _ALL = "bp,fa,dfa,mem_dfa,checkpoint,checkpoint_fa,microbatch"
@@ -13,14 +9,25 @@ _FOUR = "bp,fa,dfa,mem_dfa"
 _SEEDS = "0,1,2"
 
 
+class Kind(Enum):
+    """What a figure shows; how is in `experiments.drawings`."""
+
+    AGAINST_TIME = auto()
+    AGAINST_LAYERS = auto()
+    AGAINST_BATCH_SIZE = auto()
+    AGAINST_DEPTH = auto()
+    PARETO = auto()
+    TAKING_TURNS = auto()
+    ACCURACY = auto()
+
+
 @dataclass(frozen=True)
 class PlannedFigure:
-    """A figure: how it is drawn, and from which commands' results."""
+    """A figure: what it shows, and from which commands' results."""
 
     name: str
     title: str
-    draw: Callable[[str, str, Sequence[Cell]], Drawn]
-    """Takes the folder of results, the title and the cells of the commands."""
+    kind: Kind
     commands: tuple[str, ...]
     """Lines as in `experiments.commands`, in the order in which they are to run."""
     quick: tuple[str, ...] = ()
@@ -60,54 +67,54 @@ FIGURES = (
     PlannedFigure(
         "timelines_conv20",
         "conv20, 20 layers, batch 128",
-        timeline_plots.against_time,
+        Kind.AGAINST_TIME,
         (f"run --algo {_FOUR} {_CONV20} --trace",),
         (f"run --algo {_FOUR} {_CONV4} --steps 1 --trace",),
     ),
     PlannedFigure(
         "timelines_vgg16",
         "VGG-16, batch 64",
-        timeline_plots.against_time,
+        Kind.AGAINST_TIME,
         ("run --algo bp,mem_dfa --model vgg16 --trace",),
         ("run --algo bp,mem_dfa --model vgg16 --layers 4 --batch-size 8 --steps 1 --trace",),
     ),
     PlannedFigure(
         "timelines_vgg16_all",
         "VGG-16, batch 64",
-        timeline_plots.against_time,
+        Kind.AGAINST_TIME,
         (f"run --algo {_ALL} --model vgg16 --trace",),
     ),
     PlannedFigure(
         "layers_conv20",
         "conv20: memory against layers",
-        memory_plots.against_layers,
+        Kind.AGAINST_LAYERS,
         (f"sweep --algo {_ALL} --model conv20 --layers 1-20",),
         (f"sweep --algo {_FOUR} --model conv20 --layers 1,2,4 --batch-size 16 --repeats 1",),
     ),
     PlannedFigure(
         "layers_vgg16",
         "VGG-16: memory against layers",
-        memory_plots.against_layers,
+        Kind.AGAINST_LAYERS,
         (f"sweep --algo {_ALL} --model vgg16 --layers 1-15",),
         (f"sweep --algo {_FOUR} --model vgg16 --layers 1,4 --batch-size 8 --repeats 1",),
     ),
     PlannedFigure(
         "batch_conv20",
         "conv20, 20 layers: memory against batch size",
-        memory_plots.against_batch_size,
+        Kind.AGAINST_BATCH_SIZE,
         (f"sweep --algo {_ALL} {_CONV20} --batch-size 8,16,32,64,128,256",),
         (f"sweep --algo {_FOUR} --model conv20 --layers 4 --batch-size 4,8,16 --repeats 1",),
     ),
     PlannedFigure(
         "batch_vgg16",
         "VGG-16: memory against batch size",
-        memory_plots.against_batch_size,
+        Kind.AGAINST_BATCH_SIZE,
         (f"sweep --algo {_ALL} --model vgg16 --layers 15 --batch-size 8,16,32,64,128",),
     ),
     PlannedFigure(
         "pareto_conv20",
         "conv20, 20 layers, batch 128: peak against step time",
-        tradeoff_plots.pareto,
+        Kind.PARETO,
         (f"sweep --algo {_ALL} {_CONV20}", *_options_of_algorithms(_CONV20)),
         (
             f"sweep --algo {_FOUR} {_CONV4} --repeats 1",
@@ -117,13 +124,13 @@ FIGURES = (
     PlannedFigure(
         "pareto_vgg16",
         "VGG-16, batch 64: peak against step time",
-        tradeoff_plots.pareto,
+        Kind.PARETO,
         (f"sweep --algo {_ALL} --model vgg16 --layers 15",),
     ),
     PlannedFigure(
         "pareto_residual",
         "ResNet-32 and RevNet-38, batch 100: peak against step time",
-        tradeoff_plots.pareto,
+        Kind.PARETO,
         (
             "sweep --algo bp,mem_dfa,checkpoint,microbatch --model resnet32 --optimizer momentum",
             "sweep --algo bp,revnet --model revnet38 --optimizer momentum",
@@ -132,43 +139,46 @@ FIGURES = (
     PlannedFigure(
         "bench_conv20",
         "Beside Keras and TensorFlow",
-        tradeoff_plots.taking_turns,
+        Kind.TAKING_TURNS,
         ("bench --model conv20 --layers 20",),
         (f"bench {_CONV4}",),
     ),
     PlannedFigure(
         "depth",
         "Memory against depth",
-        depth_plot.against_depth,
+        Kind.AGAINST_DEPTH,
         ("depth",),
         ("depth --algo bp,mem_dfa --layers 1,3,10 --execution graph",),
     ),
     PlannedFigure(
         "accuracy_mlp",
         "mlp on MNIST: test accuracy",
-        accuracy_plots.against_epoch_and_time,
+        Kind.ACCURACY,
         _training("mlp", "mnist", 20, **_RATES),
     ),
     PlannedFigure(
         "accuracy_mnist_conv",
         "mnist_conv on MNIST: test accuracy",
-        accuracy_plots.against_epoch_and_time,
+        Kind.ACCURACY,
         _training("mnist_conv", "mnist", 10, **_RATES),
     ),
     PlannedFigure(
         "accuracy_liao_cifar",
         "liao_cifar on CIFAR-10: test accuracy",
-        accuracy_plots.against_epoch_and_time,
+        Kind.ACCURACY,
         _training("liao_cifar", "cifar10", 20, **_RATES),
     ),
     PlannedFigure(
         "accuracy_vgg16",
         "VGG-16 on CIFAR-10: test accuracy",
-        accuracy_plots.against_epoch_and_time,
+        Kind.ACCURACY,
         _training("vgg16", "cifar10", 5, **_RATES),
     ),
 )
-TABLES = ("claims",)
+TABLES = (
+    f"fit --memory 1GiB --model vgg16 --algo {_ALL}",
+    "claims",
+)
 """Commands whose tables no figure shows."""
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.transforms import Bbox
 
 from experiments.measured import Row, Selection, name_of
 from experiments.plan import Cell
@@ -17,7 +19,7 @@ from profiling.palette import QUIET
 
 KINDS = ("png", "svg")
 MEBIBYTE = 2**20
-_CHARACTERS_PER_INCH = 16
+_CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
 _LISTED = 6  # failures that a caption names before it counts the rest
 
 
@@ -72,15 +74,31 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def add_caption(figure: Figure, notes: Sequence[str]) -> None:
-    """Writes the notes below a figure; `save` makes room for them."""
+    """Writes the notes below a figure with a constrained layout, which becomes higher by them."""
     if not notes:
         return
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(" ".join(notes), int(width * _CHARACTERS_PER_INCH))
-    text = figure.text(
-        0.01, -0.08 / height, "\n".join(lines), va="top", fontsize=8, color=QUIET, linespacing=1.4
-    )
-    text.set_in_layout(True)
+    room = len(lines) * _LINE_INCHES + 0.2
+    share = room / (height + room)
+    figure.set_size_inches(width, height + room)
+    figure.draw_without_rendering()
+    below = [legend for legend in figure.legends if _place_of(legend).y1 < 0.5]
+    # The layout leaves no room for a legend that is moved, as those below are by the caption.
+    legends = max((_place_of(legend).height for legend in below), default=0.0)
+    for legend in below:
+        legend.set_bbox_to_anchor((0, share, 1, legends), figure.transFigure)
+    figure.get_layout_engine().set(rect=(0, share + legends, 1, 1 - share - legends))
+    figure.text(
+        0.01, share * (1 - 0.1 / room), "\n".join(lines), va="top", fontsize=8, color=QUIET,
+        linespacing=1.4,
+    )  # fmt: skip
+
+
+def _place_of(legend: Legend) -> Bbox:
+    """Where a legend is, as shares of its figure."""
+    figure = legend.get_figure()
+    return legend.get_window_extent().transformed(figure.transFigure.inverted())
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -98,9 +116,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         # Without a date and with names of its own, an SVG changes only when what it shows does.
         metadata = {"Date": None} if kind == "svg" else {}
         with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-            figure.savefig(
-                content, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.12,
-                metadata=metadata,
-            )  # fmt: skip
+            figure.savefig(content, format=kind, dpi=160, metadata=metadata)
         written.append(files.write_whole(stem.with_name(f"{stem.name}.{kind}"), content.getvalue()))
     return written

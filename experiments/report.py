@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILE_NAME = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 # Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME)
+_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, "fit_tries.csv")
 _TITLES = {
     "bench": "Beside Keras and TensorFlow, taking turns",
     "claims_exact": "Claims: exact gradients",
@@ -89,6 +89,7 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
     return files.write_whole(Path(out, FILE_NAME), page.encode())
 
 
+_MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*( ?(%|x|MiB|s|ms))?|-")
 
 
@@ -102,13 +103,14 @@ def _figures(
         if not lines:
             continue
         outcome = known.get(figure.name)
-        file = Path(out, "figures", f"{figure.name}.svg")
-        is_there = outcome.is_drawn if outcome else file.is_file()
+        kinds = [Path(out, "figures", f"{figure.name}.{kind}") for kind in _MEDIA_TYPES]
+        pictures = [file for file in kinds if file.is_file()]
+        is_there = pictures and (outcome is None or outcome.is_drawn)
         shown.append(
             {
                 "name": figure.name,
                 "title": figure.title,
-                "image": _data_uri(file) if is_there else "",
+                "image": _data_uri(pictures) if is_there else "",
                 "notes": " ".join(outcome.notes) if outcome else "",
                 "problem": outcome.problem if outcome else "",
                 "lines": [commands.shown(line, source) for line in lines],
@@ -117,8 +119,11 @@ def _figures(
     return shown
 
 
-def _data_uri(file: Path) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+def _data_uri(pictures: Sequence[Path]) -> str:
+    """The smallest of the files of one figure: lines are so as SVG, areas as PNG."""
+    smallest = min(pictures, key=lambda file: file.stat().st_size)
+    content = base64.b64encode(smallest.read_bytes()).decode()
+    return f"data:{_MEDIA_TYPES[smallest.suffix[1:]]};base64,{content}"
 
 
 def _tables(folder: Path) -> Iterable[Section]:
@@ -132,16 +137,27 @@ def _tables(folder: Path) -> Iterable[Section]:
             html = markdown.render(text.read_text(encoding="utf-8", errors="replace"))
             yield Section(f"table_{stem}", title, html=html, source=text.name)
         elif table.name not in _ELSEWHERE and not stem.startswith("history_"):
-            lines = _csv_lines(table)
-            if lines:
-                yield Section(
-                    f"table_{stem}", title, table=Table(lines[0], lines[1:]), source=table.name
-                )
+            yield Section(f"table_{stem}", title, table=_csv_table(table), source=table.name)
 
 
-def _csv_lines(file: Path) -> list[list[str]]:
+def _csv_table(file: Path) -> Table:
+    """A CSV for reading: bytes as MiB, without the columns that are empty."""
     with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        return list(csv.reader(opened))
+        heads, *rows = list(csv.reader(opened)) or [[]]
+    rows = [row for row in rows if len(row) == len(heads)]
+    full = [n for n in range(len(heads)) if any(row[n] for row in rows)]
+    return Table(
+        [heads[n].replace("_bytes", " (MiB)").replace("_", " ") for n in full],
+        [[_cell(heads[n], row[n]) for n in full] for row in rows],
+    )
+
+
+def _cell(head: str, text: str) -> str:
+    if not text:
+        return "-"
+    if "_bytes" in head and text.isdecimal():
+        return display.mebibytes(int(text))
+    return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text
 
 
 def _versions(rows: Sequence[measured.Row]) -> Table:

@@ -115,7 +115,7 @@ def test_names_are_those_of_the_package() -> None:
     assert list(catalogue.FEEDBACKS) == list(mem_dfa.matrices.KINDS)
 
 
-@pytest.mark.parametrize("module", ["run", "bench", "claims", "depth"])
+@pytest.mark.parametrize("module", ["run", "bench", "claims", "depth", "figures", "reproduce"])
 def test_help_answers_at_once(module: str) -> None:
     """It takes no time because TensorFlow is not imported."""
     code = (
