@@ -57,8 +57,9 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         for row in selection.rows
     ]
     figure = _figure(title, points, "time of one step (ms)", "peak memory (MiB)")
-    pictures.add_caption(figure, [_FRONT_NOTE, *notes])
-    return Drawn(figure, [_FRONT_NOTE, *notes], selection.missing)
+    notes = [_FRONT_NOTE, *notes, *_note_on_edges(points)]
+    pictures.add_caption(figure, notes)
+    return Drawn(figure, notes, selection.missing)
 
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -88,6 +89,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         f"Measured on {first['device']}, TensorFlow {first['tensorflow']}.",
     ]
     notes += [f"Failed and left out: {'; '.join(failed)}."] if failed else []
+    notes += _note_on_edges(points)
     net = f"{first['model']}, {first['layers'] or 'all'} layers, batch {first['batch_size']}"
     figure = _figure(
         f"{title}: {net}", points, "time of one step / bp's in the same turn", "step memory (MiB)"
@@ -125,10 +127,7 @@ def _figure(title: str, points: Sequence[Point], xlabel: str, ylabel: str) -> Fi
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
-        times = [time for point in points for time in point.time_range]
-        # Names stand beside the points, most of them at the right.
-        room = 0.16 * (max(times) - min(times)) or 0.1 * max(times)
-        axes.set_xlim(min(times) - 0.4 * room, max(times) + room)
+        axes.set_xlim(_limits(points))
         axes.set_ylim(0, 1.1 * max(point.memory for point in points))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.set_title(title, loc="left", fontsize=12, color=INK)
@@ -143,6 +142,20 @@ def _figure(title: str, points: Sequence[Point], xlabel: str, ylabel: str) -> Fi
         ]
         labels.label_points(axes, names)
     return figure
+
+
+def _note_on_edges(points: Sequence[Point]) -> list[str]:
+    least, greatest = _limits(points)
+    beyond = any(p.time_range[0] < least or p.time_range[1] > greatest for p in points)
+    return ["Lines that reach the edge go on."] if beyond else []
+
+
+def _limits(points: Sequence[Point]) -> tuple[float, float]:
+    """Of time: one slow step of many must not press all points together."""
+    times = [point.time for point in points]
+    # Names stand beside the points, most of them at the right.
+    room = max(0.25 * (max(times) - min(times)), 0.1 * max(times))
+    return max(0.0, min(times) - 0.6 * room), max(times) + room
 
 
 def _draw_front(axes: Axes, best: Sequence[Point]) -> None:
