@@ -26,24 +26,36 @@ TESTING = 1.1  # an epoch's time with its test, over that without
 UNCERTAINTY = 2.0  # the truth is expected within this factor either way
 
 
-def command_seconds(
-    line: str, out: str, rows: Sequence[Row], runs: Sequence[dict[str, str]], process_s: float
-) -> float | None:
-    """What is left of a command, in seconds; None where nothing tells.
+def seconds_of(
+    lines: Sequence[str],
+    out: str,
+    rows: Sequence[Row],
+    runs: Sequence[dict[str, str]],
+    process_s: float,
+) -> dict[str, float | None]:
+    """What is left of each command, in seconds; None where nothing tells.
 
     Args:
-        line: as in `experiments.commands`.
-        out: the folder that it writes to.
+        lines: as in `experiments.commands`, in the order in which they are to run.
+        out: the folder that they write to.
         rows: what was measured before.
         runs: the commands that ran before.
         process_s: to start a process, build a small model and trace its step.
     """
-    plan = commands.plan_of(line)
-    if plan.cells:
-        waiting = commands.missing_cells(line, out)
-        return sum(cell_seconds(cell, plan.repeats, rows, process_s) for cell in waiting)
-    before = [run for run in runs if run["command"] == commands.shown(line)]
-    return float(before[-1]["seconds"]) if before else None
+    took = {run["command"]: float(run["seconds"]) for run in runs}
+    counted: set[Cell] = set()
+    seconds: dict[str, float | None] = {}
+    for line in lines:
+        plan = commands.plan_of(line)
+        if not plan.cells:
+            seconds[line] = took.get(commands.shown(line))
+            continue
+        # What an earlier command of these measures, a later one finds.
+        waiting = [cell for cell in commands.missing_cells(line, out) if cell not in counted]
+        counted.update(waiting)
+        parts = (cell_seconds(cell, plan.repeats, rows, process_s) for cell in waiting)
+        seconds[line] = process_s + sum(parts)  # it checks before it measures
+    return seconds
 
 
 def cell_seconds(cell: Cell, repeats: int, rows: Sequence[Row], process_s: float) -> float:

@@ -89,7 +89,7 @@ def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
     # Two processes: one that checked, one that measured.
     process_s = (time.perf_counter() - start) / 2
     rows, runs = measured.read(out), commands.read_runs(out)
-    return {line: estimate.command_seconds(line, out, rows, runs, process_s) for line in lines}
+    return estimate.seconds_of(lines, out, rows, runs, process_s)
 
 
 def _tell(expected: Mapping[str, float | None]) -> None:

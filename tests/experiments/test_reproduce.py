@@ -12,7 +12,7 @@ import pytest
 
 from experiments import commands, estimate, paper, processes, reproduce, results, training
 from experiments.plan import Cell
-from tests.experiments.made import history, row
+from tests.experiments.made import history, row, table
 
 SMALL = {"status": "ok", "error": None}
 
@@ -78,6 +78,20 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     assert not commands.is_done("claims", out)
 
 
+def test_a_table_that_grows_is_done_when_its_command_ended(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    (tmp_path / "depth.csv").write_text("one row of many")
+    (tmp_path / "bench.csv").write_text("written at the end")
+    assert commands.is_done("bench --model conv20", out)
+    assert not commands.is_done("depth", out)
+    runs = [("python -m experiments.depth", "2026-01-01", 9.0, status, "m") for status in (1, 0)]
+    named = [dict(zip(commands.RUN_COLUMNS, run, strict=True)) for run in runs]
+    table(tmp_path / commands.RUNS_FILE, named[0])
+    assert not commands.is_done("depth", out)
+    table(tmp_path / commands.RUNS_FILE, *named)
+    assert commands.is_done("depth", out)
+
+
 def test_it_says_how_long_and_goes_on_after_a_failure(
     ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,8 +147,16 @@ def test_guesses_follow_the_rows() -> None:
 
 def test_a_command_takes_as_long_as_the_last_time(tmp_path: Path) -> None:
     runs = [{"command": "python -m experiments.claims", "seconds": text} for text in ("5", "7")]
-    assert estimate.command_seconds("claims", str(tmp_path), [], runs, 1.0) == 7
-    assert estimate.command_seconds("claims", str(tmp_path), [], [], 1.0) is None
+    assert estimate.seconds_of(["claims"], str(tmp_path), [], runs, 1.0) == {"claims": 7}
+    assert estimate.seconds_of(["claims"], str(tmp_path), [], [], 1.0) == {"claims": None}
+
+
+def test_a_cell_of_two_commands_is_counted_once(tmp_path: Path) -> None:
+    one = "sweep --algo bp --model conv20 --layers 10"
+    both = "sweep --algo bp,fa --model conv20 --layers 10"
+    seconds = estimate.seconds_of([one, both], str(tmp_path), [], [], 8.0)
+    each = estimate.cell_seconds(cell(), 3, [], 8.0)
+    assert list(seconds.values()) == pytest.approx([8.0 + each, 8.0 + each])
 
 
 @pytest.mark.parametrize(
