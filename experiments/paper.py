@@ -49,18 +49,20 @@ def _options_of_algorithms(net: str) -> tuple[str, ...]:
     )
 
 
-def _training(model: str, dataset: str, epochs: int, **rates: str) -> tuple[str, ...]:
+def _training(
+    model: str, dataset: str, epochs: int, seeds: str, **settings: str
+) -> tuple[str, ...]:
     """One command for each algorithm, with the optimizer and learning rate chosen for it."""
     return tuple(
         f"sweep --algo {algorithm} --model {model} --dataset {dataset} "
-        f"{settings} --epochs {epochs} --seed {_SEEDS}"
-        for algorithm, settings in rates.items()
+        f"{chosen} --epochs {epochs} --seed {seeds}"
+        for algorithm, chosen in settings.items()
     )
 
 
 _ADAM = "--optimizer adam --learning-rate 0.0003"
-# The same learning rate everywhere until a search has chosen others.
-_RATES = dict.fromkeys(_FOUR.split(","), _ADAM)
+# The same for all until a search has chosen others.
+_SETTINGS = dict.fromkeys(_FOUR.split(","), _ADAM)
 _CONV20, _CONV4 = "--model conv20 --layers 20", "--model conv20 --layers 4 --batch-size 16"
 
 FIGURES = (
@@ -154,25 +156,25 @@ FIGURES = (
         "accuracy_mlp",
         "mlp on MNIST: test accuracy",
         Kind.ACCURACY,
-        _training("mlp", "mnist", 20, **_RATES),
+        _training("mlp", "mnist", 20, _SEEDS, **_SETTINGS),
     ),
     PlannedFigure(
         "accuracy_mnist_conv",
         "mnist_conv on MNIST: test accuracy",
         Kind.ACCURACY,
-        _training("mnist_conv", "mnist", 10, **_RATES),
+        _training("mnist_conv", "mnist", 10, _SEEDS, **_SETTINGS),
     ),
     PlannedFigure(
         "accuracy_liao_cifar",
         "liao_cifar on CIFAR-10: test accuracy",
         Kind.ACCURACY,
-        _training("liao_cifar", "cifar10", 20, **_RATES),
+        _training("liao_cifar", "cifar10", 10, _SEEDS, **_SETTINGS),
     ),
     PlannedFigure(
         "accuracy_vgg16",
         "VGG-16 on CIFAR-10: test accuracy",
         Kind.ACCURACY,
-        _training("vgg16", "cifar10", 5, **_RATES),
+        _training("vgg16", "cifar10", 4, "0", **_SETTINGS),
     ),
 )
 TABLES = (
