@@ -147,7 +147,7 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     names = dict.fromkeys(ALGORITHM_OPTIONS)
     common = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
     common |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok"}
-    times = {"ratio_min": 0.9, "ratio_max": 1.4}
+    times = {"ratio_min": 0.9, "ratio_max": 22}
     table(
         tmp_path / "bench.csv",
         {**common, **times, "algorithm": "bp", "ratio_to_bp": 1.0, "step_bytes": 4 * MIB},
@@ -156,6 +156,8 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     drawn = tradeoff_plots.taking_turns(str(tmp_path), "title", [])
     found = lines(drawn.figure.axes[0])
     assert (found["bp"], found["remat_scope"]) == ([[1, 4]], [[1.3, 3]])
+    assert drawn.figure.axes[0].get_xlim()[1] < 2, "one slow turn must not hide the rest"
+    assert "Lines that reach the edge go on." in texts(drawn.figure)
     (tmp_path / "bench.csv").write_text("model\nconv20\n")
     with pytest.raises(results.ResultsError, match=r"no table of experiments\.bench"):
         tradeoff_plots.taking_turns(str(tmp_path), "title", [])
