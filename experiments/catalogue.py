@@ -36,6 +36,17 @@ MODEL_DEFAULTS = {
     "mlp": ModelDefaults("mnist", 100),
     "mnist_conv": ModelDefaults("mnist", 100),
 }
+WHOLE_DEPTHS = {
+    "conv20": 20,
+    "vgg16": 15,
+    "liao_cifar": 4,
+    "resnet32": 33,
+    "revnet38": 35,
+    "mlp": 2,
+    "mnist_conv": 3,
+}
+"""Of a whole model, the layers that its row in the results says."""
+
 OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
 """Names of optimizers and the learning rate that each has by default."""
 

@@ -1,6 +1,5 @@
 """The picture of memory against depth: a colour for each algorithm, a line style an execution."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from experiments import depth_rows, labels, pictures
 from experiments.catalogue import EXECUTIONS
+from experiments.colours import Look, look_of
 from experiments.depth_rows import Row
+from experiments.pictures import Drawn
+from experiments.plan import Cell
 from profiling import plot
 from profiling.palette import INK, QUIET
 
-# Okabe and Ito's, without the yellow that is too light for a line.
-_COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#000000")
-# Where lines lie on each other, those below still show at the sides.
-_WIDTHS = (3.4, 2.6, 2.0, 1.6, 1.2)
 _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
-_LABEL_HEIGHT = 0.034  # of the axes, from one label to the next
+_SIZE = (8.4, 5.6)  # inches
 _MEBIBYTE = 2**20
 
 
@@ -34,22 +33,44 @@ def draw(rows: Sequence[Row], path: Path) -> bool:
     return True
 
 
+def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """The picture of the rows under a folder; of several batch sizes, of the one used last.
+
+    Raises:
+        results.ResultsError: what is there is no table of depths.
+    """
+    rows = sorted(depth_rows.read(folder).values(), key=lambda row: row["timestamp"] or "")
+    known = [row for row in rows if row["status"] == "ok" and row["step_requested_bytes"]]
+    if not known:
+        return Drawn(None, problem=f"{Path(folder, depth_rows.FILE_NAME)} has no measured row")
+    batch_size = known[-1]["batch_size"]
+    rows, known = ([r for r in some if r["batch_size"] == batch_size] for some in (rows, known))
+    sources = sorted({f"{row['device']}, TensorFlow {row['tensorflow']}" for row in known})
+    notes = ["One process each.", *(f"Measured on {source}." for source in sources)]
+    others = len({row["status"] for row in rows} - {"ok"})
+    if others:
+        notes.append("A line ends early where a label says which depth failed, and how.")
+    picture = figure(rows, known)
+    pictures.add_caption(picture, notes)
+    return Drawn(picture, notes)
+
+
 def figure(rows: Sequence[Row], known: Sequence[Row]) -> Figure:
     """Requested step bytes of the known rows against depth, both on logarithmic scales."""
     algorithms = list(dict.fromkeys(row["algorithm"] for row in known))
     with matplotlib.rc_context(plot.STYLE):
-        picture = Figure(figsize=(8.4, 5.6), layout="constrained")
+        picture = Figure(figsize=_SIZE, layout="constrained")
         axes = picture.subplots()
         _prepare(axes, known)
         ends = []
-        for number, algorithm in enumerate(algorithms):
-            colour = _COLOURS[number % len(_COLOURS)]
+        for algorithm in algorithms:
+            look = look_of(algorithm)
             for execution in EXECUTIONS:
                 line = _series(known, algorithm, execution)
                 if line:
-                    _plot(axes, line, colour, _WIDTHS[number % len(_WIDTHS)])
+                    _plot(axes, line, look)
                     limited = _limited(rows, line[-1])
-                    ends.append((line[-1], f"{algorithm}, {execution}{limited}", colour))
+                    ends.append((line[-1], f"{algorithm}, {execution}{limited}", look.colour))
         _label(axes, ends)
         _explain(axes, known)
     return picture
@@ -94,63 +115,27 @@ def _prepare(axes: Axes, known: Sequence[Row]) -> None:
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
 
 
-def _plot(axes: Axes, line: Sequence[Row], colour: str, width: float) -> None:
+def _plot(axes: Axes, line: Sequence[Row], look: Look) -> None:
     execution = line[0]["execution"]
     axes.plot(
         [row["layers"] for row in line],
         [row["step_requested_bytes"] / _MEBIBYTE for row in line],
-        color=colour,
+        color=look.colour,
         linestyle=_STYLES[execution],
         marker=_MARKERS[execution],
-        markersize=width + 2,
-        linewidth=width,
+        markersize=look.width + 2,
+        linewidth=look.width,
+        zorder=5 - look.width / 2,  # the narrow ones above
         clip_on=False,
     )
 
 
 def _label(axes: Axes, ends: Sequence[tuple[Row, str, str]]) -> None:
-    """A name beside the end of each line, moved apart where they would overlap."""
-    low, high = (math.log(limit) for limit in axes.get_ylim())
-    left, right = (math.log(limit) for limit in axes.get_xlim())
-    placed = sorted(ends, key=lambda end: end[0]["step_requested_bytes"])
-    heights = [
-        (math.log(row["step_requested_bytes"] / _MEBIBYTE) - low) / (high - low)
-        for row, _, _ in placed
+    points = [
+        labels.Label(row["layers"], row["step_requested_bytes"] / _MEBIBYTE, text, colour)
+        for row, text, colour in ends
     ]
-    for (row, text, colour), height, spread in zip(placed, heights, _apart(heights), strict=True):
-        x = (math.log(row["layers"]) - left) / (right - left)
-        axes.annotate(
-            text,
-            (x, height),
-            xycoords="axes fraction",
-            xytext=(1.04, spread),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=8,
-            color=colour,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.5,
-                "alpha": 0.6,
-                "relpos": (0, 0.5),
-            },
-            annotation_clip=False,
-        )
-
-
-def _apart(heights: Sequence[float]) -> list[float]:
-    """Rising heights, each at least a label above the one before, and in all not higher."""
-    spread: list[float] = []
-    for height in heights:
-        spread.append(max(height, spread[-1] + _LABEL_HEIGHT if spread else 0.0))
-    shift = max(0.0, spread[-1] - max(1.0, heights[-1]))
-    ceiling = math.inf
-    for number in range(len(spread) - 1, -1, -1):
-        spread[number] = min(spread[number], ceiling, spread[-1] - shift)
-        ceiling = spread[number] - _LABEL_HEIGHT
-        shift = 0.0
-    return spread
+    labels.label_ends(axes, points, 0.8 * _SIZE[1])
 
 
 def _explain(axes: Axes, known: Sequence[Row]) -> None:

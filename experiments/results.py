@@ -189,14 +189,19 @@ def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Ma
     Raises:
         ResultsError: the file cannot be written.
     """
+    try:
+        replace(history_file(out, row), pd.DataFrame(epochs).to_csv(index=False))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def history_file(out: str | os.PathLike[str], row: Mapping) -> Path:
+    """Where the epochs of the cell in ``row`` are kept."""
     names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
     names += ("learning_rate", "seed")
     own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
     name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
-    try:
-        replace(Path(out) / f"history_{name}.csv", pd.DataFrame(epochs).to_csv(index=False))
-    except OSError as error:
-        raise _unwritable(out, error) from error
+    return Path(out) / f"history_{name}.csv"
 
 
 def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:

@@ -13,10 +13,11 @@ FOLDER = "timelines"
 
 def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
     """The cells, each with the file its timeline is to be kept in, below `out`."""
-    return [dataclasses.replace(cell, trace_file=str(_file(cell, out))) for cell in cells]
+    return [dataclasses.replace(cell, trace_file=str(file_of(cell, out))) for cell in cells]
 
 
-def _file(cell: Cell, out: str) -> Path:
+def file_of(cell: Cell, out: str) -> Path:
+    """Where the timeline of a cell is kept, below `out`."""
     from profiling.storage import SUFFIX
 
     name = re.sub(r"\W+", "_", f"{cell.title} {cell.optimizer}")

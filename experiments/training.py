@@ -1,5 +1,6 @@
 """Training a cell for some epochs and testing it after each. Imports TensorFlow."""
 
+import time
 from typing import Any
 
 import keras
@@ -11,7 +12,11 @@ from mem_dfa import data
 
 
 class Progress(keras.callbacks.Callback):
-    """Reports about a hundred times an epoch, and the test accuracy after each."""
+    """Reports about a hundred times an epoch, and the test accuracy after each.
+
+    Attributes:
+        train_time_s: of all epochs up to the end of each, without the tests after them.
+    """
 
     def __init__(self, report: Report, epochs: int) -> None:
         """Keeps whom to tell."""
@@ -19,10 +24,13 @@ class Progress(keras.callbacks.Callback):
         self.report = report
         self.epochs = epochs
         self.epoch = 0
+        self.train_time_s: list[float] = []
+        self._started_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """As in Keras."""
         self.epoch = epoch
+        self._started_s = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """As in Keras."""
@@ -30,6 +38,11 @@ class Progress(keras.callbacks.Callback):
         if batch % max(1, steps // 100) == 0:
             part = (self.epoch + batch / steps) / self.epochs
             self.report(f"epoch {self.epoch + 1} of {self.epochs}", part)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """As in Keras; the epoch's training is over."""
+        before_s = self.train_time_s[-1] if self.train_time_s else 0.0
+        self.train_time_s.append(before_s + time.perf_counter() - self._started_s)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """As in Keras."""
@@ -41,21 +54,24 @@ def train(cell: Cell, report: Report) -> dict[str, Any]:
     """Trains on the training split and tests on the test split.
 
     Returns:
-        history: one row per epoch, with the loss and accuracy on both splits.
+        history: one row per epoch, with the loss and accuracy on both splits, and the seconds
+            of training until its end, with tracing and without tests.
         loss, accuracy, accuracy_label: of the test split after the last epoch.
     """
     trainer = building.build_trainer(cell)
     training, test = building.splits(cell)
+    progress = Progress(report, cell.epochs)
     history = trainer.fit(
         training,
         validation_data=test,
         epochs=cell.epochs,
         verbose=0,
-        callbacks=[Progress(report, cell.epochs)],
+        callbacks=[progress],
     ).history
     rows = [
         {
             "epoch": number + 1,
+            "train_time_s": round(progress.train_time_s[number], 3),
             "train_loss": history["loss"][number],
             "train_accuracy": history["accuracy"][number],
             "test_loss": history["val_loss"][number],

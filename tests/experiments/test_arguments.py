@@ -115,7 +115,7 @@ def test_names_are_those_of_the_package() -> None:
     assert list(catalogue.FEEDBACKS) == list(mem_dfa.matrices.KINDS)
 
 
-MODULES = ["run", "bench", "claims", "depth", "sweep", "regress", "fit"]
+MODULES = ["run", "bench", "claims", "depth", "sweep", "regress", "fit", "figures", "reproduce"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments import depth, depth_plot, depth_rows, processes
+from experiments import depth, depth_rows, labels, processes
 from experiments.worker import Limits
 
 LIMITS = Limits(time_s=100, memory_bytes=2**30)
@@ -123,9 +123,9 @@ def test_a_cell_over_its_limits(
 
 def test_labels_do_not_overlap() -> None:
     heights = [0.1, 0.1, 0.5, 0.99, 0.99, 1.0]
-    spread = depth_plot._apart(heights)
+    spread = labels.apart(heights, 0.034)
     gaps = [b - a for a, b in itertools.pairwise(spread)]
-    assert min(gaps) >= depth_plot._LABEL_HEIGHT - 1e-9
+    assert min(gaps) >= 0.034 - 1e-9
     assert max(spread) <= 1.0 + 1e-9
     assert spread[2] == pytest.approx(0.5)
 

@@ -1,0 +1,164 @@
+"""Commands of this package as lines of text: what they measure, and running them.
+
+A line names a module of `experiments` and its options, as "sweep --algo bp --model mlp".
+"""
+
+import argparse
+import csv
+import dataclasses
+import io
+import itertools
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from experiments import arguments, machine, measured, results, traces
+from experiments.plan import REPEATS, Cell
+
+# Options that a sweep takes lists of where a run takes one value.
+_LISTS = ("--model", "--batch-size", "--execution", "--seed")
+_CELL_COMMANDS = ("sweep", "run")
+RUNS_FILE = "commands.csv"
+RUN_COLUMNS = ("command", "started", "seconds", "exit_status", "machine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a line measures, cell by cell."""
+
+    cells: tuple[Cell, ...]
+    repeats: int
+    is_traced: bool
+
+
+def shown(line: str, out: str | None = None) -> str:
+    """A line as one types it.
+
+    Args:
+        line: of this package's commands.
+        out: the folder that it writes to; None for the usual one.
+    """
+    folder = [] if out in (None, "results") else ["--out", out]
+    module, *words = shlex.split(line)
+    return shlex.join(["python", "-m", f"experiments.{module}", *words, *folder])
+
+
+def run(line: str, out: str) -> int:
+    """Runs a line in a process of its own, which shows its progress, and returns its status.
+
+    When it ran, how long and on what is a row of commands.csv under `out`.
+
+    Raises:
+        results.ResultsError: that row cannot be written.
+    """
+    module, *words = shlex.split(line)
+    started, start = datetime.now(UTC), time.perf_counter()
+    command = [sys.executable, "-m", f"experiments.{module}", *words, "--out", out]
+    status = subprocess.run(command).returncode
+    seconds = round(time.perf_counter() - start, 1)
+    began = started.isoformat(timespec="seconds")
+    values = (shown(line), began, seconds, status, machine.description())
+    path = Path(out, RUNS_FILE)
+    with results.locked(path):
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, values, strict=True))])
+        results.replace(path, text.getvalue())
+    return status
+
+
+def read_runs(out: str) -> list[dict[str, str]]:
+    """The rows that `run` left, the latest last.
+
+    Raises:
+        results.ResultsError: the file is another.
+    """
+    path = Path(out, RUNS_FILE)
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            if set(row) != set(RUN_COLUMNS) or None in row.values():
+                raise ValueError("its columns are others")
+            float(row["seconds"])
+    except (OSError, ValueError, csv.Error) as error:
+        raise results.ResultsError(
+            f"{path} is no list of commands ({error}); move it away"
+        ) from error
+    return rows
+
+
+def plan_of(line: str) -> Plan:
+    """What a line measures; no cells for commands that make tables of another kind.
+
+    Raises:
+        arguments.UsageError: its options make no sense.
+    """
+    module, *words = shlex.split(line)
+    if module not in _CELL_COMMANDS:
+        return Plan((), 1, False)
+    parser = arguments.Parser()
+    arguments.add_cell_options(parser)
+    arguments.add_length_options(parser)
+    arguments.add_trace_option(parser)
+    parser.add_argument("--repeats", type=arguments.count, default=REPEATS)
+    cells, options = [], argparse.Namespace(repeats=REPEATS, trace=False)
+    for single in _expanded(words):
+        options = parser.parse(single)
+        cells += arguments.cells(options)
+    return Plan(tuple(cells), options.repeats, options.trace)
+
+
+def _expanded(words: list[str]) -> list[list[str]]:
+    """The words once for each combination of what the options with lists name."""
+    choices = [
+        word.split(",") if before in _LISTS else [word]
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return [list(combination) for combination in itertools.product(*choices)]
+
+
+def is_done(line: str, out: str) -> bool:
+    """Whether all that a line measures is known, as far as the files tell.
+
+    Raises:
+        results.ResultsError: a file that would tell is damaged.
+    """
+    module = shlex.split(line)[0]
+    if missing_cells(line, out):
+        return False
+    if not all(Path(out, name).exists() for name in _FILES.get(module, ())):
+        return False
+    ended = {run["command"] for run in read_runs(out) if run["exit_status"] == "0"}
+    return module not in _GROWING or shown(line) in ended
+
+
+# What commands without cells of their own leave, and those that write while they go on: whether
+# these came to their end only the list of commands tells. Run again they find what is done.
+_FILES = {
+    "bench": ("bench.csv",),
+    "depth": ("depth.csv",),
+    "fit": ("fit.csv",),
+    "claims": ("claims_feedback.csv", "claims_exact.csv", "claims_timelines.csv"),
+}
+_GROWING = ("depth", "fit")
+
+
+def missing_cells(line: str, out: str) -> list[Cell]:
+    """The cells of a line that are neither measured nor known to fail."""
+    plan = plan_of(line)
+    if plan.is_traced:
+        return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]
+    missing = measured.select(measured.read(out), plan.cells).missing
+    untrained = [
+        cell
+        for cell in plan.cells
+        if cell.epochs and not results.history_file(out, measured.with_depth(vars(cell))).exists()
+    ]
+    return list(dict.fromkeys([*missing, *untrained]))

@@ -1,0 +1,19 @@
+"""How each kind of figure is drawn."""
+
+from collections.abc import Callable, Sequence
+
+from experiments import accuracy_plots, depth_plot, memory_plots, timeline_plots, tradeoff_plots
+from experiments.paper import Kind
+from experiments.pictures import Drawn
+from experiments.plan import Cell
+
+DRAWINGS: dict[Kind, Callable[[str, str, Sequence[Cell]], Drawn]] = {
+    Kind.AGAINST_TIME: timeline_plots.against_time,
+    Kind.AGAINST_LAYERS: memory_plots.against_layers,
+    Kind.AGAINST_BATCH_SIZE: memory_plots.against_batch_size,
+    Kind.AGAINST_DEPTH: depth_plot.against_depth,
+    Kind.PARETO: tradeoff_plots.pareto,
+    Kind.TAKING_TURNS: tradeoff_plots.taking_turns,
+    Kind.ACCURACY: accuracy_plots.against_epoch_and_time,
+}
+"""Each takes the folder of results, the title and the cells of the figure's commands."""

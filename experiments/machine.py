@@ -1,0 +1,24 @@
+"""The machine at hand in words."""
+
+import os
+import platform
+from pathlib import Path
+
+from sizes.units import show_bytes
+
+
+def description() -> str:
+    """Its processor, cores that may be used, memory and system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0))
+    parts = (_processor(), f"{cores} cores", show_bytes(memory), platform.system())
+    return ", ".join((*parts, f"Python {platform.python_version()}"))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

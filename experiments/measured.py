@@ -1,0 +1,142 @@
+"""The measured rows that a figure is drawn from. No TensorFlow here."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import results
+from experiments.catalogue import ALGORITHM_OPTIONS, MODEL_DEFAULTS, WHOLE_DEPTHS
+from experiments.plan import Cell
+
+Row = dict[str, Any]
+_OPTIONS = tuple(ALGORITHM_OPTIONS)
+_KEY = ("algorithm", "model", "layers", "batch_size", "execution", "optimizer", *_OPTIONS)
+_WHOLE = ("layers", "batch_size", "peak_bytes", "resident_bytes", "step_bytes", "repeats")
+_WHOLE += ("step_requested_bytes", "peak_bytes_min", "peak_bytes_max", "classes", "seed")
+_WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs")
+_FRACTIONS = ("step_time_s", "step_time_s_min", "step_time_s_max", "accuracy", "first_step_s")
+_KINDS = {**dict.fromkeys(_WHOLE, int), **dict.fromkeys(_FRACTIONS, float)}
+_NEEDED = (*_KEY, "dataset", "device", "status", "peak_bytes", "step_bytes", "step_time_s")
+_NEEDED += ("tensorflow", "timestamp")
+
+
+def read(folder: str | Path) -> list[Row]:
+    """The rows of measurements.csv in a folder, the newest last; none where there is no file.
+
+    Rows of earlier versions of the format are read as well, if they have what figures need.
+
+    Raises:
+        results.ResultsError: the file is no such CSV, or damaged.
+    """
+    path = Path(folder, results.FILE_NAME)
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+            if lacking:
+                raise ValueError(f"it has no column {', '.join(lacking)}")
+            rows = [_typed(row) for row in reader]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise results.ResultsError(
+            f"{path} is no table of measurements ({error}); measure again into another folder"
+        ) from error
+    return sorted(rows, key=lambda row: row["timestamp"] or "")  # keeps the order of equals
+
+
+def _typed(row: dict[str, str]) -> Row:
+    if None in row or None in row.values():
+        raise ValueError("a row is not whole")
+    return {name: _KINDS.get(name, str)(text) if text else None for name, text in row.items()}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was measured of some cells."""
+
+    rows: list[Row]
+    """Those measured, in the order of the cells, each the newest of its cell."""
+    failed: list[Row]
+    """Those whose newest row says that they could not be measured."""
+    missing: list[Cell]
+    """Those without a row."""
+    left_out: list[str]
+    """What was not taken because it is of another TensorFlow or device, in words."""
+
+
+def select(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
+    """The newest row of each cell, all of one TensorFlow version and device.
+
+    Where several are mixed these are the newest version, and of its devices the one used last.
+
+    Args:
+        rows: as `read` gives them.
+        cells: those without a number of layers are of whole models.
+    """
+    asked = {_key(vars(cell)): cell for cell in cells}
+    found = [row for row in rows if _key(row) in asked and _is_usual(row)]
+    left_out: list[str] = []
+    for column, name, rank in (
+        ("tensorflow", "TensorFlow", _version),
+        ("device", "device", _last_used(found)),
+    ):
+        # A process that died could not tell its version.
+        values = {row[column] for row in found if row[column]}
+        if len(values) > 1:
+            taken = max(values, key=rank)
+            others = ", ".join(sorted(values - {taken}))
+            left_out.append(f"{name} {taken} alone; rows of {others} are left out")
+            found = [row for row in found if row[column] in (taken, None)]
+    newest = {_key(row): row for row in found}
+    known = [newest[key] for key in asked if key in newest]
+    return Selection(
+        rows=[row for row in known if row["status"] == "ok"],
+        failed=[row for row in known if row["status"] != "ok"],
+        missing=[cell for key, cell in asked.items() if key not in newest],
+        left_out=left_out,
+    )
+
+
+def newest_rows(rows: Sequence[Row]) -> list[Row]:
+    """The newest row of each cell, data set, learning rate and seed, in the order of their keys."""
+    more = ("dataset", "learning_rate", "seed", "epochs", "tensorflow", "device")
+    newest = {(_key(row), *(row.get(name) for name in more)): row for row in rows}
+    return sorted(newest.values(), key=lambda row: [str(row[name]).zfill(6) for name in _SORTED])
+
+
+_SORTED = ("model", "execution", "batch_size", "layers", "algorithm")
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The algorithm and its own options, such as "checkpoint every 2"."""
+    given = [f"{name} {row[name]}" for name in _OPTIONS if row[name] is not None]
+    return " ".join([row["algorithm"], *given])
+
+
+def with_depth(values: Mapping[str, Any]) -> Row:
+    """A row or the values of a cell, with the number of layers where that is a whole model's."""
+    return {**values, "layers": values["layers"] or WHOLE_DEPTHS.get(values["model"])}
+
+
+def _key(values: Mapping[str, Any]) -> tuple:
+    values = with_depth(values)
+    return tuple(values[name] for name in _KEY)
+
+
+def _is_usual(row: Row) -> bool:
+    """Whether its images look like those that the model is made for."""
+    own = MODEL_DEFAULTS[row["model"]].dataset if row["model"] in MODEL_DEFAULTS else None
+    return row["dataset"] in (own, "synthetic") and row.get("classes") in (None, 10)
+
+
+def _version(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def _last_used(rows: Sequence[Row]) -> Any:
+    last = {row["device"]: number for number, row in enumerate(rows)}
+    return lambda device: last[device]

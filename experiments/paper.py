@@ -1,0 +1,195 @@
+"""The figures and tables of the reproduction, and the commands that make the data behind them."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+# All that train any net; revnet trains reversible nets alone.
+_ALL = "bp,fa,dfa,mem_dfa,checkpoint,checkpoint_fa,microbatch"
+_FOUR = "bp,fa,dfa,mem_dfa"
+_SEEDS = "0,1,2"
+
+
+class Kind(Enum):
+    """What a figure shows; how is in `experiments.drawings`."""
+
+    AGAINST_TIME = auto()
+    AGAINST_LAYERS = auto()
+    AGAINST_BATCH_SIZE = auto()
+    AGAINST_DEPTH = auto()
+    PARETO = auto()
+    TAKING_TURNS = auto()
+    ACCURACY = auto()
+
+
+@dataclass(frozen=True)
+class PlannedFigure:
+    """A figure: what it shows, and from which commands' results."""
+
+    name: str
+    title: str
+    kind: Kind
+    commands: tuple[str, ...]
+    """Lines as in `experiments.commands`, in the order in which they are to run."""
+    quick: tuple[str, ...] = ()
+    """The same in small, with one process a cell; without any the figure is not made quickly."""
+
+
+def _options_of_algorithms(net: str) -> tuple[str, ...]:
+    """Each option of an algorithm by itself, on one net."""
+    choices = {
+        "checkpoint": ("--every 2", "--every 10", '--budget "80 MiB"', '--budget "120 MiB"'),
+        "microbatch": ("--slices 2", "--slices 4", "--slices 16"),
+        "mem_dfa": ("--slices 1", "--slices 8"),
+        "dfa,mem_dfa": ("--feedback regenerated", "--feedback shared"),
+    }
+    return tuple(
+        f"sweep --algo {algorithms} {net} {option}"
+        for algorithms, options in choices.items()
+        for option in options
+    )
+
+
+def _training(
+    model: str, dataset: str, epochs: int, seeds: str, **settings: str
+) -> tuple[str, ...]:
+    """One command for each algorithm, with the optimizer and learning rate chosen for it."""
+    return tuple(
+        f"sweep --algo {algorithm} --model {model} --dataset {dataset} "
+        f"{chosen} --epochs {epochs} --seed {seeds}"
+        for algorithm, chosen in settings.items()
+    )
+
+
+_ADAM = "--optimizer adam --learning-rate 0.0003"
+# The same for all until a search has chosen others.
+_SETTINGS = dict.fromkeys(_FOUR.split(","), _ADAM)
+_CONV20, _CONV4 = "--model conv20 --layers 20", "--model conv20 --layers 4 --batch-size 16"
+
+FIGURES = (
+    PlannedFigure(
+        "timelines_conv20",
+        "conv20, 20 layers, batch 128",
+        Kind.AGAINST_TIME,
+        (f"run --algo {_FOUR} {_CONV20} --trace",),
+        (f"run --algo {_FOUR} {_CONV4} --steps 1 --trace",),
+    ),
+    PlannedFigure(
+        "timelines_vgg16",
+        "VGG-16, batch 64",
+        Kind.AGAINST_TIME,
+        ("run --algo bp,mem_dfa --model vgg16 --trace",),
+        ("run --algo bp,mem_dfa --model vgg16 --layers 4 --batch-size 8 --steps 1 --trace",),
+    ),
+    PlannedFigure(
+        "timelines_vgg16_all",
+        "VGG-16, batch 64",
+        Kind.AGAINST_TIME,
+        (f"run --algo {_ALL} --model vgg16 --trace",),
+    ),
+    PlannedFigure(
+        "layers_conv20",
+        "conv20: memory against layers",
+        Kind.AGAINST_LAYERS,
+        (f"sweep --algo {_ALL} --model conv20 --layers 1-20",),
+        (f"sweep --algo {_FOUR} --model conv20 --layers 1,2,4 --batch-size 16 --repeats 1",),
+    ),
+    PlannedFigure(
+        "layers_vgg16",
+        "VGG-16: memory against layers",
+        Kind.AGAINST_LAYERS,
+        (f"sweep --algo {_ALL} --model vgg16 --layers 1-15",),
+        (f"sweep --algo {_FOUR} --model vgg16 --layers 1,4 --batch-size 8 --repeats 1",),
+    ),
+    PlannedFigure(
+        "batch_conv20",
+        "conv20, 20 layers: memory against batch size",
+        Kind.AGAINST_BATCH_SIZE,
+        (f"sweep --algo {_ALL} {_CONV20} --batch-size 8,16,32,64,128,256",),
+        (f"sweep --algo {_FOUR} --model conv20 --layers 4 --batch-size 4,8,16 --repeats 1",),
+    ),
+    PlannedFigure(
+        "batch_vgg16",
+        "VGG-16: memory against batch size",
+        Kind.AGAINST_BATCH_SIZE,
+        (f"sweep --algo {_ALL} --model vgg16 --layers 15 --batch-size 8,16,32,64,128",),
+    ),
+    PlannedFigure(
+        "pareto_conv20",
+        "conv20, 20 layers, batch 128: peak against step time",
+        Kind.PARETO,
+        (f"sweep --algo {_ALL} {_CONV20}", *_options_of_algorithms(_CONV20)),
+        (
+            f"sweep --algo {_FOUR} {_CONV4} --repeats 1",
+            f"sweep --algo checkpoint,microbatch {_CONV4} --repeats 1",
+        ),
+    ),
+    PlannedFigure(
+        "pareto_vgg16",
+        "VGG-16, batch 64: peak against step time",
+        Kind.PARETO,
+        (f"sweep --algo {_ALL} --model vgg16 --layers 15",),
+    ),
+    PlannedFigure(
+        "pareto_residual",
+        "ResNet-32 and RevNet-38, batch 100: peak against step time",
+        Kind.PARETO,
+        (
+            "sweep --algo bp,mem_dfa,checkpoint,microbatch --model resnet32 --optimizer momentum",
+            "sweep --algo bp,revnet --model revnet38 --optimizer momentum",
+        ),
+    ),
+    PlannedFigure(
+        "bench_conv20",
+        "Beside Keras and TensorFlow",
+        Kind.TAKING_TURNS,
+        ("bench --model conv20 --layers 20",),
+        (f"bench {_CONV4}",),
+    ),
+    PlannedFigure(
+        "depth",
+        "Memory against depth",
+        Kind.AGAINST_DEPTH,
+        ("depth",),
+        ("depth --algo bp,mem_dfa --layers 1,3,10 --execution graph",),
+    ),
+    PlannedFigure(
+        "accuracy_mlp",
+        "mlp on MNIST: test accuracy",
+        Kind.ACCURACY,
+        _training("mlp", "mnist", 20, _SEEDS, **_SETTINGS),
+    ),
+    PlannedFigure(
+        "accuracy_mnist_conv",
+        "mnist_conv on MNIST: test accuracy",
+        Kind.ACCURACY,
+        _training("mnist_conv", "mnist", 10, _SEEDS, **_SETTINGS),
+    ),
+    PlannedFigure(
+        "accuracy_liao_cifar",
+        "liao_cifar on CIFAR-10: test accuracy",
+        Kind.ACCURACY,
+        _training("liao_cifar", "cifar10", 10, _SEEDS, **_SETTINGS),
+    ),
+    PlannedFigure(
+        "accuracy_vgg16",
+        "VGG-16 on CIFAR-10: test accuracy",
+        Kind.ACCURACY,
+        _training("vgg16", "cifar10", 4, "0", **_SETTINGS),
+    ),
+)
+TABLES = (
+    f"fit --memory 1GiB --model vgg16 --algo {_ALL}",
+    "claims",
+)
+"""Commands whose tables no figure shows."""
+
+
+def lines_of(figure: PlannedFigure, quick: bool) -> tuple[str, ...]:
+    """The commands of a figure, or its quick ones."""
+    return figure.quick if quick else figure.commands
+
+
+def all_lines(quick: bool) -> list[str]:
+    """Every command of the reproduction, each once, in the order in which they are to run."""
+    lines = [line for figure in FIGURES for line in lines_of(figure, quick)]
+    return list(dict.fromkeys([*lines, *(() if quick else TABLES)]))

@@ -1,0 +1,150 @@
+"""The tables of the page, from those that commands left."""
+
+import csv
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import markdown_it
+
+from experiments import depth_rows, display, measured, results
+
+# Tables with a section of their own, or too long for this page.
+_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, "fit_tries.csv")
+_TITLES = {
+    "bench": "Beside Keras and TensorFlow, taking turns",
+    "claims_exact": "Claims: exact gradients",
+    "claims_feedback": "Claims: random feedback",
+    "claims_timelines": "Claims: timelines",
+    "commands": "Commands, when they ran and on what",
+    "fit": "The largest batch or depth within a budget",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its title, as HTML or to be laid out."""
+
+    name: str
+    title: str
+    html: str = ""
+    table: Table | None = None
+    source: str = ""
+    """The file it is from."""
+
+
+def sections(folder: Path, rows: Sequence[measured.Row]) -> list[Section]:
+    """Every table of a folder whose rows of measurements are known."""
+    return [*_accuracies(rows), *_tables(folder), *_measurements(rows)]
+
+
+def _tables(folder: Path) -> Iterable[Section]:
+    """A section for each table that a command left: as it was written for readers, or its CSV."""
+    markdown = markdown_it.MarkdownIt("commonmark", {"html": False}).enable("table")
+    stems = {file.stem for kind in ("md", "csv") for file in folder.glob(f"*.{kind}")}
+    for stem in sorted(stems):
+        text, table = folder / f"{stem}.md", folder / f"{stem}.csv"
+        title = _TITLES.get(stem, stem.replace("_", " "))
+        if text.is_file():
+            html = markdown.render(text.read_text(encoding="utf-8", errors="replace"))
+            yield Section(f"table_{stem}", title, html=html, source=text.name)
+        elif table.name not in _ELSEWHERE and not stem.startswith("history_"):
+            yield Section(f"table_{stem}", title, table=_csv_table(table), source=table.name)
+
+
+def _csv_table(file: Path) -> Table:
+    """A CSV for reading: bytes as MiB, without the columns that are empty."""
+    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+        heads, *rows = list(csv.reader(opened)) or [[]]
+    rows = [row for row in rows if len(row) == len(heads)]
+    full = [n for n in range(len(heads)) if any(row[n] for row in rows)]
+    return Table(
+        [heads[n].replace("_bytes", " (MiB)").replace("_", " ") for n in full],
+        [[_cell(heads[n], row[n]) for n in full] for row in rows],
+    )
+
+
+def _cell(head: str, text: str) -> str:
+    if not text:
+        return "-"
+    if "_bytes" in head and text.isdecimal():
+        return display.mebibytes(int(text))
+    return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text
+
+
+def versions(rows: Sequence[measured.Row]) -> Table:
+    """What the rows of the measurements were measured with."""
+    names = ("device", "tensorflow", "keras", "python")
+    groups: dict[tuple, list[str]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(name) or "-" for name in names), []).append(
+            row["timestamp"] or "-"
+        )
+    lines = [[*key, str(len(times)), min(times), max(times)] for key, times in groups.items()]
+    return Table([*names, "rows", "first", "last"], lines)
+
+
+def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
+    """Test accuracy after the last epoch, over the seeds."""
+    groups: dict[tuple, list[float]] = {}
+    trained = [r for r in measured.newest_rows(rows) if r.get("epochs") and r["status"] == "ok"]
+    for row in trained:
+        if row["accuracy"] is not None:
+            key = (measured.name_of(row), *(row.get(name) for name in _TRAINED_BY))
+            groups.setdefault(key, []).append(row["accuracy"])
+    if not groups:
+        return
+    heads = ["algorithm", *_TRAINED_BY, "seeds", "mean", "least", "greatest"]
+    lines = [
+        [*map(_text, key), str(len(values)), *(f"{pick(values):.2%}" for pick in _SUMMARIES)]
+        for key, values in groups.items()
+    ]
+    yield Section("accuracy", "Test accuracy", table=Table(heads, lines), source=results.FILE_NAME)
+
+
+_SUMMARIES = (statistics.fmean, min, max)
+_TRAINED_BY = ("model", "accuracy_label", "epochs", "batch_size", "optimizer", "learning_rate")
+
+
+def _measurements(rows: Sequence[measured.Row]) -> Iterable[Section]:
+    """The newest row of every cell."""
+    if not rows:
+        return
+    heads = ["model", "algorithm", "layers", "batch", "execution", "dataset", "optimizer", "status"]
+    heads += ["peak (MiB)", "step (MiB)", "min-max", "requested (MiB)", "step (ms)", "measured"]
+    lines = [_measurement(row) for row in measured.newest_rows(rows)]
+    yield Section(
+        "measurements", "All measurements", table=Table(heads, lines), source=results.FILE_NAME
+    )
+
+
+def _measurement(row: Mapping[str, Any]) -> list[str]:
+    mebibytes = display.mebibytes
+    spread = [mebibytes(row.get(f"step_bytes_{end}")) for end in ("min", "max")]
+    return [
+        row["model"],
+        measured.name_of(row),
+        *(_text(row[name]) for name in ("layers", "batch_size", "execution", "dataset")),
+        *(_text(row[name]) for name in ("optimizer", "status")),
+        mebibytes(row["peak_bytes"]),
+        mebibytes(row["step_bytes"]),
+        "-".join(spread) if row["step_bytes"] is not None else "-",
+        mebibytes(row.get("step_requested_bytes")),
+        "-" if row["step_time_s"] is None else f"{row['step_time_s'] * 1000:.1f}",
+        (row["timestamp"] or "-")[:10],
+    ]
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,113 @@
+"""Measures everything that the figures and tables show, draws them, and writes the page.
+
+``python -m experiments.reproduce`` runs one command after another, as ``experiments.paper`` lists
+them. What is measured already is left out, so an interrupted run goes on where it stopped. It says
+beforehand about how long it will take. ``--quick`` does the same in small, without accuracies.
+
+Exit status: 0 when all was measured and drawn, 1 when a part failed, 2 for arguments that make no
+sense.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from experiments import (
+    arguments,
+    commands,
+    display,
+    estimate,
+    figures,
+    measured,
+    paper,
+    processes,
+    results,
+)
+from experiments.findings import make_cell
+from experiments.run import guarded
+
+DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    return guarded(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = arguments.Parser(
+        prog="python -m experiments.reproduce",
+        description="Measures all that the figures and tables show, and draws them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few layers, one process a cell, no accuracies"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
+    )
+    options = parser.parse(argv)
+    out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
+    results.check_writable(out)
+    lines = paper.all_lines(options.quick)
+    waiting = [line for line in lines if not commands.is_done(line, out)]
+    display.note(f"{len(lines) - len(waiting)} of {len(lines)} commands are done already")
+    failed = _measure(waiting, out)
+    names = [figure.name for figure in paper.FIGURES]
+    status = figures.draw(out, out, names, options.quick)
+    for line in failed:
+        display.note(f"failed: {commands.shown(line, out)}")
+    return 1 if failed else status
+
+
+def _measure(lines: Sequence[str], out: str) -> list[str]:
+    """Runs the lines and returns those that failed."""
+    if not lines:
+        return []
+    expected = _expected(lines, out)
+    _tell(expected)
+    failed = []
+    for number, line in enumerate(lines, start=1):
+        left = sum(expected[later] or 0 for later in lines[number - 1 :])
+        display.note(
+            f"{number}/{len(lines)} {commands.shown(line, out)} "
+            f"(about {estimate.in_words(left)} left)"
+        )
+        if commands.run(line, out) != 0:
+            failed.append(line)
+    return failed
+
+
+def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
+    """Seconds of each line; None where nothing tells."""
+    with display.progress("timing one small cell") as report:
+        start = time.perf_counter()
+        small = make_cell("bp", "mlp", 1)
+        row, _ = processes.measure(processes.check([small], report)[0], report, repeats=1)
+    if row["status"] != "ok":
+        raise processes.MeterSilentError(f"{small.title}: {row['status']}: {row['error']}")
+    # Two processes: one that checked, one that measured.
+    process_s = (time.perf_counter() - start) / 2
+    rows, runs = measured.read(out), commands.read_runs(out)
+    return estimate.seconds_of(lines, out, rows, runs, process_s)
+
+
+def _tell(expected: Mapping[str, float | None]) -> None:
+    known = sum(seconds or 0 for seconds in expected.values())
+    least, greatest = (
+        estimate.in_words(known * factor)
+        for factor in (1 / estimate.UNCERTAINTY, estimate.UNCERTAINTY)
+    )
+    display.note(
+        f"{len(expected)} commands to run: about {estimate.in_words(known)}, a guess that may be "
+        f"wrong by a factor of {estimate.UNCERTAINTY:g} ({least} to {greatest})"
+    )
+    unknown = [line for line, seconds in expected.items() if seconds is None]
+    if unknown:
+        display.note(
+            f"and what nothing tells beforehand: {'; '.join(map(commands.shown, unknown))}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

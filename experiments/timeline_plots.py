@@ -1,0 +1,37 @@
+"""Memory against time of cells whose timelines were recorded."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from experiments import measured, pictures, traces
+from experiments.pictures import Drawn
+from experiments.plan import Cell
+from profiling import plot
+from profiling.timeline import Timeline
+from profiling.xplane import TraceError
+
+
+def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """A panel for each cell, on the same axes."""
+    timelines, notes, missing, problems = [], [], [], []
+    for cell in cells:
+        file = traces.file_of(cell, folder)
+        if not file.exists():
+            missing.append(cell)
+            continue
+        try:
+            timeline = Timeline.load(file)
+            timeline.require_exact()
+        except TraceError as error:
+            problems.append(str(error))
+            missing.append(cell)
+            continue
+        timeline.title = measured.name_of(dataclasses.asdict(cell))
+        timelines.append(timeline)
+    if missing:
+        notes.append(f"Not recorded: {', '.join(cell.algorithm for cell in missing)}.")
+    if not timelines:
+        return Drawn(None, notes, missing, "; ".join(problems))
+    figure = plot.plot(timelines, title)
+    pictures.add_caption(figure, notes)
+    return Drawn(figure, notes, missing, "; ".join(problems))

@@ -1,0 +1,186 @@
+"""Memory against time: what a step takes of both, and which choices nothing else beats."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments import labels, measured, pictures, results
+from experiments.colours import look_of
+from experiments.measured import Row
+from experiments.pictures import MEBIBYTE, Drawn
+from experiments.plan import Cell
+from profiling import plot
+from profiling.palette import INK, QUIET
+
+_SIZE = (9.0, 5.4)  # inches
+_FRONT_NOTE = (
+    "Filled: the front, where nothing measured takes less memory without taking more time."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One algorithm with its options."""
+
+    algorithm: str
+    name: str
+    time: float
+    memory: float
+    """MiB."""
+    time_range: tuple[float, float]
+    """Least and greatest of the times that `time` is the median of."""
+
+
+def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """Peak bytes against step time, a point for each algorithm and option."""
+    selection = measured.select(measured.read(folder), cells)
+    notes = pictures.notes_on(selection, spread="lines")
+    if not selection.rows:
+        return Drawn(None, notes, selection.missing)
+    several = len({row["model"] for row in selection.rows}) > 1
+    points = [
+        Point(
+            row["algorithm"],
+            measured.name_of(row) + (f" ({row['model']})" if several else ""),
+            row["step_time_s"] * 1000,
+            row["peak_bytes"] / MEBIBYTE,
+            tuple(
+                1000 * (row.get(f"step_time_s_{end}") or row["step_time_s"])
+                for end in ("min", "max")
+            ),
+        )
+        for row in selection.rows
+    ]
+    figure = _figure(title, points, "time of one step (ms)", "peak memory (MiB)")
+    notes = [_FRONT_NOTE, *notes, *_note_on_edges(points)]
+    pictures.add_caption(figure, notes)
+    return Drawn(figure, notes, selection.missing)
+
+
+def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """Step bytes against step time as a ratio to bp's in each turn, of `experiments.bench`."""
+    path = Path(folder, "bench.csv")
+    if not path.exists():
+        return Drawn(None, problem=f"there is no {path}")
+    rows = _bench_rows(path)
+    points = [
+        Point(
+            row["algorithm"],
+            row["name"],
+            float(row["ratio_to_bp"]),
+            int(row["step_bytes"]) / MEBIBYTE,
+            (float(row["ratio_min"]), float(row["ratio_max"])),
+        )
+        for row in rows
+        if row["status"] == "ok"
+    ]
+    if not points:
+        return Drawn(None, problem=f"{path} has no measured row")
+    failed = [row["name"] for row in rows if row["status"] != "ok"]
+    first = rows[0]
+    notes = [
+        _FRONT_NOTE,
+        f"Medians of {first['rounds']} turns, lines from the least to the greatest ratio.",
+        f"Measured on {first['device']}, TensorFlow {first['tensorflow']}.",
+    ]
+    notes += [f"Failed and left out: {'; '.join(failed)}."] if failed else []
+    notes += _note_on_edges(points)
+    net = f"{first['model']}, {first['layers'] or 'all'} layers, batch {first['batch_size']}"
+    figure = _figure(
+        f"{title}: {net}", points, "time of one step / bp's in the same turn", "step memory (MiB)"
+    )
+    pictures.add_caption(figure, notes)
+    return Drawn(figure, notes)
+
+
+def _bench_rows(path: Path) -> list[Row]:
+    """The rows of one depth, of the greatest, each with its name."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            options = {name: row[name] or None for name in measured.ALGORITHM_OPTIONS}
+            row["name"] = measured.name_of({"algorithm": row["algorithm"], **options})
+        deepest = max((int(float(row["layers"] or 0)) for row in rows), default=0)
+        return [row for row in rows if int(float(row["layers"] or 0)) == deepest]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise results.ResultsError(
+            f"{path} is no table of experiments.bench ({error}); measure again into another folder"
+        ) from error
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats in time and memory, the fastest first."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.time, point.memory)):
+        if not best or point.memory < best[-1].memory:
+            best.append(point)
+    return best
+
+
+def _figure(title: str, points: Sequence[Point], xlabel: str, ylabel: str) -> Figure:
+    with matplotlib.rc_context(plot.STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        axes.set_xlim(_limits(points))
+        axes.set_ylim(0, 1.1 * max(point.memory for point in points))
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_title(title, loc="left", fontsize=12, color=INK)
+        axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
+        best = front(points)
+        _draw_front(axes, best)
+        for point in points:
+            _draw_point(axes, point, point in best)
+        names = [
+            labels.Label(point.time, point.memory, point.name, look_of(point.algorithm).colour)
+            for point in points
+        ]
+        labels.label_points(axes, names)
+    return figure
+
+
+def _note_on_edges(points: Sequence[Point]) -> list[str]:
+    least, greatest = _limits(points)
+    beyond = any(p.time_range[0] < least or p.time_range[1] > greatest for p in points)
+    return ["Lines that reach the edge go on."] if beyond else []
+
+
+def _limits(points: Sequence[Point]) -> tuple[float, float]:
+    """Of time: one slow step of many must not press all points together."""
+    times = [point.time for point in points]
+    # Names stand beside the points, most of them at the right.
+    room = max(0.25 * (max(times) - min(times)), 0.1 * max(times))
+    return max(0.0, min(times) - 0.6 * room), max(times) + room
+
+
+def _draw_front(axes: Axes, best: Sequence[Point]) -> None:
+    """The border of what is worse: from each point of the front to the right, then down."""
+    times = [point.time for point in best] + [axes.get_xlim()[1]]
+    heights = [point.memory for point in best] + [best[-1].memory]
+    axes.plot(
+        times, heights, drawstyle="steps-post", color=QUIET, alpha=0.5, linewidth=1.2, zorder=1,
+        label="front",
+    )  # fmt: skip
+
+
+def _draw_point(axes: Axes, point: Point, is_best: bool) -> None:
+    look = look_of(point.algorithm)
+    axes.plot(
+        point.time_range, (point.memory, point.memory), color=look.colour, alpha=0.45, linewidth=1.0
+    )
+    axes.plot(
+        [point.time],
+        [point.memory],
+        marker=look.marker,
+        markersize=7,
+        markeredgecolor=look.colour,
+        markerfacecolor=look.colour if is_best else "white",
+        linestyle="none",
+        label=point.name,
+        zorder=3,
+    )

@@ -1,0 +1,57 @@
+"""Results made by hand, in the files that commands leave."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import measured, results
+from experiments.plan import Cell
+
+MIB = 2**20
+
+
+def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
+    """A row of conv20, batch 128, whose step takes 8 MiB a layer."""
+    values = {
+        **dict.fromkeys(results.COLUMNS),
+        "algorithm": algorithm,
+        "model": "conv20",
+        "layers": layers,
+        "batch_size": 128,
+        "execution": "graph",
+        "device": "CPU:0",
+        "status": "ok",
+        "peak_bytes": (8 * layers + 2) * MIB,
+        "resident_bytes": 2 * MIB,
+        "step_bytes": 8 * layers * MIB,
+        "step_time_s": 0.01 * layers,
+        "dataset": "synthetic",
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "seed": 0,
+        "epochs": 0,
+        "repeats": 3,
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "python": "3.11.7",
+        "timestamp": "2026-01-01T00:00:00+00:00",
+    }
+    return {**values, **changes}
+
+
+def history(folder: Path, cell: Cell, accuracies: Sequence[float], seconds: float | None) -> None:
+    """The history of a cell whose every epoch takes so many seconds; None for an old one."""
+    epochs: list[dict[str, Any]] = []
+    for number, accuracy in enumerate(accuracies, start=1):
+        time_s = {} if seconds is None else {"train_time_s": number * seconds}
+        epochs.append({"epoch": number, **time_s, "test_accuracy": accuracy})
+    results.write_history(folder, measured.with_depth(vars(cell)), epochs)
+
+
+def table(path: Path, *rows: dict[str, Any]) -> None:
+    """A CSV of those rows."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,309 @@
+"""Figures show the rows that were measured, and say what is missing."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from experiments import (
+    accuracy_plots,
+    catalogue,
+    colours,
+    commands,
+    depth_plot,
+    depth_rows,
+    figures,
+    labels,
+    memory_plots,
+    paper,
+    results,
+    timeline_plots,
+    traces,
+    tradeoff_plots,
+)
+from experiments.drawings import DRAWINGS
+from experiments.measured import ALGORITHM_OPTIONS
+from experiments.plan import Cell
+from tests.experiments.made import MIB, history, row, table
+from tests.perception import distance
+from tests.profiling.drawn import small
+
+FAILED = {"status": "out_of_memory", "peak_bytes": None, "step_bytes": None, "step_time_s": None}
+
+
+def cells(line: str) -> Sequence[Cell]:
+    return commands.plan_of(line).cells
+
+
+def test_every_kind_has_a_drawing() -> None:
+    assert set(DRAWINGS) == set(paper.Kind)
+
+
+def lines(axes: Axes) -> dict[str, list[list[float]]]:
+    """The points of each named line."""
+    named = [line for line in axes.lines if not line.get_label().startswith("_")]
+    return {line.get_label(): line.get_xydata().tolist() for line in named}
+
+
+def line_colours(figure: Figure) -> dict[str, str]:
+    found = [line for axes in figure.axes for line in axes.lines]
+    return {
+        line.get_label(): colors.to_hex(line.get_markeredgecolor()).upper()
+        for line in found
+        if not line.get_label().startswith("_")
+    }
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+
+
+def test_every_algorithm_has_a_look_of_its_own() -> None:
+    assert set(colours.LOOKS) == {*catalogue.algorithm_names(), *catalogue.PEERS}
+    looks = colours.LOOKS.values()
+    for one, other in itertools.combinations(looks, 2):
+        assert distance(one.colour, other.colour) > 15
+    assert all(distance(look.colour, "#FFFFFF") > 25 for look in looks)
+    assert colours.look_of("mine:Own") == colours.OWN
+
+
+@pytest.mark.parametrize("look", colours.LOOKS.values())
+def test_letters_are_dark_enough(look: colours.Look) -> None:
+    """A contrast of 3 to white, as the accessibility guidelines ask of large letters and lines."""
+    encoded = np.array(labels.readable(look.colour))
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) > 3
+
+
+def test_lines_are_the_rows(tmp_path: Path) -> None:
+    """Peak at the left and step at the right, MiB against layers; failures are noted."""
+    results.append(
+        tmp_path,
+        [
+            *(row("bp", n) for n in (2, 1, 3)),
+            row("mem_dfa", 1),
+            row("mem_dfa", 2, **FAILED),
+            row("bp", 3, batch_size=64),
+        ],
+    )
+    asked = cells("sweep --algo bp,mem_dfa --model conv20 --layers 1-3")
+    drawn = memory_plots.against_layers(str(tmp_path), "title", asked)
+    peak, step = drawn.figure.axes
+    assert lines(peak) == {"bp": [[1, 10], [2, 18], [3, 26]], "mem_dfa": [[1, 10]]}
+    assert lines(step) == {"bp": [[1, 8], [2, 16], [3, 24]], "mem_dfa": [[1, 8]]}
+    assert [(cell.algorithm, cell.layers) for cell in drawn.missing] == [("mem_dfa", 3)]
+    said = texts(drawn.figure)
+    assert "Failed and left out: mem_dfa 2 layers batch 128 (out of memory)." in said
+    assert "Not measured: mem_dfa 3 layers batch 128." in said
+    assert "memory (MiB)" in said
+    assert "CPU:0, TensorFlow 2.21.0" in said
+
+
+def test_batch_sizes_are_the_rows(tmp_path: Path) -> None:
+    results.append(tmp_path, [row("bp", 20, batch_size=n, step_bytes=n * MIB) for n in (8, 32, 16)])
+    asked = cells("sweep --algo bp --model conv20 --layers 20 --batch-size 8,16,32")
+    drawn = memory_plots.against_batch_size(str(tmp_path), "title", asked)
+    assert lines(drawn.figure.axes[1]) == {"bp": [[8, 8], [16, 16], [32, 32]]}
+    assert drawn.figure.axes[0].get_xscale() == "log"
+    assert not drawn.missing
+
+
+def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
+    """Fast and large, slow and small; the one that is slower and larger is hollow."""
+    results.append(
+        tmp_path,
+        [
+            row("bp", 20, step_time_s=0.1, peak_bytes=90 * MIB),
+            row("fa", 20, step_time_s=0.2, peak_bytes=95 * MIB),
+            row("mem_dfa", 20, step_time_s=0.3, peak_bytes=30 * MIB),
+            row("mem_dfa", 20, slices=8, step_time_s=0.4, peak_bytes=20 * MIB),
+        ],
+    )
+    asked = [
+        *cells("sweep --algo bp,fa,mem_dfa --model conv20 --layers 20"),
+        *cells("sweep --algo mem_dfa --model conv20 --layers 20 --slices 8"),
+    ]
+    drawn = tradeoff_plots.pareto(str(tmp_path), "title", asked)
+    found = lines(drawn.figure.axes[0])
+    front = found.pop("front")
+    assert front[:-1] == [[100, 90], [300, 30], [400, 20]]
+    assert found["fa"] == [[200, 95]]
+    assert found["mem_dfa slices 8"] == [[400, 20]]
+    filled = {
+        line.get_label(): line.get_markerfacecolor() != "white"
+        for line in drawn.figure.axes[0].lines
+        if line.get_label() in found
+    }
+    assert filled == {"bp": True, "fa": False, "mem_dfa": True, "mem_dfa slices 8": True}
+
+
+def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
+    names = dict.fromkeys(ALGORITHM_OPTIONS)
+    common = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
+    common |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok"}
+    times = {"ratio_min": 0.9, "ratio_max": 22}
+    table(
+        tmp_path / "bench.csv",
+        {**common, **times, "algorithm": "bp", "ratio_to_bp": 1.0, "step_bytes": 4 * MIB},
+        {**common, **times, "algorithm": "remat_scope", "ratio_to_bp": 1.3, "step_bytes": 3 * MIB},
+    )
+    drawn = tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+    found = lines(drawn.figure.axes[0])
+    assert (found["bp"], found["remat_scope"]) == ([[1, 4]], [[1.3, 3]])
+    assert drawn.figure.axes[0].get_xlim()[1] < 2, "one slow turn must not hide the rest"
+    assert "Lines that reach the edge go on." in texts(drawn.figure)
+    (tmp_path / "bench.csv").write_text("model\nconv20\n")
+    with pytest.raises(results.ResultsError, match=r"no table of experiments\.bench"):
+        tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+
+
+LINE = "sweep --algo bp,dfa --model mlp --dataset mnist --epochs 2 --seed 0,1"
+
+
+def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
+    for cell in cells(LINE):
+        if (cell.algorithm, cell.seed) != ("dfa", 1):
+            history(tmp_path, cell, [0.5 + 0.1 * cell.seed, 0.9], seconds=3)
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(LINE))
+    by_epoch, by_time = (lines(axes) for axes in drawn.figure.axes)
+    assert np.allclose(by_epoch["bp"], [[1, 55], [2, 90]])
+    assert np.allclose(by_time["bp"], [[3, 55], [6, 90]])
+    assert np.allclose(by_epoch["dfa"], [[1, 50], [2, 90]])
+    assert [(cell.algorithm, cell.seed) for cell in drawn.missing] == [("dfa", 1)]
+    assert "Not trained, or not for 2 epochs: dfa: seed 1." in texts(drawn.figure)
+
+
+def test_histories_without_times_are_said(tmp_path: Path) -> None:
+    for cell in cells(LINE):
+        history(tmp_path, cell, [0.5, 0.9], seconds=None)
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(LINE))
+    assert set(lines(drawn.figure.axes[0])) == {"bp", "dfa"}
+    assert not lines(drawn.figure.axes[1])
+    assert len(drawn.missing) == 4
+    assert "4 histories were written without train_time_s" in drawn.problem
+
+
+def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
+    cell = cells(LINE)[0]
+    history(tmp_path, cell, [0.5, 0.9], seconds=1)
+    (file,) = tmp_path.glob("history_*.csv")
+    file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
+    with pytest.raises(results.ResultsError, match="no history of training"):
+        accuracy_plots.read_history(tmp_path, cell)
+
+
+def test_depths_are_the_rows_of_their_own_table(tmp_path: Path) -> None:
+    for algorithm, layers in (("bp", 1), ("bp", 10), ("mem_dfa", 1), ("mem_dfa", 10)):
+        values = row(algorithm, layers, model="depth_net", batch_size=32)
+        values |= {"step_requested_bytes": layers * MIB, "cell_time_s": 1.0}
+        values |= {"memory_limit_bytes": MIB, "time_limit_s": 9}
+        depth_rows.keep(str(tmp_path), {n: values.get(n) for n in depth_rows.COLUMNS})
+    drawn = depth_plot.against_depth(str(tmp_path), "title", [])
+    assert [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines] == [
+        [[1, 1], [10, 10]]
+    ] * 2
+
+
+def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
+    asked = cells("run --algo bp,mem_dfa,dfa --model conv20 --layers 20 --trace")
+    small().save(traces.file_of(asked[0], str(tmp_path)))
+    traces.file_of(asked[1], str(tmp_path)).write_bytes(b"damaged")
+    drawn = timeline_plots.against_time(str(tmp_path), "title", asked)
+    assert [axes.get_title("left") for axes in drawn.figure.axes] == ["bp"]
+    assert [cell.algorithm for cell in drawn.missing] == ["mem_dfa", "dfa"]
+    assert "is damaged or no timeline" in drawn.problem
+    assert "Not recorded: mem_dfa, dfa." in texts(drawn.figure)
+
+
+def test_an_algorithm_has_one_colour_in_all_figures(tmp_path: Path) -> None:
+    names = [*catalogue.algorithm_names(), *catalogue.PEERS]
+    results.append(tmp_path, [row(name, 20) for name in names])
+    algorithms = ",".join(catalogue.algorithm_names())
+    asked = cells(f"sweep --algo {algorithms} --model conv20 --layers 20")
+    for draw in (memory_plots.against_layers, tradeoff_plots.pareto):
+        found = line_colours(draw(str(tmp_path), "title", asked).figure)
+        for name in catalogue.algorithm_names():
+            assert found[name] == colours.LOOKS[name].colour
+
+
+def test_names_of_points_do_not_cover_each_other() -> None:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    crowd = [labels.Label(5 + 0.1 * n, 5, f"point number {n}", "#000000") for n in range(6)]
+    boxes = [labels.letters_of(text) for text in labels.label_points(axes, crowd)]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.append(tmp_path, [row("bp", 1)])
+    assert figures.main(["--from", str(tmp_path), "--figure", "layers_conv20,depth"]) == 1
+    printed = capsys.readouterr()
+    stem = tmp_path / "figures" / "layers_conv20"
+    assert f"figure: {stem}.png and .svg" in printed.out
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert stem.with_suffix(".svg").read_bytes().startswith(b"<?xml")
+    assert "not whole: layers_conv20: 139 of 140 cells are missing" in printed.err
+    (line,) = next(f for f in paper.FIGURES if f.name == "layers_conv20").commands
+    assert f"    {commands.shown(line, str(tmp_path))}\n" in printed.err
+    assert f"--layers 1-20 --out {tmp_path}" in printed.err
+    assert "not drawn: depth:" in printed.err
+    assert f"    python -m experiments.depth --out {tmp_path}\n" in printed.err
+    assert not (tmp_path / "figures" / "depth.png").exists()
+
+
+def test_all_there_is_exit_status_0_and_equal_files(tmp_path: Path) -> None:
+    (figure,) = (figure for figure in paper.FIGURES if figure.name == "pareto_residual")
+    asked = [cell for line in figure.commands for cell in cells(line)]
+    changes = {"batch_size": 100, "optimizer": "momentum"}
+    depths = catalogue.WHOLE_DEPTHS
+    results.append(
+        tmp_path, [row(c.algorithm, depths[c.model], model=c.model, **changes) for c in asked]
+    )
+    written = []
+    for out in ("one", "other"):
+        line = ["--from", str(tmp_path), "--figure", "pareto_residual", "--out"]
+        assert figures.main([*line, str(tmp_path / out)]) == 0
+        written.append((tmp_path / out / "figures" / "pareto_residual.svg").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_damaged_measurements_stop_only_what_needs_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / results.FILE_NAME).write_text("nonsense\n")
+    asked = cells("run --algo bp,mem_dfa --model vgg16 --trace")
+    for cell in asked:
+        small().save(traces.file_of(cell, str(tmp_path)))
+    line = ["--from", str(tmp_path), "--figure", "timelines_vgg16,layers_vgg16"]
+    assert figures.main(line) == 1
+    printed = capsys.readouterr()
+    assert "timelines_vgg16.png" in printed.out
+    assert "not drawn: layers_vgg16" in printed.err
+    assert "no table of measurements" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--figure", "mona_lisa"], "'mona_lisa' is not a figure; take timelines_conv20"),
+        (["--from", "/nowhere/at/all"], "'/nowhere/at/all' is no folder"),
+        (["--figure", "depth", "--from", "{}", "--out", "/dev/null/below"], "/dev/null/below"),
+    ],
+)
+def test_bad_value_gets_one_sentence(
+    words: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert figures.main([word.format(tmp_path) for word in words]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("error: ")
+    assert part in said[0]

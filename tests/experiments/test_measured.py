@@ -1,0 +1,104 @@
+"""Which rows a figure is drawn from."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments import catalogue, commands, measured, results
+from tests.experiments.made import row
+
+LINE = "sweep --algo bp,mem_dfa --model conv20 --layers 1,2"
+CELLS = commands.plan_of(LINE).cells
+
+
+def select(folder: Path, *rows: dict) -> measured.Selection:
+    results.append(folder, rows)
+    return measured.select(measured.read(folder), CELLS)
+
+
+def test_the_newest_row_of_a_cell_wins(tmp_path: Path) -> None:
+    later = "2026-01-02T00:00:00+00:00"
+    found = select(
+        tmp_path, row("bp", timestamp=later, step_bytes=7), row("bp"), row("bp", layers=2)
+    )
+    assert [(r["layers"], r["step_bytes"]) for r in found.rows] == [(1, 7), (2, 16 * 2**20)]
+    assert [(cell.algorithm, cell.layers) for cell in found.missing] == [
+        ("mem_dfa", 1),
+        ("mem_dfa", 2),
+    ]
+
+
+def test_of_one_time_the_last_row_wins(tmp_path: Path) -> None:
+    found = select(tmp_path, row("bp"), row("bp", step_bytes=7))
+    assert [r["step_bytes"] for r in found.rows] == [7]
+
+
+def test_a_cell_that_failed_is_no_gap(tmp_path: Path) -> None:
+    failed = row("bp", status="out_of_memory", peak_bytes=None, step_bytes=None, tensorflow=None)
+    found = select(tmp_path, row("bp", layers=2), failed)
+    assert [r["status"] for r in found.failed] == ["out_of_memory"]
+    assert [r["layers"] for r in found.rows] == [2]
+    assert not [cell for cell in found.missing if cell.algorithm == "bp"]
+
+
+def test_other_versions_and_devices_are_left_out_and_said(tmp_path: Path) -> None:
+    found = select(
+        tmp_path,
+        row("bp", tensorflow="2.9.1"),
+        row("bp", layers=2, tensorflow="2.21.0"),
+        row("mem_dfa", device="GPU:0"),
+        row("mem_dfa", layers=2, tensorflow="2.21.0"),
+    )
+    assert [(r["algorithm"], r["layers"]) for r in found.rows] == [("bp", 2), ("mem_dfa", 2)]
+    assert found.left_out == [
+        "TensorFlow 2.21.0 alone; rows of 2.9.1 are left out",
+        "device CPU:0 alone; rows of GPU:0 are left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 64},
+        {"execution": "eager"},
+        {"optimizer": "adam"},
+        {"slices": 2},
+        {"feedback": "shared"},
+        {"dataset": "mnist"},
+        {"classes": 100},
+    ],
+)
+def test_another_cell_is_not_taken(changes: dict, tmp_path: Path) -> None:
+    assert select(tmp_path, row("mem_dfa", **changes)).rows == []
+
+
+def test_rows_of_an_earlier_format_are_read() -> None:
+    """Those in the repository lack the latest columns."""
+    rows = measured.read(Path(__file__).parents[2] / "results")
+    assert {r["status"] for r in rows} <= {"ok", "failed", "out_of_memory", "timed_out"}
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "", "\x00\x00", f"{','.join(results.COLUMNS)}\nbp,conv20\n"]
+)
+def test_a_foreign_file_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / results.FILE_NAME).write_text(text)
+    with pytest.raises(results.ResultsError, match="no table of measurements"):
+        measured.read(tmp_path)
+
+
+def test_no_number_is_guessed(tmp_path: Path) -> None:
+    results.append(tmp_path, [row("bp", peak_bytes="much")])
+    with pytest.raises(results.ResultsError, match="much"):
+        measured.read(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_whole_model_has_its_number_of_layers() -> None:
+    """The table says what `experiments.run` writes for a model without --layers."""
+    import mem_dfa
+    from experiments import measuring
+
+    for model, depth in catalogue.WHOLE_DEPTHS.items():
+        shape = catalogue.datasets().DATASETS[catalogue.MODEL_DEFAULTS[model].dataset].input_shape
+        assert measuring._depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == depth

@@ -1,0 +1,106 @@
+"""The page holds every table and figure, and asks for nothing from elsewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments import commands, figures, paper, report, results
+from tests.experiments.made import row, table
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    trained = {"model": "mlp", "epochs": 3, "batch_size": 100, "accuracy_label": "MNIST, test"}
+    results.append(
+        tmp_path,
+        [
+            row("bp", 20, error=HOSTILE),
+            row("mem_dfa", 20, status="failed", peak_bytes=None, step_bytes=None, step_time_s=None),
+            *(
+                row("dfa", 2, **trained, dataset="mnist", seed=seed, accuracy=accuracy)
+                for seed, accuracy in ((0, 0.97), (1, 0.98), (2, 0.99))
+            ),
+        ],
+    )
+    (tmp_path / "claims_exact.md").write_text(
+        f"| claim | verdict |\n| --- | --- |\n| {HOSTILE} | holds |\n"
+    )
+    table(tmp_path / "claims_exact.csv", {"claim": "as a CSV", "verdict": "-"})
+    table(
+        tmp_path / "fit.csv", {"algorithm": "bp", "batch_size": 512, "peak_bytes": 2**30, "x": ""}
+    )
+    return tmp_path
+
+
+def page(folder: Path, *names: str) -> str:
+    figures.main(["--from", str(folder), "--figure", ",".join(names)])
+    return (folder / report.FILE_NAME).read_text()
+
+
+def cells_of(text: str, section: str) -> list[list[str]]:
+    """The table of a section, without its heads."""
+    part = re.search(rf'<section id="{section}">(.*?)</section>', text, re.DOTALL)[1]
+    rows = re.findall(r"<tr>(.*?)</tr>", part, re.DOTALL)
+    return [found for one in rows if (found := re.findall(r"<td[^>]*>(.*?)</td>", one))]
+
+
+def test_every_table_is_there(folder: Path) -> None:
+    text = page(folder, "depth")
+    assert cells_of(text, "table_claims_exact") == [
+        ["&lt;img src=x onerror=alert(1)&gt;", "holds"]
+    ], "what is written for readers is shown, not the CSV beside it"
+    assert cells_of(text, "table_fit") == [["bp", "512", "1024.0"]]
+    (accuracy,) = cells_of(text, "accuracy")
+    assert accuracy[:2] == ["dfa", "mlp"]
+    assert accuracy[-4:] == ["3", "98.00%", "97.00%", "99.00%"]
+    measured = {(line[0], line[1]): line for line in cells_of(text, "measurements")}
+    assert measured["conv20", "bp"][8:10] == ["162.0", "160.0"]
+    assert measured["conv20", "mem_dfa"][7:10] == ["failed", "-", "-"]
+
+
+def test_nothing_comes_from_elsewhere(folder: Path) -> None:
+    text = page(folder, "layers_conv20")
+    assert HOSTILE not in text
+    assert "http" not in re.sub(r'src="data:[^"]*"', "", text)
+    assert "<script" not in text
+
+
+def test_contents_lead_to_every_part(folder: Path) -> None:
+    text = page(folder, "layers_conv20")
+    targets = re.findall(r'href="#([^"]+)"', text)
+    assert {figure.name for figure in paper.FIGURES} <= set(targets)
+    assert {"machine", "table_claims_exact", "measurements", "all_commands"} <= set(targets)
+    assert all(f'id="{target}"' in text for target in targets)
+
+
+def test_figures_are_inside_and_missing_ones_name_their_command(folder: Path) -> None:
+    text = page(folder, "layers_conv20", "depth")
+    drawn = re.search(r'<section id="layers_conv20">(.*?)</section>', text, re.DOTALL)[1]
+    assert re.search(r'src="data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]{1000,}"', drawn)
+    missing = re.search(r'<section id="depth">(.*?)</section>', text, re.DOTALL)[1]
+    assert "<img" not in missing
+    assert commands.shown("depth", str(folder)) in missing
+
+
+def test_figures_of_earlier_runs_stay_on_the_page(folder: Path) -> None:
+    page(folder, "layers_conv20")
+    text = page(folder, "depth")
+    drawn = re.search(r'<section id="layers_conv20">(.*?)</section>', text, re.DOTALL)[1]
+    assert "<img" in drawn
+
+
+def test_versions_and_machine_are_there(folder: Path) -> None:
+    assert "The processor was not recorded" in page(folder, "depth")
+    values = ("python -m experiments.depth", "2026-01-01", 3.5, 0, "some processor, 2 cores")
+    table(folder / commands.RUNS_FILE, dict(zip(commands.RUN_COLUMNS, values, strict=True)))
+    text = page(folder, "depth")
+    assert "Commands ran on some processor, 2 cores." in text
+    assert all(f">{version}<" in text for version in ("2.21.0", "3.15.1", "3.11.7"))
+
+
+def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:
+    (tmp_path / results.FILE_NAME).write_text("nonsense\n")
+    assert "no table of measurements" in page(tmp_path, "layers_conv20")

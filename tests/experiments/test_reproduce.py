@@ -1,0 +1,197 @@
+"""The whole reproduction: what it runs, what it leaves out, and what it says beforehand."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import commands, estimate, paper, processes, reproduce, results, training
+from experiments.plan import Cell
+from tests.experiments.made import history, row, table
+
+SMALL = {"status": "ok", "error": None}
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing is measured; the commands that would run."""
+    lines: list[str] = []
+
+    def run(line: str, out: str) -> int:
+        lines.append(line)
+        return 1 if line.startswith("depth") else 0
+
+    monkeypatch.setattr(commands, "run", run)
+    monkeypatch.setattr(processes, "check", lambda cells, report: list(cells))
+    monkeypatch.setattr(processes, "measure", lambda *_, **__: (SMALL, []))
+    return lines
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_command_makes_sense(quick: bool) -> None:
+    lines = paper.all_lines(quick)
+    assert len(lines) == len(set(lines))
+    for line in lines:
+        plan = commands.plan_of(line)
+        module = line.split()[0]
+        assert bool(plan.cells) == (module in ("sweep", "run"))
+        assert importlib.util.find_spec(f"experiments.{module}") or module in ("sweep", "fit")
+        if quick:
+            assert not any(cell.epochs for cell in plan.cells)
+            assert module != "sweep" or plan.repeats == 1
+    assert {figure.name for figure in paper.FIGURES if figure.commands} == {
+        figure.name for figure in paper.FIGURES
+    }
+
+
+def test_lists_become_every_combination() -> None:
+    plan = commands.plan_of(
+        "sweep --algo bp,fa --model mlp,mnist_conv --layers 1,2 --batch-size 4,8 "
+        "--execution graph,xla --seed 0,1,2 --repeats 5"
+    )
+    found = {
+        (c.algorithm, c.model, c.layers, c.batch_size, c.execution, c.seed) for c in plan.cells
+    }
+    assert len(found) == len(plan.cells) == 2 * 2 * 2 * 2 * 2 * 3
+    assert ("fa", "mnist_conv", 2, 8, "xla", 2) in found
+    assert (plan.repeats, plan.is_traced) == (5, False)
+    assert commands.plan_of("run --algo bp --model mlp --trace").is_traced
+
+
+def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
+    line, out = "sweep --algo bp,fa --model conv20 --layers 1", str(tmp_path)
+    results.append(out, [row("bp")])
+    assert [cell.algorithm for cell in commands.missing_cells(line, out)] == ["fa"]
+    results.append(out, [row("fa", status="timed_out", peak_bytes=None)])
+    assert commands.is_done(line, out)
+    trained = "sweep --algo bp --model mlp --dataset mnist --epochs 2"
+    values = {"model": "mlp", "batch_size": 100, "dataset": "mnist", "epochs": 2}
+    results.append(out, [row("bp", 2, **values)])
+    assert not commands.is_done(trained, out)
+    history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6], seconds=1)
+    assert commands.is_done(trained, out)
+    assert not commands.is_done("claims", out)
+
+
+def test_a_table_that_grows_is_done_when_its_command_ended(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    (tmp_path / "depth.csv").write_text("one row of many")
+    (tmp_path / "bench.csv").write_text("written at the end")
+    assert commands.is_done("bench --model conv20", out)
+    assert not commands.is_done("depth", out)
+    runs = [("python -m experiments.depth", "2026-01-01", 9.0, status, "m") for status in (1, 0)]
+    named = [dict(zip(commands.RUN_COLUMNS, run, strict=True)) for run in runs]
+    table(tmp_path / commands.RUNS_FILE, named[0])
+    assert not commands.is_done("depth", out)
+    table(tmp_path / commands.RUNS_FILE, *named)
+    assert commands.is_done("depth", out)
+
+
+def test_it_says_how_long_and_goes_on_after_a_failure(
+    ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = "sweep --algo bp,fa,dfa,mem_dfa --model vgg16 --layers 1,4 --batch-size 8"
+    assert any(line.startswith(done) for line in paper.all_lines(True))
+    cells = commands.plan_of(done).cells
+    results.append(
+        tmp_path, [row(c.algorithm, c.layers, model="vgg16", batch_size=8) for c in cells]
+    )
+    assert reproduce.main(["--quick", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    lines = paper.all_lines(True)
+    assert f"1 of {len(lines)} commands are done already" in said
+    assert f"{len(lines) - 1} commands to run: about" in said
+    assert "wrong by a factor of 2" in said
+    assert "nothing tells beforehand: python -m experiments.bench" in said
+    assert ran == [line for line in lines if not line.startswith(done)]
+    assert f"failed: {commands.shown(next(x for x in lines if x[:5] == 'depth'))}" in said
+    assert "layers_vgg16.png" in str(list((tmp_path / "figures").iterdir()))
+
+
+def test_what_ran_is_kept(tmp_path: Path) -> None:
+    assert commands.run("figures --figure nothing", str(tmp_path)) == 2
+    assert commands.run("figures --figure nothing", str(tmp_path)) == 2
+    first, second = commands.read_runs(str(tmp_path))
+    assert first["command"] == "python -m experiments.figures --figure nothing"
+    assert first["exit_status"] == "2"
+    assert float(first["seconds"]) > 0
+    assert "cores" in second["machine"]
+    (tmp_path / commands.RUNS_FILE).write_text("a,b\n1,2\n")
+    with pytest.raises(results.ResultsError, match="no list of commands"):
+        commands.read_runs(str(tmp_path))
+
+
+def cell(**changes: Any) -> Cell:
+    (found,) = commands.plan_of("sweep --algo bp --model conv20 --layers 10").cells
+    return dataclasses.replace(found, **changes)
+
+
+def test_guesses_follow_the_rows() -> None:
+    """In proportion to layers and images, of the most alike row; else from the table."""
+    rows = [row("fa", 20, step_time_s=1.0), row("bp", 20, step_time_s=2.0)]
+    assert estimate.step_seconds(cell(), rows) == pytest.approx(1.0)
+    assert estimate.step_seconds(cell(batch_size=64), rows) == pytest.approx(0.5)
+    table = estimate.LAYER_S["conv20"] * 10 * 128
+    assert estimate.step_seconds(cell(), []) == pytest.approx(table)
+    once = estimate.cell_seconds(cell(), 1, rows, 8.0)
+    assert estimate.cell_seconds(cell(), 3, rows, 8.0) == pytest.approx(3 * once)
+    trained = estimate.cell_seconds(cell(epochs=2, dataset="cifar10"), 1, rows, 8.0)
+    steps = 2 * 50_000 / 128
+    assert trained == pytest.approx(once + 8.0 + steps * estimate.TESTING)
+
+
+def test_a_command_takes_as_long_as_the_last_time(tmp_path: Path) -> None:
+    runs = [{"command": "python -m experiments.claims", "seconds": text} for text in ("5", "7")]
+    assert estimate.seconds_of(["claims"], str(tmp_path), [], runs, 1.0) == {"claims": 7}
+    assert estimate.seconds_of(["claims"], str(tmp_path), [], [], 1.0) == {"claims": None}
+
+
+def test_a_cell_of_two_commands_is_counted_once(tmp_path: Path) -> None:
+    one = "sweep --algo bp --model conv20 --layers 10"
+    both = "sweep --algo bp,fa --model conv20 --layers 10"
+    seconds = estimate.seconds_of([one, both], str(tmp_path), [], [], 8.0)
+    each = estimate.cell_seconds(cell(), 3, [], 8.0)
+    assert list(seconds.values()) == pytest.approx([8.0 + each, 8.0 + each])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3.5 h"), (0, "0 s")]
+)
+def test_times_are_for_reading(seconds: float, words: str) -> None:
+    assert estimate.in_words(seconds) == words
+
+
+@pytest.mark.parametrize("words", [["--out", "/dev/null/below"], ["--slow"]])
+def test_bad_value_gets_one_sentence(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.main(words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_seconds_of_training_leave_out_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the callbacks move: a batch takes 1 s, a test 100 s."""
+    now = 0.0
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            nonlocal now
+            now += 1
+
+        def on_test_end(self, logs: object = None) -> None:
+            nonlocal now
+            now += 100
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["accuracy"])
+    data = np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
+    progress = training.Progress(lambda note, done: None, epochs=3)
+    model.fit(
+        *data, validation_data=data, epochs=3, batch_size=2, verbose=0,
+        callbacks=[Clock(), progress],
+    )  # fmt: skip
+    assert progress.train_time_s == [2, 4, 6]
