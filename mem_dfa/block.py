@@ -44,9 +44,9 @@ class Block:
         atoms: what it runs, in order.
     """
 
-    def __init__(self, name: str, atoms: Sequence[Atom]) -> None:
-        """Take consecutive atoms of a chain."""
-        self.name, self.atoms = name, tuple(atoms)
+    def __init__(self, name: str, atoms: Sequence[Atom], is_head: bool = False) -> None:
+        """Take consecutive atoms of a chain, the model's last activation if they are the head."""
+        self.name, self.atoms, self._is_head = name, tuple(atoms), is_head
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -151,6 +151,10 @@ class Block:
         with scope(phase, self.name):
             for atom in self.atoms:
                 inputs = atom(inputs, training)
+                # Keras's sigmoid and softmax have their output hold their input, for losses that
+                # want logits: eagerly a second tensor for every one that is kept.
+                if hasattr(inputs, "_keras_logits") and not self._is_head:
+                    del inputs._keras_logits
         return inputs
 
     def rehearse(self, inputs: Tensor, phase: str) -> Tensor:

@@ -105,7 +105,7 @@ class Chain:
             ended = stands_alone
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
         _refuse_shared(blocks)
-        return cls(blocks, Block("head", tail), model.inputs[0])
+        return cls(blocks, Block("head", tail, is_head=True), model.inputs[0])
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""

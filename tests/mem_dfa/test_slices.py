@@ -133,3 +133,18 @@ def test_slices_are_saved_with_the_trainer(tmp_path) -> None:  # noqa: ANN001
     trainer = compiled(MemDFA(net(), slices=2), keras.optimizers.SGD(0.1))
     trainer.save(tmp_path / "trainer.keras")
     assert keras.saving.load_model(tmp_path / "trainer.keras").slices == 2
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_an_output_does_not_hold_its_activations_input(activation: str) -> None:
+    """Keras keeps it there for losses; eagerly each slice would take twice its bytes."""
+    layers = [keras.layers.Dense(4, activation=activation), keras.layers.Dense(3)]
+    x = tf.ones((2, 5))
+    assert hasattr(layers[0](x), "_keras_logits")
+    layers.append(keras.layers.Activation("softmax"))
+    chain = Chain.from_model(keras.Sequential([keras.Input((5,)), *layers]))
+    first = chain.blocks[0]
+    for outputs in (first.run(x, "forward"), first.rehearse(x, "forward")):
+        assert not hasattr(outputs, "_keras_logits")
+    logits = chain.blocks[1].run(outputs, "forward")
+    assert hasattr(chain.head.run(logits, "forward"), "_keras_logits")
