@@ -101,4 +101,4 @@ def test_a_whole_model_has_its_number_of_layers() -> None:
 
     for model, depth in catalogue.WHOLE_DEPTHS.items():
         shape = catalogue.datasets().DATASETS[catalogue.MODEL_DEFAULTS[model].dataset].input_shape
-        assert measuring._depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == depth
+        assert measuring.depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == depth
