@@ -116,31 +116,33 @@ class Kit:
 
     def distances(self, cells: Sequence[Cell]) -> list[float] | None:
         """How far each cell's gradient is from the first's in float64; None if it failed."""
-        with display.progress(f"{cells[0].model}: gradients in float32 and float64") as report:
-            result = worker.call("distances", cells, report)
-        if result["status"] != "ok":
-            display.note(f"{result['status']}: {result['error']}")
-            return None
-        return result["distances"]
+        note = f"{cells[0].model}: gradients in float32 and float64"
+        result = _result("distances", cells, note)
+        return result and result["distances"]
 
     def wide_update_bytes(self, cell: Cell) -> int | None:
         """Step bytes of one wide dense layer under the cell's optimizer; None if it failed."""
-        with display.progress(f"one wide dense layer, {cell.optimizer}") as report:
-            result = worker.call("wide_update", [cell], report)
-        if result["status"] != "ok":
-            display.note(f"{result['status']}: {result['error']}")
-            return None
-        return result["step_bytes"]
+        result = _result("wide_update", [cell], f"one wide dense layer, {cell.optimizer}")
+        return result and result["step_bytes"]
 
     def time_ratios(self, cells: Sequence[Cell]) -> list[float] | None:
         """Each cell's step time over the first's, the medians of turns; None if it failed."""
-        with display.progress(f"{', '.join(c.algorithm for c in cells)} taking turns") as report:
-            result = worker.call("bench", cells, report)
-        if result["status"] != "ok":
-            display.note(f"{result['status']}: {result['error']}")
+        note = f"{', '.join(cell.algorithm for cell in cells)} taking turns"
+        result = _result("bench", cells, note)
+        if result is None:
             return None
         reference = result["seconds"][0]
         return [statistics.median(bench.ratios(t, reference)) for t in result["seconds"]]
+
+
+def _result(task: str, cells: Sequence[Cell], note: str) -> dict[str, Any] | None:
+    """What a task in a process of its own found; None, and a note, if it failed."""
+    with display.progress(note) as report:
+        result = worker.call(task, cells, report)
+    if result["status"] == "ok":
+        return result
+    display.note(f"{result['status']}: {result['error']}")
+    return None
 
 
 def feedback_findings(kit: Kit) -> list[Finding]:
