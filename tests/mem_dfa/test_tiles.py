@@ -265,4 +265,5 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
     assert (timeline.step_requested_bytes < kernel_bytes) == in_tiles
     predicted = trainer.predict_step_bytes(8)
     if in_tiles:
-        assert timeline.step_requested_bytes <= predicted <= 2 * timeline.step_requested_bytes
+        # How many tiles are at work at once is the threads' affair; the prediction is the most.
+        assert timeline.step_requested_bytes <= predicted <= 3 * timeline.step_requested_bytes
