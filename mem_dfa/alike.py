@@ -97,7 +97,7 @@ class Alike:
     def _given(self, block: Block) -> list[Tensor]:
         """What the functions take for the block's variables: handles, to read them there.
 
-        XLA does not pass variables to functions: there the values, read once a step.
+        Where XLA compiles the step, the values, read once: in that form its memory was measured.
         """
         variables = _variables(block)
         if not self._compiled:

@@ -60,7 +60,7 @@ class Together:
 
         Args:
             optimizer: that takes the step.
-            compiled: whether XLA compiles the step; it does not pass variables to functions.
+            compiled: whether XLA compiles the step; values are then passed, not variables.
         """
         self._optimizer, self._call, self._compiled = optimizer, TracedOnce(), compiled
         self._bodies: dict[Any, Any] = {}
