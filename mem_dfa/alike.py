@@ -35,19 +35,18 @@ BLOCKS_A_CALL = 25
 class Alike:
     """A run of blocks that differ in their weights alone, as functions of those."""
 
-    def __init__(self, blocks: Sequence[Block], compiled: bool) -> None:
-        """Take consecutive blocks of one signature, for a step that XLA compiles or does not."""
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        """Take consecutive blocks of one signature."""
         first, last = blocks[0], blocks[-1]
         self.name = f"{first.name}_to_{last.name.removeprefix('block_')}"
         self._block = Block(self.name, first.atoms)
-        self._call, self._compiled = TracedOnce(), compiled
-        self._values: dict[int, Tensor] = {}
+        self._call = TracedOnce()
 
     def forward(self, blocks: Sequence[Block], activation: Tensor) -> Tensor:
         """What consecutive ones of the blocks make of an activation, without side effects."""
         for start in range(0, len(blocks), BLOCKS_A_CALL):
             part = blocks[start : start + BLOCKS_A_CALL]
-            weights = [self._given(block) for block in part]
+            weights = [_handles(block) for block in part]
             activation = self._call(self._forward_bodies, activation, weights)
         return activation
 
@@ -78,7 +77,7 @@ class Alike:
         with scope("backward", self._block.name):
             source = matrices.source(block.name)
         feedback = self._call(feedback_body, source, errors[0], earlier)
-        weights = self._given(block)
+        weights = _handles(block)
         outputs: list[Tensor] = []
         gradients: list[Tensor | None] = [None] * len(block.trainable_variables)
         for error in errors:
@@ -94,24 +93,9 @@ class Alike:
             outputs.append(output)
         return outputs, gradients, earlier
 
-    def _given(self, block: Block) -> list[Tensor]:
-        """What the functions take for the block's variables: handles, to read them there.
-
-        Where XLA compiles the step, the values, read once: in that form its memory was measured.
-        """
-        variables = _variables(block)
-        if not self._compiled:
-            return [variable.value.handle for variable in variables]
-        for variable in variables:
-            if id(variable) not in self._values:
-                self._values[id(variable)] = read(variable)
-        return [self._values[id(variable)] for variable in variables]
-
-    def _weights(self, given: list[Tensor]) -> list[Tensor]:
-        """The values of what `_given` returned."""
-        if self._compiled:
-            return given
-        pairs = zip(_variables(self._block), given, strict=True)
+    def _weights(self, handles: list[Tensor]) -> list[Tensor]:
+        """The values of a block's variables, read in the function that was given `_handles`."""
+        pairs = zip(_variables(self._block), handles, strict=True)
         return [read(variable, handle) for variable, handle in pairs]
 
     def _forward_bodies(self, activation: Tensor, weights: list[list[Tensor]]) -> Tensor:
@@ -148,23 +132,22 @@ class Alike:
             return outputs, sums, token(sums)
 
 
-def alike(blocks: Sequence[Block], compiled: bool = False) -> dict[str, Alike]:
-    """The long runs of blocks that are alike, by the name of each block in one.
-
-    Args:
-        blocks: in their order.
-        compiled: whether XLA compiles the step.
-    """
+def alike(blocks: Sequence[Block]) -> dict[str, Alike]:
+    """The long runs of blocks that are alike, by the name of each block in one."""
     found: dict[str, Alike] = {}
     for signature, run in itertools.groupby(blocks, key=_signature):
         same = list(run)
         if signature is not None and len(same) >= LEAST_ALIKE:
-            found |= dict.fromkeys((block.name for block in same), Alike(same, compiled))
+            found |= dict.fromkeys((block.name for block in same), Alike(same))
     return found
 
 
 def _variables(block: Block) -> list[keras.Variable]:
     return [variable for layer in block.layers for variable in layer.variables]
+
+
+def _handles(block: Block) -> list[Tensor]:
+    return [variable.value.handle for variable in _variables(block)]
 
 
 def _signature(block: Block) -> str | None:

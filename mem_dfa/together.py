@@ -55,14 +55,9 @@ class Value:
 class Together:
     """An optimizer's steps of one batch on groups of small variables."""
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer, compiled: bool = False) -> None:
-        """Begin a step of a built optimizer, which counts it only afterwards.
-
-        Args:
-            optimizer: that takes the step.
-            compiled: whether XLA compiles the step; values are then passed, not variables.
-        """
-        self._optimizer, self._call, self._compiled = optimizer, TracedOnce(), compiled
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Begin a step of a built optimizer, which counts it only afterwards."""
+        self._optimizer, self._call = optimizer, TracedOnce()
         self._bodies: dict[Any, Any] = {}
         self._shared: tuple[Tensor, Tensor] | None = None
 
@@ -84,10 +79,6 @@ class Together:
         held = [[v, *slots_of(self._optimizer, v).values()] for v in variables]
         handles = [[variable.value.handle for variable in own] for own in held]
         body = self._body(variables)
-        if self._compiled:
-            values = [[read(variable) for variable in own] for own in held]
-            _write(handles, self._call(body, gradients, values, *self._shared))
-            return
 
         def in_place(gradients: list[Tensor], handles: list[list[Tensor]], *shared: Tensor) -> None:
             values = [

@@ -96,7 +96,7 @@ class Update:
         self._blockwise = is_blockwise(optimizer)
         self._gradients: list[tf.Tensor | None] = []
         self._variables: list[keras.Variable] = []
-        self._together = Together(optimizer, compiled)
+        self._together = Together(optimizer)
         self._collected: list[tuple[tf.Tensor, keras.Variable]] = []
         self._collected_name = ""
 

@@ -101,7 +101,7 @@ class MemDFA(RandomFeedback):
         # gradient in tiles whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
         hidden = [block for block in hidden if not tiled[block.name]]
-        self._alike = alike(hidden, compiled=bool(self.jit_compile))
+        self._alike = alike(hidden)
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)

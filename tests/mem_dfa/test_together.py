@@ -60,7 +60,7 @@ def trained(name: str, together: bool, compiled: bool = False) -> list[np.ndarra
             optimizer.apply(own, held)
             return
         pairs = list(zip(own, held, strict=True))
-        updater = Together(optimizer, compiled)
+        updater = Together(optimizer)
         assert updater.can_apply(pairs)
         for group in (pairs[:1], pairs[1:2], pairs[2:]):
             updater.apply(group)
