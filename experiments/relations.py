@@ -12,7 +12,6 @@ FLAT_LIMIT_PERCENT = 3.0
 DIRECT_SHARE_LIMIT = 1 / 5  # of dfa's step bytes at 20 layers; two adjacent activations need 1 / 7
 GROWTH_EXPONENT, GROWTH_EXPONENT_LIMIT = 0.5, 0.15
 REVERSIBLE_LIMIT_PERCENT = 5.0
-RACING_LIMIT_PERCENT = gate_cells.TWO_HALVES_PERCENT  # four times as deep, bp takes four times more
 HELD_LIMIT_BYTES = 2048  # a layer; its stored matrix is 40 times as large
 
 
@@ -23,7 +22,7 @@ def findings(weights: Weights) -> list[Finding]:
         _share(gate_cells.FLAT[-1], gate_cells.DIRECT, weights),
         _growth(weights),
         _flat(gate_cells.REVERSIBLE, weights, REVERSIBLE_LIMIT_PERCENT),
-        _flat(gate_cells.REVERSIBLE_GRAPH, weights, RACING_LIMIT_PERCENT),
+        _flat(gate_cells.REVERSIBLE_GRAPH, weights, REVERSIBLE_LIMIT_PERCENT),
         _held(weights),
     ]
 

@@ -8,7 +8,8 @@ really enters the arithmetic cannot be dropped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
@@ -45,3 +46,31 @@ def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:
     if earlier is None or tf.executing_eagerly():
         return tensor
     return tensor + tf.cast(earlier, tensor.dtype)
+
+
+# Constants, shapes and their like take no memory. A bias's gradient, from which nothing else is
+# computed, is left to itself because TensorFlow fuses it with the kernel's, made later.
+_FREE = ("BiasAddGrad", "Const", "Identity", "NoOp", "Placeholder", "Reshape", "Shape", "ShapeN")
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Run the operations made inside one after another, in the order in which they are made.
+
+    TensorFlow runs what does not depend on each other at once, or in either order, so that the
+    peak of a gradient with branches differs from step to step. Control dependencies are enough
+    where nothing is computed twice; XLA drops them, but has one order for everything.
+    """
+    if tf.executing_eagerly():
+        yield
+        return
+    graph = tf.compat.v1.get_default_graph()
+    count = len(graph.get_operations())
+    yield
+    last = None
+    for operation in graph.get_operations()[count:]:
+        if operation.type in _FREE:
+            continue
+        if last is not None:
+            operation._add_control_input(last)
+        last = operation

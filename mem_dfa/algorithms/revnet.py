@@ -213,11 +213,12 @@ class _Backward:
     ) -> tuple[Pair, Pair]:
         """(x₁, x₂) and their error signals from those at the block's output."""
         if not isinstance(state, tuple):
-            # It is there since the forward pass: halving it then would keep it twice.
+            # While a tensor is halved it is there twice: first the one, then the other, neither
+            # beside the last update. The state is there since the forward pass.
+            with scope("backward", block.name):
+                errors = split(after(errors, self._earlier(errors)))
             with scope("replay", block.name):
                 state = split(after(state, self._earlier(errors)))
-            with scope("backward", block.name):
-                errors = split(errors)
         (y1, y2), (error_y1, error_y2) = state, errors
         layer, scale_loss = block.layers[0], self._trainer.optimizer.scale_loss
         # x₂ = y₂ − G(y₁),  γ = δ_{y₁} + (∂G/∂y₁)ᵀ δ_{y₂}

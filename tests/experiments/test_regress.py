@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments import baseline, gate_cells, processes, regress, relations, worker
+from experiments import baseline, gate_cells, processes, regress, relations, weighing, worker
 from experiments.findings import FAIL, PASS
 from experiments.plan import Cell
 from tests.experiments import mutants
@@ -282,6 +282,13 @@ def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
     found = baseline.Move(mutant, quantity, before[quantity], after[quantity], 1.0)
     assert found.is_beyond_tolerance
     return found
+
+
+@pytest.mark.slow
+def test_what_nobody_can_name_is_what_was_asked_for() -> None:
+    unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
+    # Constants of the traced step; the batch in a chunk twice its size would be ten times more.
+    assert 0 < unnamed < 10_000
 
 
 @pytest.mark.slow
