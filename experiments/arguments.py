@@ -82,6 +82,12 @@ def add_cell_options(
         type=one_of("a kind of feedback", catalogue.FEEDBACKS),
         help=f"dfa, mem_dfa: {', '.join(catalogue.FEEDBACKS)} (default: stored)",
     )
+    initializers = catalogue.FEEDBACK_INITIALIZERS
+    parser.add_argument(
+        "--feedback-initializer",
+        type=one_of("a distribution", initializers),
+        help=f"random feedback: {', '.join(initializers)} (default: uniform)",
+    )
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, data)
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     parser.add_argument(
@@ -194,7 +200,7 @@ def _check_taken(options: argparse.Namespace) -> None:
         if value is None or any(a in takers or ":" in a for a in options.algo):
             continue
         raise UsageError(
-            f"--{name} {value} is for {' and '.join(takers)}; --algo asks for "
+            f"--{name.replace('_', '-')} {value} is for {' and '.join(takers)}; --algo asks for "
             f"{', '.join(options.algo)}"
         )
 

@@ -55,6 +55,7 @@ ALGORITHM_OPTIONS = {
     "budget": ("checkpoint", "checkpoint_fa", "microbatch"),
     "slices": ("mem_dfa", "microbatch"),
     "feedback": ("dfa", "mem_dfa"),
+    "feedback_initializer": ("fa", "dfa", "mem_dfa", "checkpoint_fa"),
 }
 """Which algorithms take an option that not all have; one of the user's own may take any."""
 
@@ -62,6 +63,14 @@ PEERS = ("remat_scope", "recompute_grad")
 """What else saves memory in TensorFlow, to compare with; the keys of `experiments.peers.PEERS`."""
 
 FEEDBACKS = ("stored", "regenerated", "shared")
+FEEDBACK_INITIALIZERS = (
+    "uniform",
+    "signs",
+    "he_normal",
+    "xavier_uniform",
+    "kaiming_uniform",
+    "normal",
+)
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")

@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from experiments import accuracy_plots, depth_plot, memory_plots, timeline_plots, tradeoff_plots
+from experiments import (
+    accuracy_plots,
+    depth_plot,
+    memory_plots,
+    search_plots,
+    timeline_plots,
+    tradeoff_plots,
+)
 from experiments.paper import Kind
 from experiments.pictures import Drawn
 from experiments.plan import Cell
@@ -15,5 +22,6 @@ DRAWINGS: dict[Kind, Callable[[str, str, Sequence[Cell]], Drawn]] = {
     Kind.PARETO: tradeoff_plots.pareto,
     Kind.TAKING_TURNS: tradeoff_plots.taking_turns,
     Kind.ACCURACY: accuracy_plots.against_epoch_and_time,
+    Kind.SEARCH: search_plots.against_learning_rate,
 }
 """Each takes the folder of results, the title and the cells of the figure's commands."""

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.keyed import KeyedFile, Row
 
 OVER = {"batch": "batch_size", "layers": "layers"}
@@ -11,7 +12,7 @@ OVER = {"batch": "batch_size", "layers": "layers"}
 
 _SETTINGS = ("algorithm", "model", "layers", "batch_size", "execution", "device", "dataset")
 _SETTINGS += ("classes", "optimizer", "learning_rate", "seed", "steps")
-_SETTINGS += ("every", "budget", "slices", "feedback", "memory_limit_bytes", "tensorflow", "keras")
+_SETTINGS += (*ALGORITHM_OPTIONS, "memory_limit_bytes", "tensorflow", "keras")
 _MEASURED = ("peak_bytes", "process_peak_bytes", "resident_bytes", "step_bytes")
 _MEASURED += ("step_time_s", "first_step_s")
 
@@ -52,7 +53,7 @@ ANSWERS = KeyedFile(
         *("memory_limit_bytes", "over", "size", "image_time_s", "repeats"),
         *("next_status", "next_error", "maximum", "least_memory_bytes", *_MEASURED),
         *("dataset", "classes", "optimizer", "learning_rate", "seed", "steps"),
-        *("every", "budget", "slices", "feedback", "time_limit_s"),
+        *(*ALGORITHM_OPTIONS, "time_limit_s"),
         *("tensorflow", "keras", "timestamp", "error"),
     ],
     key_of=_key_of_answer,

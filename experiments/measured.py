@@ -19,7 +19,15 @@ _WHOLE += ("step_requested_bytes", "peak_bytes_min", "peak_bytes_max", "classes"
 _WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs")
 _FRACTIONS = ("step_time_s", "step_time_s_min", "step_time_s_max", "accuracy", "first_step_s")
 _KINDS = {**dict.fromkeys(_WHOLE, int), **dict.fromkeys(_FRACTIONS, float)}
-_NEEDED = (*_KEY, "dataset", "device", "status", "peak_bytes", "step_bytes", "step_time_s")
+_NEEDED = (
+    *(name for name in _KEY if name not in _OPTIONS),
+    "dataset",
+    "device",
+    "status",
+    "peak_bytes",
+    "step_bytes",
+    "step_time_s",
+)
 _NEEDED += ("tensorflow", "timestamp")
 
 
@@ -51,7 +59,8 @@ def read(folder: str | Path) -> list[Row]:
 def _typed(row: dict[str, str]) -> Row:
     if None in row or None in row.values():
         raise ValueError("a row is not whole")
-    return {name: _KINDS.get(name, str)(text) if text else None for name, text in row.items()}
+    typed = {name: _KINDS.get(name, str)(text) if text else None for name, text in row.items()}
+    return dict.fromkeys(_OPTIONS) | typed
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Cell:
     """Of microbatches and mem_dfa: into how many parts a batch is cut."""
     feedback: str | None = None
     """Of random feedback: what is held of its matrices."""
+    feedback_initializer: str | None = None
+    """Of random feedback: the distribution that its matrices are drawn from."""
     classes: int = 10
     """How many classes the images are of."""
     trace_file: str | None = None

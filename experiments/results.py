@@ -15,7 +15,7 @@ import pandas as pd
 
 from experiments.catalogue import ALGORITHM_OPTIONS
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 FILE_NAME = "measurements.csv"
 LOCK_TIMEOUT_S = 30
 FREE_BYTES = 2**14  # what a row takes, and more
@@ -25,7 +25,7 @@ COLUMNS = [
     *("peak_bytes", "resident_bytes", "step_bytes", "step_time_s"),
     *("step_requested_bytes", "predicted_resident_bytes", "predicted_step_bytes"),
     *("dataset", "optimizer", "learning_rate", "seed", "steps", "epochs", "repeats"),
-    *("every", "budget", "slices", "feedback"),
+    *ALGORITHM_OPTIONS,
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
     *("first_step_s", "classes"),

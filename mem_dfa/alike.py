@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
 from mem_dfa.slices import can_be_sliced
 from mem_dfa.traced_once import TracedOnce, read
+from mem_dfa.update import Update
 
 Tensor = tf.Tensor
 
@@ -52,43 +53,67 @@ class Alike:
 
     def replay(
         self,
-        block: Block,
+        blocks: Sequence[Block],
         activations: list[Tensor],
         errors: Sequence[Tensor],
         matrices: Matrices,
         earlier: Tensor,
-    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """a_i of one of the blocks, its weights' gradients and a token of those, from slices.
+        update: Update,
+    ) -> tuple[list[Tensor], Tensor]:
+        """a_i of the last of consecutive blocks, in slices, and a token of their gradients.
 
         Args:
-            block: which.
-            activations: a_{i-1}, each of shape (batch, ...); they are taken out of the list.
+            blocks: which.
+            activations: a_{i-1} of the first, each of shape (batch, ...); taken out of the list.
             errors: e, each of shape (batch, C).
-            matrices: that B_i is one of.
+            matrices: that each B_i is one of.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
+            update: collects the gradients.
         """
+        for start in range(0, len(blocks), BLOCKS_A_CALL):
+            part = blocks[start : start + BLOCKS_A_CALL]
+            with scope("backward", self._block.name):
+                sources = matrices.sources([block.name for block in part], earlier)
+            for block, source in zip(part, sources, strict=True):
+                activations, gradients, earlier = self._replay_one(
+                    block, activations, errors, matrices, source, earlier
+                )
+                update.collect(self.name, gradients, block.trainable_variables)
+        return activations, earlier
+
+    def _replay_one(
+        self,
+        block: Block,
+        activations: list[Tensor],
+        errors: Sequence[Tensor],
+        matrices: Matrices,
+        source: Tensor,
+        earlier: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor | None], Tensor]:
+        """The same of one block, whose B_i is made of `source`, and its weights' gradients."""
+
+        def made(source: Tensor, error: Tensor) -> Tensor:
+            with scope("backward", self._block.name):
+                return tf.cast(matrices.made(source, block.name, error), error.dtype)
 
         def feedback_body(source: Tensor, error: Tensor, earlier: Tensor) -> Tensor:
             # A matrix that is drawn is drawn now, not when the step starts.
-            with scope("backward", self._block.name):
-                made = matrices.made(source, block.name, after(error, earlier))
-                return tf.cast(made, error.dtype)
+            return made(source, after(error, earlier))
 
-        with scope("backward", self._block.name):
-            source = matrices.source(block.name)
-        feedback = self._call(feedback_body, source, errors[0], earlier)
-        weights = _handles(block)
-        outputs: list[Tensor] = []
+        def replay_body(source: Tensor, *rest: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+            return self._replay_slice(*rest, lambda error: made(source, error))
+
+        def replay_slice_body(feedback: Tensor, *rest: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+            return self._replay_slice(*rest, lambda error: feedback)
+
+        body = replay_body
+        if len(errors) > 1:  # one draw for all slices
+            source, body = self._call(feedback_body, source, errors[0], earlier), replay_slice_body
+        weights, outputs = _handles(block), []
         gradients: list[Tensor | None] = [None] * len(block.trainable_variables)
         for error in errors:
             output, gradients, earlier = self._call(
-                self._replay_body,
-                activations.pop(0),
-                weights,
-                error,
-                feedback,
-                earlier,
-                gradients,
+                body, source, activations.pop(0), weights, error, earlier, gradients
             )
             outputs.append(output)
         return outputs, gradients, earlier
@@ -107,15 +132,19 @@ class Alike:
         pairs = zip(_variables(self._block), self._weights(weights), strict=True)
         return self._block.run_with(activation, "forward", list(pairs))
 
-    def _replay_body(
+    def _replay_slice(
         self,
         activation: Tensor,
         weights: list[Tensor],
         error: Tensor,
-        feedback: Tensor,
         earlier: Tensor,
         gradients: list[Tensor | None],
+        feedback: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """a_i of one slice, the gradients with its share, and a token of those.
+
+        `feedback` makes B_i, not before the error signal that it is given.
+        """
         # XLA looks into functions and starts what does not depend on `earlier`.
         with scope("replay", self._block.name):
             weights = [after(weight, earlier) for weight in self._weights(weights)]
@@ -125,7 +154,7 @@ class Alike:
         with scope("backward", self._block.name):
             # δ_i = e·B_i, not before a_i is there.
             error = after(tf.reshape(error, [tf.shape(error)[0], -1]), token([outputs]))
-            signal = tf.reshape(error @ feedback, tf.shape(outputs))
+            signal = tf.reshape(error @ feedback(error), tf.shape(outputs))
         own = recording.gradients(signal, lambda loss: loss)
         with scope("backward", self._block.name):
             sums = [added(*pair) for pair in zip(gradients, own, strict=True)]

@@ -65,8 +65,8 @@ class Matrices(ABC):
         """The matrices that stay."""
 
     @abstractmethod
-    def source(self, block: str) -> tf.Tensor:
-        """What there is of B_i between two uses."""
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """What there is of each block's B_i between two uses; taken after `earlier`, a token."""
 
     @abstractmethod
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
@@ -74,7 +74,7 @@ class Matrices(ABC):
 
     def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """B_i, shape (C, n_i); not before `error` where it has to be made."""
-        return self.made(self.source(block), block, error)
+        return self.made(*self.sources([block]), block, error)
 
     def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """e·B_i, shape (batch, n_i), from e, shape (batch, C)."""
@@ -126,9 +126,9 @@ class Stored(Matrices):
             return seeded(self.initializer, int(seed[0]))
         return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
 
-    def source(self, block: str) -> tf.Tensor:
-        """The variable's value."""
-        return tf.convert_to_tensor(self.held[block].value)
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The variables' values."""
+        return [tf.convert_to_tensor(self.held[block].value) for block in blocks]
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """As it is."""
@@ -145,7 +145,7 @@ class Regenerated(Matrices):
 
     def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
         rows = [self.seeds[block] for block in self.widths]
-        self._rows = {block: row for row, block in enumerate(self.widths)}
+        self._rows = list(self.widths)
         # Saved with the trainer, as stored matrices are. Keras's own seeds are int64 as well: a
         # variable of int32 has no kernel on a GPU.
         self._seeds = add_weight(
@@ -157,11 +157,12 @@ class Regenerated(Matrices):
         )
         return {}
 
-    def source(self, block: str) -> tf.Tensor:
-        """The seed."""
-        row = constant(self._rows[block], tf.int32)
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The seeds of consecutive blocks."""
         seeds = once(id(self._seeds), lambda: tf.convert_to_tensor(self._seeds.value))
-        return tf.raw_ops.GatherV2(params=seeds, indices=row, axis=constant(0, tf.int32))
+        first = constant([self._rows.index(blocks[0]), 0], tf.int32)
+        rows = tf.slice(seeds, first, constant([len(blocks), 2], tf.int32))
+        return tf.unstack(after(rows, earlier))
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """The draw."""
@@ -169,7 +170,7 @@ class Regenerated(Matrices):
 
     def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """One tile of the matrix at a time, each drawn after the one before it was used."""
-        distribution, source, parts = self._distribution(block), self.source(block), [error]
+        distribution, (source,), parts = self._distribution(block), self.sources([block]), [error]
         for number, width in enumerate(tile_widths(self.classes, self.widths[block])):
             seed = _tile_seed(after(source, token([parts[-1]])), number)
             tile = distribution.matrix(seed, self.classes, width)
@@ -200,9 +201,9 @@ class Shared(Matrices):
         )
         return {"shared": matrix}
 
-    def source(self, block: str) -> tf.Tensor:
-        """The one matrix."""
-        return tf.convert_to_tensor(self.held["shared"].value)
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The one matrix, for each."""
+        return [tf.convert_to_tensor(self.held["shared"].value)] * len(blocks)
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """The first columns, scaled; a copy, which starts after the error."""

@@ -109,10 +109,20 @@ class MemDFA(RandomFeedback):
         done = token([error])
         errors = {count: cut([error], count) for count in set(counts)}
         activations = [inputs]
-        for block, count in zip(self.chain.blocks, counts, strict=True):
-            with scope("replay", block.name):
+        numbered = zip(blocks, counts, strict=True)
+        for (shared, count), run in itertools.groupby(
+            numbered, key=lambda pair: (self._alike.get(pair[0].name), pair[1])
+        ):
+            same = [block for block, _ in run]
+            with scope("replay", same[0].name):
                 activations = cut(activations, count)
-            activations, done = self._replay(block, activations, errors[count], done, update)
+            if shared is not None:
+                activations, done = shared.replay(
+                    same, activations, errors[count], self.matrices, done, update
+                )
+                continue
+            for block in same:
+                activations, done = self._replay(block, activations, errors[count], done, update)
         return outputs
 
     def _first_pass(self, inputs: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
@@ -153,13 +163,6 @@ class MemDFA(RandomFeedback):
         Returns:
             The slices of a_i, and a token of the update.
         """
-        shared = self._alike.get(block.name)
-        if shared is not None:
-            outputs, gradients, done = shared.replay(
-                block, activations, errors, self.matrices, done
-            )
-            update.collect(shared.name, gradients, block.trainable_variables)
-            return outputs, done
         outputs: list[tf.Tensor] = []
         gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
         tiled = update.tiled_layers(block)

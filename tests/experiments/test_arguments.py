@@ -113,6 +113,7 @@ def test_names_are_those_of_the_package() -> None:
     assert catalogue.algorithm_names() == list(mem_dfa.ALGORITHMS)
     assert catalogue.model_names() == list(mem_dfa.MODELS)
     assert list(catalogue.FEEDBACKS) == list(mem_dfa.matrices.KINDS)
+    assert list(catalogue.FEEDBACK_INITIALIZERS) == list(mem_dfa.feedback.INITIALIZERS)
 
 
 MODULES = ["run", "bench", "claims", "depth", "sweep", "regress", "fit", "figures", "reproduce"]

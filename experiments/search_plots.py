@@ -1,0 +1,77 @@
+"""What a search for learning rates and feedback distributions found, and what it says to take."""
+
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from experiments import labels, measured, pictures
+from experiments.accuracy_plots import Epochs, read_history
+from experiments.catalogue import datasets
+from experiments.colours import look_of
+from experiments.pictures import Drawn
+from experiments.plan import Cell
+from profiling import plot
+from profiling.palette import INK, QUIET
+
+_SIZE = (7.6, 4.4)  # inches
+
+
+def _found(epochs: Epochs) -> float:
+    """By what settings are compared: test images have no say in what is chosen."""
+    return 100 * epochs[-1]["train_accuracy"]
+
+
+def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
+    """Training accuracy (%) in the last epoch of each cell that was trained."""
+    histories = {cell: read_history(folder, cell) for cell in cells}
+    return {cell: _found(epochs) for cell, epochs in histories.items() if epochs}
+
+
+def best(found: dict[Cell, float]) -> dict[str, Cell]:
+    """The cell of each algorithm with the greatest training accuracy."""
+    by_algorithm: dict[str, list[Cell]] = {}
+    for cell in found:
+        by_algorithm.setdefault(cell.algorithm, []).append(cell)
+    return {name: max(cells, key=found.__getitem__) for name, cells in by_algorithm.items()}
+
+
+def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """Training accuracy against the learning rate, a line for each algorithm and distribution."""
+    found = read_search(folder, cells)
+    missing = [cell for cell in cells if cell not in found]
+    notes = [
+        f"{datasets().DATASETS[cells[0].dataset].title}, {cells[0].optimizer}, one seed, training "
+        f"accuracy in epoch {cells[0].epochs}.",
+        "Ringed: the best of each algorithm. Dashed: feedback of another distribution.",
+    ]
+    if not found:
+        return Drawn(None, notes, missing)
+    lines: dict[str, list[Cell]] = {}
+    for cell in sorted(found, key=lambda cell: cell.learning_rate):
+        lines.setdefault(measured.name_of(vars(cell)), []).append(cell)
+    with matplotlib.rc_context(plot.STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        axes.set(xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
+        axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
+        ends = []
+        for name, own in lines.items():
+            look = look_of(own[0].algorithm)
+            rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
+            style = "--" if own[0].feedback_initializer else "-"
+            axes.plot(
+                rates, values, style, color=look.colour, marker=look.marker,
+                markersize=look.width + 2, linewidth=look.width,
+            )  # fmt: skip
+            shown = name.replace("feedback_initializer ", "")
+            ends.append(labels.Label(rates[-1], values[-1], shown, look.colour))
+        for cell in best(found).values():
+            axes.plot(
+                [cell.learning_rate], [found[cell]], "o", markersize=13, fillstyle="none",
+                color=look_of(cell.algorithm).colour,
+            )  # fmt: skip
+        labels.label_ends(axes, ends, 0.74 * _SIZE[1])
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
+        pictures.add_caption(figure, notes)
+    return Drawn(figure, notes, missing)

@@ -1,0 +1,70 @@
+"""Settings are chosen by a recorded search, and by nothing that was seen of the test images."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments import commands, measured, paper, results, search_plots
+from experiments.plan import Cell
+
+RESULTS = Path(__file__).parents[2] / "results"
+SEARCHES = [figure for figure in paper.FIGURES if figure.kind is paper.Kind.SEARCH]
+LINES = (
+    "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.1",
+    "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.2",
+    "sweep --algo dfa --model mlp --epochs 1 --learning-rate 0.1 --feedback-initializer signs",
+)
+
+
+def cells_of(lines: tuple[str, ...]) -> list[Cell]:
+    return [cell for line in lines for cell in commands.plan_of(line).cells]
+
+
+def test_the_best_in_training_is_taken(tmp_path: Path) -> None:
+    cells = cells_of(LINES)
+    in_training = [0.5, 0.4, 0.6, 0.3, 0.7]
+    for cell, accuracy in zip(cells, in_training, strict=True):
+        epoch = {"epoch": 1, "train_accuracy": accuracy, "test_accuracy": 1 - accuracy}
+        results.write_history(tmp_path, measured.with_depth(vars(cell)), [epoch])
+    found = search_plots.read_search(str(tmp_path), cells)
+    assert list(found.values()) == pytest.approx([50, 40, 60, 30, 70])
+    best = search_plots.best(found)
+    assert (best["bp"].learning_rate, best["dfa"].feedback_initializer) == (0.2, "signs")
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    points = [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines]
+    assert points[0] == [[0.1, 50], [0.2, 60]]
+    assert not drawn.missing
+
+
+def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:
+    cells = cells_of(LINES)
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    assert drawn.figure is None
+    assert drawn.missing == cells
+
+
+@pytest.mark.parametrize("figure", SEARCHES, ids=lambda figure: figure.name)
+def test_what_is_trained_is_what_the_search_found(figure: paper.PlannedFigure) -> None:
+    cells = cells_of(figure.commands)
+    found = search_plots.read_search(str(RESULTS), cells)
+    if len(found) < len(cells):
+        pytest.skip(f"{figure.name}: {len(cells) - len(found)} cells are not trained yet")
+    best = search_plots.best(found)
+    taken = paper.CHOSEN[figure.name.removeprefix("search_")]
+    assert set(taken) == set(best)
+    for algorithm, options in taken.items():
+        (cell,) = cells_of((f"sweep --algo {algorithm} --model mlp {options}",))
+        wanted = best[algorithm]
+        assert (cell.learning_rate, cell.feedback_initializer) == (
+            wanted.learning_rate,
+            wanted.feedback_initializer,
+        )
+
+
+def test_the_search_uses_no_seed_that_is_reported() -> None:
+    for figure in paper.FIGURES:
+        if figure.kind is paper.Kind.ACCURACY:
+            seeds = {cell.seed for cell in cells_of(figure.commands)}
+            assert paper.SEARCH_SEED not in seeds
+            assert all("--seed" in shlex.split(line) for line in figure.commands)
