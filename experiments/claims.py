@@ -12,7 +12,7 @@ import dataclasses
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments import (
@@ -101,6 +101,7 @@ class Kit:
     out: str
     data_dir: str | None
     device: str
+    _measured: dict[tuple[Cell, int], processes.Row] = field(default_factory=dict)
 
     def cell(self, algorithm: str, model: str, layers: int | None, **changes: Any) -> Cell:
         """A cell with every default of the command line but `changes`."""
@@ -108,10 +109,13 @@ class Kit:
         return dataclasses.replace(cell, device=self.device, **changes)
 
     def measure(self, cell: Cell, repeats: int = REPEATS) -> processes.Row:
-        """The cell's row, of so many processes, which is kept in the results."""
+        """The cell's row, of so many processes, which is kept in the results; measured once."""
+        if (cell, repeats) in self._measured:
+            return self._measured[cell, repeats]
         with display.progress(cell.title) as report:
             row, _ = processes.measure(cell, report, repeats)
         results.append(self.out, [row])
+        self._measured[cell, repeats] = row
         return row
 
     def distances(self, cells: Sequence[Cell]) -> list[float] | None:

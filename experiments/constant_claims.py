@@ -125,12 +125,10 @@ def _deep(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     if all(row["status"] == "ok" and row["step_requested_bytes"] for row in rows):
         layers = DEEP[-1] - DEEP[0]
         step = (rows[-1]["step_requested_bytes"] - rows[0]["step_requested_bytes"]) / layers
-        held = [
-            row["resident_bytes"] - row["parameter_bytes"] - row["optimizer_bytes"] for row in rows
-        ]
+        held = [row["resident_bytes"] - row["variable_allocated_bytes"] for row in rows]
         resident, first = (held[-1] - held[0]) / layers, rows[-1]["first_step_s"]
     title = f"{name}, {DEEP[0]} to {DEEP[-1]} layers:"
-    grown = f"{title} resident bytes but weights and slots grow a layer by"
+    grown = f"{title} resident bytes but weights and slots, as allocated, grow a layer by"
     return [
         *found,
         make_finding(f"{title} requested bytes grow a layer by", "B", DEEP_GROWTH_LIMIT, step),

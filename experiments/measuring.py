@@ -16,6 +16,7 @@ import profiling
 from experiments import building, worker
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
+from sizes.layers import ALLOCATION_UNIT_BYTES
 
 Report = Callable[[str, float], None]
 BENCH_ROUNDS = 15
@@ -205,10 +206,18 @@ def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str
     batch_bytes = sum(_bytes(tensor) for tensor in batch)
     return {
         "parameter_bytes": sum(map(_bytes, trainer.network.trainable_variables)),
+        "variable_allocated_bytes": sum(
+            map(_allocated_bytes, [*trainer.network.variables, *optimizer])
+        ),
         "optimizer_bytes": sum(map(_bytes, optimizer)),
         "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
         "predicted_resident_bytes": sum(map(_bytes, held.values())) + batch_bytes,
     }
+
+
+def _allocated_bytes(variable: keras.Variable) -> int:
+    """What the allocator hands out for it, which is a multiple of its unit."""
+    return -(-_bytes(variable) // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
 
 
 def _bytes(value: keras.Variable | tf.Tensor) -> int:

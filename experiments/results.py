@@ -28,7 +28,7 @@ COLUMNS = [
     *ALGORITHM_OPTIONS,
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
-    *("first_step_s", "classes"),
+    *("first_step_s", "classes", "variable_allocated_bytes"),
     *("loss", "accuracy", "accuracy_label", "trace_file", "source"),
     *("tensorflow", "keras", "python", "format_version", "timestamp", "error"),
 ]

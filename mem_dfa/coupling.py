@@ -10,6 +10,7 @@ import tensorflow as tf
 from mem_dfa.atom import leaf_layers
 from mem_dfa.block import Block
 from mem_dfa.layers.reversible import ReversibleBlock
+from mem_dfa.ordering import in_turn
 from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 
@@ -79,7 +80,8 @@ class Half:
                 y = self._layer.couple(x, result)
             error_x, error_result = tape.gradient(y, [x, result], output_gradients=error_y)
         # δ_z ← δ_z + (∂N/∂z)ᵀ δ_y
-        gradients, share = self.recording.backward(error_result, scale_loss)
+        with in_turn():
+            gradients, share = self.recording.backward(error_result, scale_loss)
         with scope("backward", name):
             error_z = error_z if share is None else error_z + share
         return x, error_x, error_z, gradients

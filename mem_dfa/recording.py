@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.block import Block
-from mem_dfa.ordering import in_turn
 from mem_dfa.scopes import scope
 from mem_dfa.tiled_gradient import TiledGradient, recorded_uses, tiled_gradients
 
@@ -85,7 +84,7 @@ class Recording:
             and exists.
         """
         uses = [use for calls in self._uses.values() for use in calls]
-        with scope("backward", self.block.name), in_turn():
+        with scope("backward", self.block.name):
             # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i
             found = self._tape.gradient(
                 self.outputs,

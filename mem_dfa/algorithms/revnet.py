@@ -24,7 +24,7 @@ from mem_dfa.chain import Chain
 from mem_dfa.coupling import Half
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
-from mem_dfa.ordering import after, token
+from mem_dfa.ordering import after, in_turn, token
 from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
@@ -186,7 +186,8 @@ class _Backward:
 
     def differentiate(self, recording: Recording, error: tf.Tensor) -> tf.Tensor | None:
         """δ at a recorded block's input, and its weights updated."""
-        gradients, error = recording.backward(error, self._trainer.optimizer.scale_loss)
+        with in_turn():
+            gradients, error = recording.backward(error, self._trainer.optimizer.scale_loss)
         self._apply(recording, gradients, [] if error is None else [error])
         return error
 
