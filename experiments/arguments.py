@@ -134,15 +134,18 @@ def add_trace_option(parser: argparse.ArgumentParser) -> None:
 def add_length_options(parser: argparse.ArgumentParser) -> None:
     """Adds how many steps are measured, or epochs trained."""
     length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--steps",
-        type=count,
-        default=MEASURED_STEPS,
-        metavar="N",
-        help=f"measured steps (default: {MEASURED_STEPS})",
-    )
+    add_count(length, "--steps", MEASURED_STEPS, "measured steps")
     length.add_argument(
         "--epochs", type=count, default=0, metavar="N", help="also train, and report test accuracy"
+    )
+
+
+def add_count(
+    parser: argparse._ActionsContainer, option: str, default: int, text: str, metavar: str = "N"
+) -> None:
+    """Adds a whole number, at least 1, whose default the help tells."""
+    parser.add_argument(
+        option, type=count, default=default, metavar=metavar, help=f"{text} (default: {default})"
     )
 
 

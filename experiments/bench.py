@@ -65,12 +65,8 @@ def _parser() -> arguments.Parser:
         allow_abbrev=False,
     )
     arguments.add_cell_options(parser, catalogue.PEERS, ALGORITHMS)
-    parser.add_argument(
-        "--repeats",
-        type=arguments.count,
-        default=1,
-        metavar="N",
-        help="processes that measure the bytes of each algorithm (default: 1)",
+    arguments.add_count(
+        parser, "--repeats", 1, "processes that measure the bytes of each algorithm"
     )
     arguments.add_out_option(parser)
     return parser

@@ -81,12 +81,8 @@ def _parser() -> arguments.Parser:
         metavar="SIZE",
         help=f'of a cell\'s tensors (default: "{MEMORY_LIMIT}")',
     )
-    parser.add_argument(
-        "--time-limit",
-        type=arguments.count,
-        default=TIME_LIMIT_S,
-        metavar="SECONDS",
-        help=f"of a cell, with tracing and compiling (default: {TIME_LIMIT_S})",
+    arguments.add_count(
+        parser, "--time-limit", TIME_LIMIT_S, "of a cell, with tracing and compiling", "SECONDS"
     )
     arguments.add_out_option(parser)
     return parser

@@ -86,26 +86,10 @@ def _parser() -> arguments.Parser:
         help="no larger size is tried (default: the images of the data set)",
     )
     arguments.add_cell_options(parser, catalogue.PEERS, data="synthetic")
-    parser.add_argument(
-        "--steps",
-        type=arguments.count,
-        default=STEPS,
-        metavar="N",
-        help=f"that a size has to train, after a first one (default: {STEPS})",
-    )
-    parser.add_argument(
-        "--repeats",
-        type=arguments.count,
-        default=REPEATS,
-        metavar="N",
-        help=f"processes in which the answer has to train (default: {REPEATS})",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=arguments.count,
-        default=TIME_LIMIT_S,
-        metavar="SECONDS",
-        help=f"of a process, with tracing and compiling (default: {TIME_LIMIT_S})",
+    arguments.add_count(parser, "--steps", STEPS, "that a size has to train, after a first one")
+    arguments.add_count(parser, "--repeats", REPEATS, "processes in which the answer has to train")
+    arguments.add_count(
+        parser, "--time-limit", TIME_LIMIT_S, "of a process, with tracing and compiling", "SECONDS"
     )
     arguments.add_out_option(parser)
     return parser

@@ -29,13 +29,7 @@ def parser() -> arguments.Parser:
     arguments.add_cell_options(parser)
     _add_list_options(parser)
     arguments.add_length_options(parser)
-    parser.add_argument(
-        "--repeats",
-        type=arguments.count,
-        default=REPEATS,
-        metavar="N",
-        help=f"processes that measure a cell's bytes (default: {REPEATS})",
-    )
+    arguments.add_count(parser, "--repeats", REPEATS, "processes that measure a cell's bytes")
     arguments.add_out_option(parser)
     parser.add_argument(
         "--retry", action="store_true", help="measure again what failed, such as by lack of memory"
