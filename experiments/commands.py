@@ -3,11 +3,9 @@
 A line names a module of `experiments` and its options, as "sweep --algo bp --model mlp".
 """
 
-import argparse
 import csv
 import dataclasses
 import io
-import itertools
 import shlex
 import subprocess
 import sys
@@ -15,11 +13,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from experiments import arguments, machine, measured, results, traces
+from experiments import arguments, machine, measured, results, sweep_options, traces
+from experiments import run as run_command
 from experiments.plan import REPEATS, Cell
 
-# Options that a sweep takes lists of where a run takes one value.
-_LISTS = ("--model", "--batch-size", "--execution", "--seed")
 _CELL_COMMANDS = ("sweep", "run")
 RUNS_FILE = "commands.csv"
 RUN_COLUMNS = ("command", "started", "seconds", "exit_status", "machine")
@@ -103,25 +100,11 @@ def plan_of(line: str) -> Plan:
     module, *words = shlex.split(line)
     if module not in _CELL_COMMANDS:
         return Plan((), 1, False)
-    parser = arguments.Parser()
-    arguments.add_cell_options(parser)
-    arguments.add_length_options(parser)
-    arguments.add_trace_option(parser)
-    parser.add_argument("--repeats", type=arguments.count, default=REPEATS)
-    cells, options = [], argparse.Namespace(repeats=REPEATS, trace=False)
-    for single in _expanded(words):
-        options = parser.parse(single)
-        cells += arguments.cells(options)
-    return Plan(tuple(cells), options.repeats, options.trace)
-
-
-def _expanded(words: list[str]) -> list[list[str]]:
-    """The words once for each combination of what the options with lists name."""
-    choices = [
-        word.split(",") if before in _LISTS else [word]
-        for before, word in zip(["", *words], words, strict=False)
-    ]
-    return [list(combination) for combination in itertools.product(*choices)]
+    if module == "sweep":
+        options = sweep_options.parser().parse(words)
+        return Plan(tuple(sweep_options.cells(options)), options.repeats, False)
+    options = run_command.parser().parse(words)
+    return Plan(tuple(arguments.cells(options)), REPEATS, options.trace)
 
 
 def is_done(line: str, out: str) -> bool:

@@ -35,7 +35,8 @@ def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int
         return INTERRUPTED
 
 
-def _run(argv: Sequence[str]) -> int:
+def parser() -> arguments.Parser:
+    """All options of `experiments.run`."""
     parser = arguments.Parser(
         prog="python -m experiments.run",
         description="Measures what training algorithms cost in memory and time, beside bp.",
@@ -45,7 +46,11 @@ def _run(argv: Sequence[str]) -> int:
     arguments.add_length_options(parser)
     arguments.add_out_option(parser)
     arguments.add_trace_option(parser)
-    options = parser.parse(argv)
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = parser().parse(argv)
     results.check_writable(options.out)
     cells = with_baseline(arguments.cells(options))
     if options.trace:
