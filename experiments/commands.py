@@ -15,6 +15,7 @@ from pathlib import Path
 
 from experiments import arguments, machine, measured, results, sweep_options, traces
 from experiments import run as run_command
+from experiments.claims import PARTS
 from experiments.plan import REPEATS, Cell
 
 _CELL_COMMANDS = ("sweep", "run")
@@ -128,7 +129,7 @@ _FILES = {
     "bench": ("bench.csv",),
     "depth": ("depth.csv",),
     "fit": ("fit.csv",),
-    "claims": ("claims_feedback.csv", "claims_exact.csv", "claims_timelines.csv"),
+    "claims": tuple(f"claims_{part}.csv" for part in PARTS),
 }
 _GROWING = ("depth", "fit")
 

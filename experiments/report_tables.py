@@ -16,6 +16,7 @@ from experiments import depth_rows, display, measured, results
 _ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, "fit_tries.csv")
 _TITLES = {
     "bench": "Beside Keras and TensorFlow, taking turns",
+    "claims_constant": "Claims: constant memory in every execution mode",
     "claims_exact": "Claims: exact gradients",
     "claims_feedback": "Claims: random feedback",
     "claims_timelines": "Claims: timelines",
