@@ -91,8 +91,14 @@ FIGURES = (
         "timelines_conv20",
         "conv20, 20 layers, batch 128",
         Kind.AGAINST_TIME,
-        (f"run --algo {_FOUR} {_CONV20} --trace",),
+        (f"run --algo {_FOUR},checkpoint,microbatch {_CONV20} --optimizer momentum --trace",),
         (f"run --algo {_FOUR} {_CONV4} --steps 1 --trace",),
+    ),
+    PlannedFigure(
+        "timelines_revnet38",
+        "RevNet-38, batch 100",
+        Kind.AGAINST_TIME,
+        ("run --algo bp,checkpoint,revnet --model revnet38 --optimizer momentum --trace",),
     ),
     PlannedFigure(
         "timelines_vgg16",
