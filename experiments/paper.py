@@ -78,7 +78,12 @@ def _training(model: str, dataset: str, epochs: int, seeds: str) -> tuple[str, .
 
 _UNTRIED = dict.fromkeys(_FOUR.split(","), "--learning-rate 0.0003")
 CHOSEN: dict[str, dict[str, str]] = {
-    "mlp": _UNTRIED,
+    "mlp": {
+        "bp": "--learning-rate 0.003",
+        "fa": "--learning-rate 0.01",
+        "dfa": "--learning-rate 0.01",
+        "mem_dfa": "--learning-rate 0.01",
+    },
     "mnist_conv": _UNTRIED,
     "liao_cifar": _UNTRIED,
     "vgg16": _UNTRIED,
