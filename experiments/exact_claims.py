@@ -19,7 +19,7 @@ GROWTH_DEPTHS = (10, 20, 40)
 GROWTH_EXPONENT_LIMIT = 0.15
 CHECKPOINT_LIMITS_MIB = {20: (60, 72.0), 40: (90, 104.9)}
 # The new momentum of a kernel lies elsewhere than the old. Of what that leaves free an activation
-# may be handed half as much again, which happens in a third of all processes.
+# may be handed half as much again, which a quarter of all processes met: of three, too often two.
 CHECKPOINT_REPEATS = 9
 CHECKPOINT_TIME_LIMIT, CHECKPOINT_TIME_REFERENCE = 1.40, 1.31
 MICROBATCH_LIMIT_MIB, MICROBATCH_TIME_LIMIT = 40, 1.15

@@ -88,7 +88,10 @@ CHOSEN: dict[str, dict[str, str]] = {
     "liao_cifar": _UNTRIED,
     "vgg16": _UNTRIED,
 }
-"""What the searches among the figures below found best for each model and algorithm."""
+"""What the searches among the figures below found best for each model and algorithm.
+
+Models whose search has not run share one setting.
+"""
 _CONV20, _CONV4 = "--model conv20 --layers 20", "--model conv20 --layers 4 --batch-size 16"
 
 FIGURES = (
