@@ -22,7 +22,7 @@ from experiments.worker import Limits
 from sizes import units
 
 MODEL = "depth_net"
-DEPTHS = [1, 3, 10, 30, 100, 300, 1000]
+DEPTHS = [1, 10, 100, 1000]
 REVERSIBLE_MODEL = "depth_revnet"  # what revnet trains
 ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa", "checkpoint", "revnet", "microbatch")
 MEMORY_LIMIT, TIME_LIMIT_S = "8 GiB", 1200

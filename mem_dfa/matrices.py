@@ -127,7 +127,7 @@ class Stored(Matrices):
         return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
 
     def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
-        """The variables' values."""
+        """The variables' values, which are there at any time."""
         return [tf.convert_to_tensor(self.held[block].value) for block in blocks]
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
@@ -145,7 +145,7 @@ class Regenerated(Matrices):
 
     def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
         rows = [self.seeds[block] for block in self.widths]
-        self._rows = list(self.widths)
+        self._rows = {block: row for row, block in enumerate(self.widths)}
         # Saved with the trainer, as stored matrices are. Keras's own seeds are int64 as well: a
         # variable of int32 has no kernel on a GPU.
         self._seeds = add_weight(
@@ -158,10 +158,9 @@ class Regenerated(Matrices):
         return {}
 
     def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
-        """The seeds of consecutive blocks."""
+        """The seeds, taken apart together and not before `earlier`."""
         seeds = once(id(self._seeds), lambda: tf.convert_to_tensor(self._seeds.value))
-        first = constant([self._rows.index(blocks[0]), 0], tf.int32)
-        rows = tf.slice(seeds, first, constant([len(blocks), 2], tf.int32))
+        rows = tf.gather(seeds, constant([self._rows[block] for block in blocks], tf.int32))
         return tf.unstack(after(rows, earlier))
 
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:

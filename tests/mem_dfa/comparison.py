@@ -2,6 +2,9 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+import profiling
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
@@ -33,3 +36,17 @@ def compiled(trainer: keras.Model, optimizer: keras.optimizers.Optimizer, **how)
     loss = LOSS_FLOAT64 if trainer.dtype_policy.name == "float64" else LOSS
     trainer.compile(optimizer, loss, metrics=["accuracy"], **{"jit_compile": False, **how})
     return trainer
+
+
+def recorded(
+    trainer: keras.Model, x: np.ndarray | tf.Tensor, y: np.ndarray | tf.Tensor, steps: int
+) -> list[profiling.Timeline]:
+    """`steps` steps after the first two, which trace and make the optimizer's slots."""
+    for _ in range(2):
+        trainer.train_on_batch(x, y)
+    timelines = []
+    for _ in range(steps):
+        with profiling.trace(trainer) as timeline:
+            trainer.train_on_batch(x, y)
+        timelines.append(timeline)
+    return timelines

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
 from mem_dfa import ALGORITHMS, BP, FA, MODELS, Checkpoint, CheckpointFA, UnsupportedError
-from tests.mem_dfa.comparison import batch, change, compiled, distance
+from tests.mem_dfa.comparison import batch, change, compiled, distance, recorded
 
 DEPTH = 5
 BATCH = 16  # of comparison.batch
@@ -117,10 +116,7 @@ def test_what_is_recomputed_runs_twice_and_the_rest_once(
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trainer.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False, run_eagerly=eager)
     x, y = tf.fill((BATCH, 32, 32, 3), 0.5), tf.zeros((BATCH,), tf.int32)
-    for _ in range(2):
-        trainer.train_on_batch(x, y)
-    with profiling.trace(trainer) as timeline:
-        trainer.train_on_batch(x, y)
+    (timeline,) = recorded(trainer, x, y, 1)
     tensors = timeline.tensors
     # Eagerly a convolution, its bias and its sigmoid each take memory of their own.
     is_convolution = tensors["requested_bytes"] >= BATCH * 32 * 32 * 16 * 4

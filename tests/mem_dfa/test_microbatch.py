@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
 from mem_dfa import ALGORITHMS, BP, MODELS, Microbatch, UnsupportedError
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.planning import ALLOCATOR_MARGIN
-from tests.mem_dfa.comparison import compiled, distance
+from tests.mem_dfa.comparison import compiled, distance, recorded
 
 EXAMPLES = 10
 
@@ -167,10 +166,7 @@ def test_slices_run_one_after_another() -> None:
     for name, how in (("bp", {}), ("microbatch", {"slices": 8})):
         network = MODELS["conv20"](layers=5, seed=0)
         trainer = compiled(ALGORITHMS[name](network, **how), keras.optimizers.SGD(0.01))
-        for _ in range(2):
-            trainer.train_on_batch(x, y)
-        with profiling.trace(trainer) as timeline:
-            trainer.train_on_batch(x, y)
+        (timeline,) = recorded(trainer, x, y, 1)
         peaks[name] = timeline.step_requested_bytes
     # An eighth of the activations, beside two copies of the gradients: 1.4 MiB of the 5 MiB.
     assert peaks["microbatch"] < 0.5 * peaks["bp"]

@@ -3,11 +3,10 @@
 import keras
 import tensorflow as tf
 
-import profiling
 from mem_dfa.algorithms.revnet import RevNet
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.ordering import in_turn
-from tests.mem_dfa.comparison import compiled
+from tests.mem_dfa.comparison import compiled, recorded
 
 SIZE, WIDTH, BATCH, STEPS = 16, 8, 8, 6
 
@@ -67,12 +66,6 @@ def test_every_step_of_a_net_with_branches_asks_for_the_same() -> None:
     )
     trainer = compiled(RevNet(net), keras.optimizers.SGD(0.01))
     x, y = tf.random.stateless_normal((BATCH, SIZE, SIZE, 3), (1, 2)), tf.zeros((BATCH,), tf.int32)
-    for _ in range(2):
-        trainer.train_on_batch(x, y)
-    taken = []
-    for _ in range(STEPS):
-        with profiling.trace(trainer) as timeline:
-            trainer.train_on_batch(x, y)
-        taken.append(timeline.step_requested_bytes)
+    taken = [timeline.step_requested_bytes for timeline in recorded(trainer, x, y, STEPS)]
     # Scalars, of the order of which nothing is said.
     assert max(taken) - min(taken) < 0.001 * min(taken)

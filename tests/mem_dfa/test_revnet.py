@@ -10,7 +10,7 @@ import tensorflow as tf
 import profiling
 from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError
 from mem_dfa.layers.reversible import COUPLINGS, ReversibleBlock
-from tests.mem_dfa.comparison import batch, change, compiled, distance
+from tests.mem_dfa.comparison import batch, change, compiled, distance, recorded
 
 CHANNELS = 4
 
@@ -202,13 +202,7 @@ def measured(
     net = keras.Sequential([keras.Input((SIZE, SIZE, 3)), stem, *units, tail])
     trainer = compiled(ALGORITHMS[algorithm](net), keras.optimizers.SGD(0.01))
     x, y = tf.random.stateless_normal((BATCH, SIZE, SIZE, 3), (1, 2)), tf.zeros((BATCH,), tf.int32)
-    for _ in range(2):
-        trainer.train_on_batch(x, y)
-    timelines = []
-    for _ in range(recordings):
-        with profiling.trace(trainer) as timeline:
-            trainer.train_on_batch(x, y)
-        timelines.append(timeline)
+    timelines = recorded(trainer, x, y, recordings)
     return min(timelines, key=lambda timeline: timeline.step_requested_bytes), trainer
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
 from mem_dfa import MemDFA, slices, tiles
 from mem_dfa.update import tiled_layers
-from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64
+from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64, recorded
 
 optimizers = keras.optimizers
 Make = Callable[[], keras.optimizers.Optimizer]
@@ -254,10 +253,7 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
     trainer = MemDFA(model)
     trainer.compile(optimizers.Adam(), LOSS, jit_compile=False)
     x, y = tf.ones((8, width)), tf.zeros((8,), tf.int32)
-    for _ in range(2):
-        trainer.train_on_batch(x, y)
-    with profiling.trace(trainer) as timeline:
-        trainer.train_on_batch(x, y)
+    (timeline,) = recorded(trainer, x, y, 1)
     kernel_bytes = width * width * 4
     tensors = timeline.tensors[timeline.tensors["start_ns"] >= 0]  # the step's own
     formed = tensors[tensors["requested_bytes"] >= kernel_bytes]
