@@ -8,6 +8,8 @@ _ALL = "bp,fa,dfa,mem_dfa,checkpoint,checkpoint_fa,microbatch"
 _FOUR = "bp,fa,dfa,mem_dfa"
 _RANDOM = "fa,dfa,mem_dfa"
 _SEEDS = "0,1,2"
+# Sweeps that show how memory grows, or no memory at all, need no median of processes.
+_ONCE = "--repeats 1"
 SEARCH_SEED = 10
 """Of the search for learning rates, with none of the seeds that accuracies are told of."""
 _RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01")
@@ -57,7 +59,7 @@ def _options_of_algorithms(net: str) -> tuple[str, ...]:
 
 def _search(model: str, dataset: str, epochs: int) -> tuple[str, ...]:
     """Learning rates for all algorithms, then feedback of two other distributions."""
-    rest = f"--model {model} --dataset {dataset} --optimizer adam --epochs {epochs} --repeats 1"
+    rest = f"--model {model} --dataset {dataset} --optimizer adam --epochs {epochs} {_ONCE}"
     rates = [f"--algo {_FOUR} --learning-rate {rate}" for rate in _RATES]
     feedback = [
         f"--algo {_RANDOM} --learning-rate {rate} --feedback-initializer {initializer}"
@@ -71,7 +73,7 @@ def _training(model: str, dataset: str, epochs: int, seeds: str) -> tuple[str, .
     """One command for each algorithm, with the settings chosen for it."""
     return tuple(
         f"sweep --algo {algorithm} --model {model} --dataset {dataset} --optimizer adam "
-        f"{chosen} --epochs {epochs} --seed {seeds}"
+        f"{chosen} --epochs {epochs} --seed {seeds} {_ONCE}"
         for algorithm, chosen in CHOSEN[model].items()
     )
 
@@ -125,28 +127,28 @@ FIGURES = (
         "layers_conv20",
         "conv20: memory against layers",
         Kind.AGAINST_LAYERS,
-        (f"sweep --algo {_ALL} --model conv20 --layers 1-20",),
+        (f"sweep --algo {_ALL} --model conv20 --layers 1-20 {_ONCE}",),
         (f"sweep --algo {_FOUR} --model conv20 --layers 1,2,4 --batch-size 16 --repeats 1",),
     ),
     PlannedFigure(
         "layers_vgg16",
         "VGG-16: memory against layers",
         Kind.AGAINST_LAYERS,
-        (f"sweep --algo {_ALL} --model vgg16 --layers 1-15",),
+        (f"sweep --algo {_ALL} --model vgg16 --layers 1-15 {_ONCE}",),
         (f"sweep --algo {_FOUR} --model vgg16 --layers 1,4 --batch-size 8 --repeats 1",),
     ),
     PlannedFigure(
         "batch_conv20",
         "conv20, 20 layers: memory against batch size",
         Kind.AGAINST_BATCH_SIZE,
-        (f"sweep --algo {_ALL} {_CONV20} --batch-size 8,16,32,64,128,256",),
+        (f"sweep --algo {_ALL} {_CONV20} --batch-size 8,16,32,64,128,256 {_ONCE}",),
         (f"sweep --algo {_FOUR} --model conv20 --layers 4 --batch-size 4,8,16 --repeats 1",),
     ),
     PlannedFigure(
         "batch_vgg16",
         "VGG-16: memory against batch size",
         Kind.AGAINST_BATCH_SIZE,
-        (f"sweep --algo {_ALL} --model vgg16 --layers 15 --batch-size 8,16,32,64,128",),
+        (f"sweep --algo {_ALL} --model vgg16 --layers 15 --batch-size 8,16,32,64,128 {_ONCE}",),
     ),
     PlannedFigure(
         "pareto_conv20",
