@@ -53,7 +53,9 @@ class Half:
         """
         self._layer, self._y = layer, y
         block = Block(name, [_Coupling(network)])
-        self.recording = Recording(block, z, "replay", earlier, differentiate_input=True)
+        # A normalisation's statistics need z alone, which is held back by none of its weights.
+        with tf.control_dependencies([earlier]):
+            self.recording = Recording(block, z, "replay", earlier, differentiate_input=True)
         with scope("replay", name):
             # x = y − N(z)
             self.x = layer.uncouple(y, self.recording.outputs)
@@ -80,7 +82,8 @@ class Half:
                 y = self._layer.couple(x, result)
             error_x, error_result = tape.gradient(y, [x, result], output_gradients=error_y)
         # δ_z ← δ_z + (∂N/∂z)ᵀ δ_y
-        with in_turn():
+        # x needs the whole run of N, the gradient all but the end: both at once would hold more.
+        with in_turn(x):
             gradients, share = self.recording.backward(error_result, scale_loss)
         with scope("backward", name):
             error_z = error_z if share is None else error_z + share

@@ -54,8 +54,11 @@ _FREE = ("BiasAddGrad", "Const", "Identity", "NoOp", "Placeholder", "Reshape", "
 
 
 @contextlib.contextmanager
-def in_turn() -> Iterator[None]:
+def in_turn(first: tf.Tensor | None = None) -> Iterator[None]:
     """Run the operations made inside one after another, in the order in which they are made.
+
+    Args:
+        first: made outside, and waited for before any of them.
 
     TensorFlow runs what does not depend on each other at once, or in either order, so that the
     peak of a gradient with branches differs from step to step. Control dependencies are enough
@@ -67,7 +70,7 @@ def in_turn() -> Iterator[None]:
     graph = tf.compat.v1.get_default_graph()
     count = len(graph.get_operations())
     yield
-    last = None
+    last = None if first is None else first.op
     for operation in graph.get_operations()[count:]:
         if operation.type in _FREE:
             continue

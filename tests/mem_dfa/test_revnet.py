@@ -181,9 +181,9 @@ BATCH, SIZE, WIDTH = 16, 16, 16
 
 
 def measured(
-    algorithm: str, depth: int, recordings: int = 1
-) -> tuple[profiling.Timeline, keras.Model]:
-    """A step on a stem and `depth` reversible units of one convolution a branch."""
+    algorithm: str, depth: int, steps: int
+) -> tuple[list[profiling.Timeline], keras.Model]:
+    """Steps on a stem and `depth` reversible units of one convolution a branch."""
     keras.utils.set_random_seed(0)
     same = {"padding": "same", "use_bias": False}
 
@@ -202,13 +202,12 @@ def measured(
     net = keras.Sequential([keras.Input((SIZE, SIZE, 3)), stem, *units, tail])
     trainer = compiled(ALGORITHMS[algorithm](net), keras.optimizers.SGD(0.01))
     x, y = tf.random.stateless_normal((BATCH, SIZE, SIZE, 3), (1, 2)), tf.zeros((BATCH,), tf.int32)
-    timelines = recorded(trainer, x, y, recordings)
-    return min(timelines, key=lambda timeline: timeline.step_requested_bytes), trainer
+    return recorded(trainer, x, y, steps), trainer
 
 
 def test_each_branch_runs_twice_a_step() -> None:
     depth = 3
-    timeline, trainer = measured("revnet", depth)
+    (timeline,), trainer = measured("revnet", depth, 1)
     tensors = timeline.tensors
     half_bytes = BATCH * SIZE * SIZE * WIDTH // 2 * 4
     ran = tensors[
@@ -234,7 +233,10 @@ def test_how_the_peak_of_others_grows_with_depth(
     algorithm: str, depths: list[int], exponent: float
 ) -> None:
     # A layer's two gradients may run at once, or in either order: of eight steps the least.
-    low, middle, high = (measured(algorithm, n, 8)[0].step_requested_bytes for n in depths)
+    low, middle, high = (
+        min(timeline.step_requested_bytes for timeline in measured(algorithm, n, 8)[0])
+        for n in depths
+    )
     # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ: what is there once, as error
     # signals, falls out. Measured: 1.00 and 0.58, because segments have whole blocks.
     assert np.log2((high - middle) / (middle - low)) == pytest.approx(exponent, abs=0.25)
@@ -242,6 +244,10 @@ def test_how_the_peak_of_others_grows_with_depth(
 
 @pytest.mark.slow
 def test_reversible_blocks_take_no_memory_for_being_more() -> None:
-    few, many = (measured("revnet", depth)[0].step_requested_bytes for depth in (4, 12))
-    # Three times the blocks.
-    assert many < 1.005 * few
+    few, many = (
+        [timeline.step_requested_bytes for timeline in measured("revnet", depth, 12)[0]]
+        for depth in (4, 12)
+    )
+    # Three times the blocks, whichever step: a run of N beside the gradient of the half after it,
+    # or beside its own, would take an eighth more now and then.
+    assert max(many) < 1.005 * min(few)
