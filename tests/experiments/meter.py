@@ -1,0 +1,58 @@
+"""What stands for the processes of a sweep, and for what they give."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments import processes, results, sweep_options
+from experiments.plan import Cell
+from experiments.worker import Limits
+
+SMALL = ["--algo", "bp,dfa", "--model", "mlp", "--layers", "1,2", "--dataset", "synthetic"]
+FOUR = [("bp", 1), ("dfa", 1), ("bp", 2), ("dfa", 2)]
+TENSORFLOW = "2.21.0"
+
+
+def cells(*words: str) -> list[Cell]:
+    return sweep_options.cells(sweep_options.parser().parse([*SMALL, *words]))
+
+
+def good(cell: Cell, repeats: int = 3, **changes: Any) -> dict[str, Any]:
+    """What measuring a cell gives."""
+    known = {"status": "ok", "step_bytes": 2**20, "repeats": repeats, "tensorflow": TENSORFLOW}
+    row = {**vars(cell), "layers": cell.layers or 2, **known, **changes}
+    return {column: row.get(column) for column in results.COLUMNS}
+
+
+class Meter:
+    """Stands for the processes that measure; keeps what they were asked for."""
+
+    def __init__(self) -> None:
+        self.measured: list[tuple[str, int | None]] = []
+        self.acts: dict[int, Callable[[Cell], dict[str, Any]]] = {}
+        """What happens instead, by how many were measured before."""
+        self.epochs: list[dict[str, Any]] = []
+        self.version = TENSORFLOW
+
+    def survey(self, cells: list[Cell], report: processes.Report) -> processes.Survey:
+        return processes.Survey("CPU:0", self.version, {"mlp": 2})
+
+    def measure(
+        self, cell: Cell, report: processes.Report, repeats: int, limits: Limits
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        self.measured.append((cell.algorithm, cell.layers))
+        act = self.acts.pop(len(self.measured) - 1, None)
+        row = act(cell) if act else good(cell, repeats, tensorflow=self.version)
+        return row, self.epochs
+
+
+def read(folder: Path) -> list[dict[str, str]]:
+    return results.rows(folder)
+
+
+def fail(cell: Cell) -> dict[str, Any]:
+    return good(cell, status="out_of_memory", error="too much", repeats=None, tensorflow=None)
+
+
+def interrupt(cell: Cell) -> dict[str, Any]:
+    raise KeyboardInterrupt

@@ -1,0 +1,43 @@
+"""Sweeps: the live table."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiments import board
+from tests.experiments.meter import cells, good
+
+
+def test_time_left_is_that_of_like_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the same model, where there are some, and of all else."""
+    now = 100.0
+    monkeypatch.setattr(board.time, "monotonic", lambda: now)
+    (small, *others), large = cells(), replace(cells()[0], model="vgg16")
+    shown = board.Board([small, *others, large], known=5, slots=2)
+    assert shown.seconds_left() is None
+    shown.began(small)
+    now += 10
+    shown.ended(small, good(small))
+    assert shown.seconds_left() == (3 * 10 + 10) / 2
+    shown.began(large)
+    now += 40
+    shown.ended(large, good(large))
+    assert shown.seconds_left() == 3 * 10 / 2
+    shown.began(others[0])
+    now += 4
+    assert shown.seconds_left() == (2 * 10 + 6) / 2
+
+
+def test_the_table_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = board.Console(width=160, record=True)
+    monkeypatch.setattr(board, "Console", lambda stderr: console)
+    shown = board.Board(cells(), known=1, slots=1)
+    shown.began(shown.waiting[0])("process 1 of 3: warming up", 0.1)
+    console.print(shown._drawn())
+    text = console.export_text()
+    assert "bp mlp 1 layers batch 100 graph seed 0" in text
+    assert "process 1 of 3: warming up" in text
+    last = (
+        "1/5 cells: 0 measured here, 0 of them failed, 1 known, 3 waiting; time left not known yet"
+    )
+    assert last in text.splitlines()

@@ -1,0 +1,106 @@
+"""Sweeps: what is asked for, and what cannot be."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import arguments, engines, processes, sweep, sweep_options
+from experiments.plan import Cell
+from experiments.worker import Limits
+from sizes import units
+from tests.experiments.meter import SMALL, TENSORFLOW
+
+
+@pytest.mark.parametrize(
+    ("words", "workers", "limit"),
+    [
+        (["--memory", "9 GiB"], 1, "8 GiB"),
+        (["--memory", "9 GiB", "--workers", "3"], 3, "2 GiB"),
+        (["--memory", "9 GiB", "--workers", "3", "--memory-limit", "4 GiB"], 1, "4 GiB"),
+        (["--memory", "9 GiB", "--workers", "3", "--memory-limit", "1 GiB"], 3, "1 GiB"),
+    ],
+)
+def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> None:
+    """Each process takes a GiB beside its tensors."""
+    found = sweep_options.room(sweep_options.parser().parse([*SMALL, *words]))
+    assert found == (workers, Limits(3600, units.parse_bytes(limit)))
+
+
+def test_time_for_each_epoch() -> None:
+    parser = sweep_options.parser()
+    assert sweep_options.room(parser.parse([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
+    words = ["--epochs", "3", "--time-limit", "60"]
+    assert sweep_options.room(parser.parse([*SMALL, *words]))[1].time_s == 60
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--model", "mlp,resnet"], "'resnet' is not a model"),
+        (["--execution", "graph,fast"], "'fast' is not a way to execute"),
+        (["--batch-size", "8,0"], "'8,0' is no batch size"),
+        (["--batch-size", "1-20000"], "at most 10000 in a range"),
+        (["--seed", "2-1"], "'2-1' is no seed"),
+        (["--seed", "-1"], "numbers from 0"),
+        (["--memory", "8"], "such as"),
+        (["--memory", "1 GiB"], "has no room for a cell"),
+        (["--memory", "4 GiB", "--memory-limit", "4 GiB"], "has no room for a cell"),
+        (["--scheduler", "localhost"], "'localhost' is no scheduler"),
+        (["--scheduler", "tcp://nowhere:1", "--workers", "2"], "--workers 2 is for this machine"),
+        (["--time-limit", "0"], "from 1 to"),
+        (["--slices", "2"], "--slices 2 is for mem_dfa and microbatch"),
+        (["--out", "/dev/null/below"], "cannot be written"),
+    ],
+)
+def test_bad_value_gets_one_sentence(
+    words: list[str], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep.main([*SMALL, *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert part in lines[0]
+
+
+def test_without_dask_one_sentence_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert sweep.main([*SMALL, "--scheduler", "local", "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'mem-dfa[distributed]'" in line
+
+
+def test_a_worker_with_other_code_is_not_asked() -> None:
+    code = engines.fingerprint()
+    assert engines._checked(code, str, 7) == "7"
+    with pytest.raises(processes.MachineError, match="other code"):
+        engines._checked(code[::-1], str, 7)
+
+
+def survey(monkeypatch: pytest.MonkeyPatch, refused: set[tuple[str, str]]) -> processes.Survey:
+    """Of mlp and mnist_conv with bp and dfa, of which some pairs are refused."""
+
+    def call(task: str, cells: list[Cell], report: processes.Report) -> dict[str, Any]:
+        assert task == "survey"
+        no = [(cell.model, cell.algorithm) in refused for cell in cells]
+        refusals = [
+            f"no {cell.model}" if one else None for cell, one in zip(cells, no, strict=True)
+        ]
+        found = {"status": "ok", "device": "CPU:0", "tensorflow": TENSORFLOW}
+        return {**found, "refusals": refusals, "depths": [None if one else 3 for one in no]}
+
+    monkeypatch.setattr(processes.worker, "call", call)
+    line = ["--algo", "bp,dfa", "--model", "mlp,mnist_conv", "--dataset", "synthetic"]
+    options = sweep_options.parser().parse(line)
+    return processes.survey(sweep_options.cells(options), processes.silent)
+
+
+def test_each_model_and_algorithm_must_fit_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair that does not go together is a row; one that goes with none is a mistake."""
+    assert survey(monkeypatch, {("mlp", "bp")}).depths == {"mlp": 3, "mnist_conv": 3}
+    with pytest.raises(arguments.UsageError, match="no mlp"):
+        survey(monkeypatch, {("mlp", "bp"), ("mlp", "dfa")})
+    with pytest.raises(arguments.UsageError, match="no mlp"):
+        survey(monkeypatch, {("mlp", "bp"), ("mnist_conv", "bp")})
