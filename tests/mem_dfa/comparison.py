@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import profiling
+from tests.mem_dfa.table import normalisation, reversible
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
@@ -50,3 +51,28 @@ def recorded(
             trainer.train_on_batch(x, y)
         timelines.append(timeline)
     return timelines
+
+
+def small_network(algorithm: str = "") -> keras.Model:
+    """Two hidden layers with a normalisation between, such as the algorithm can train."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(16, activation="relu", name="first"),
+            normalisation(algorithm),
+            *reversible(algorithm, 16),
+            layers.Dense(12, activation="relu", name="second"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def blobs(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Three well separated clouds of points."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(3, size=count)
+    centres = 3 * np.eye(3, 6)
+    points = centres[labels] + generator.normal(size=(count, 6))
+    return points.astype("float32"), labels.astype("int32")

@@ -5,12 +5,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, DFA, FA, MODELS, Algorithm, MemDFA, UnsupportedError
+from mem_dfa import ALGORITHMS, DFA, MODELS, Algorithm, MemDFA
+from tests.mem_dfa.comparison import blobs, small_network
 from tests.mem_dfa.table import (
     BLOCK_BY_BLOCK,
-    normalisation,
     reversible,
     trainer_by,
 )
@@ -18,33 +17,8 @@ from tests.mem_dfa.table import (
 LOSS = "sparse_categorical_crossentropy"
 
 
-def network(algorithm: str = "") -> keras.Model:
-    """Two hidden layers with a normalisation between, such as the algorithm can train."""
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((6,)),
-            layers.Dense(16, activation="relu", name="first"),
-            normalisation(algorithm),
-            *reversible(algorithm, 16),
-            layers.Dense(12, activation="relu", name="second"),
-            layers.Dense(3, activation="softmax"),
-        ]
-    )
-
-
-def blobs(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
-    """Three well separated clouds of points."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(3, size=count)
-    centres = 3 * np.eye(3, 6)
-    points = centres[labels] + generator.normal(size=(count, 6))
-    return points.astype("float32"), labels.astype("int32")
-
-
 def trainer_of(name: str, net: keras.Model | None = None, **how) -> Algorithm:  # noqa: ANN003
-    trainer = trainer_by(name, net or network(name), seed=1)
+    trainer = trainer_by(name, net or small_network(name), seed=1)
     how = {"optimizer": keras.optimizers.Adam(0.01), "loss": LOSS, "metrics": ["accuracy"], **how}
     trainer.compile(**{"jit_compile": False, **how})
     return trainer
@@ -109,7 +83,7 @@ def test_checkpoints_carry_the_feedback(name: str, tmp_path: Path) -> None:
     trainer = trainer_of(name)
     checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
     trainer.fit(*blobs(48), verbose=0, callbacks=[checkpoint])
-    other = trainer_by(name, network(name), seed=99)
+    other = trainer_by(name, small_network(name), seed=99)
     other.load_weights(path)
     for ours, theirs in zip(trainer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -131,7 +105,7 @@ def test_a_crashed_fit_goes_on_from_its_backup(name: str, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         trainer_of(name).fit(x, y, callbacks=[backup, Crash()], **how)
     resumed = trainer_by(
-        name, network(name), seed=99
+        name, small_network(name), seed=99
     )  # the seed's feedback gives way to the backup's
     resumed.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=False)
     resumed.fit(x, y, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)], **how)
@@ -141,7 +115,7 @@ def test_a_crashed_fit_goes_on_from_its_backup(name: str, tmp_path: Path) -> Non
 
 
 def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
-    net = network()
+    net = small_network()
     before = net.get_weights()
     x, y = blobs(48)
     trainer_of("mem_dfa", net).fit(x, y, verbose=0)
@@ -155,7 +129,7 @@ def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_frozen_layers_are_passed_through(name: str) -> None:
-    net = network(name)
+    net = small_network(name)
     first, second = net.get_layer("first"), net.get_layer("second")
     first.trainable = False
     frozen, free = first.get_weights(), second.get_weights()
@@ -170,7 +144,7 @@ def test_frozen_layers_are_passed_through(name: str) -> None:
 def test_mixed_precision_trains(name: str) -> None:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        net = network(name)
+        net = small_network(name)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     with pytest.warns() if name in BLOCK_BY_BLOCK else _nothing():
@@ -204,57 +178,6 @@ def test_keras_applications_learn_with_their_own_softmax(name: str) -> None:
     history = trainer.fit(x, y, batch_size=32, epochs=40, verbose=0).history
     assert np.mean(history["loss"][-4:]) < 0.7 * history["loss"][0]
     assert np.mean(history["accuracy"][-4:]) > 0.5  # chance: 0.25
-
-
-REFUSED_BY_FA = {
-    "lstm": lambda: keras.layers.LSTM(4),
-    "attention": lambda: keras.layers.MultiHeadAttention(2, 3),
-    "time_distributed": lambda: keras.layers.TimeDistributed(keras.layers.Dense(3)),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED_BY_FA)
-def test_fa_refuses_by_name_what_has_no_kernel_to_replace(kind: str) -> None:
-    inputs = keras.Input((5, 4))
-    layer = REFUSED_BY_FA[kind]()
-    hidden = layer(inputs, inputs) if kind == "attention" else layer(inputs)
-    net = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(hidden)))
-    with pytest.raises(UnsupportedError, match=f"'{layer.name}'"):
-        FA(net)
-
-
-@pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
-def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
-    trainer = ALGORITHMS[name](network(name))
-    for loss in (None, ["mse", "mse"], {"a": "mse"}):
-        with pytest.raises(UnsupportedError, match="exactly one Keras loss"):
-            trainer.compile("sgd", loss)
-    trainer.compile("sgd", lambda y, p: keras.ops.stop_gradient(p), jit_compile=False)
-    with pytest.raises(UnsupportedError, match="no gradient"):
-        trainer.train_on_batch(*blobs(8))
-
-
-class DrawsItself(keras.layers.Layer):
-    def call(self, inputs):  # noqa: ANN001, ANN201
-        return tf.nn.dropout(inputs, 0.5)
-
-
-class ChangesItself(keras.layers.Dense):
-    def call(self, inputs, training=None):  # noqa: ANN001, ANN201
-        self.kernel.assign(self.kernel * 0.5)
-        return super().call(inputs)
-
-
-@pytest.mark.parametrize(("layer", "says"), [(DrawsItself, "tf.random"), (ChangesItself, "kernel")])
-def test_mem_dfa_refuses_what_it_cannot_run_twice(layer: type, says: str) -> None:
-    arguments = {"units": 6} if layer is ChangesItself else {}
-    net = keras.Sequential(
-        [keras.Input((6,)), keras.layers.Dense(6), layer(**arguments), keras.layers.Dense(3)]
-    )
-    trainer = MemDFA(net)
-    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    with pytest.raises(UnsupportedError, match=says):
-        trainer.train_on_batch(*blobs(8))
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -298,17 +221,13 @@ def test_recurrent_nets_train_alike_under_dfa_and_mem_dfa() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_unbuilt_networks_and_unknown_initializers_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="not built"):
-        MemDFA(keras.Sequential([keras.layers.Dense(2)]))
-    for make in (FA, DFA, MemDFA):
-        with pytest.raises(UnsupportedError, match=r"'glorot'.*uniform, signs"):
-            make(network(), feedback_initializer="glorot")
-
-
 def test_the_seed_fixes_the_feedback() -> None:
     one, same, other = (
-        [v.numpy() for v in DFA(network(), seed=seed).variables if v.name.startswith("feedback")]
+        [
+            v.numpy()
+            for v in DFA(small_network(), seed=seed).variables
+            if v.name.startswith("feedback")
+        ]
         for seed in (1, 1, 2)
     )
     for a, b, c in zip(one, same, other, strict=True):

@@ -1,0 +1,63 @@
+"""What the gate sees, in processes of their own, of memory that moved."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from experiments import baseline, gate_cells, weighing, worker
+from tests.experiments import mutants
+
+ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
+MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
+
+
+def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
+    cell = dataclasses.replace(
+        gate_cells.REGENERATED[0], algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
+    )
+    result = worker.call("weigh", [dataclasses.replace(cell, **changes)])
+    assert result["status"] == "ok", result
+    return result
+
+
+def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
+    """What the gate sees of a broken class, in a process of its own, beside MEM-DFA."""
+    before = weigh("mem_dfa", **changes)
+    after = weigh(f"{mutants.__name__}:{mutant}", **changes)
+    found = baseline.Move(mutant, quantity, before[quantity], after[quantity], 1.0)
+    assert found.is_beyond_tolerance
+    return found
+
+
+@pytest.mark.slow
+def test_what_nobody_can_name_is_what_was_asked_for() -> None:
+    unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
+    # Constants of the traced step; the batch in a chunk twice its size would be ten times more.
+    assert 0 < unnamed < 10_000
+
+
+@pytest.mark.slow
+def test_without_order_every_block_stays() -> None:
+    table = move("step", "Unordered", feedback=None, slices=1).differences()
+    grown = table[table["difference_bytes"] >= ACTIVATION_BYTES]
+    named = {block for block, category in grown.index}
+    assert len(named) >= 3
+    assert all(block.startswith("block_") for block in named)
+
+
+@pytest.mark.slow
+def test_one_activation_that_is_kept() -> None:
+    moved = move("step", "KeepsOne", feedback=None, slices=1)
+    before, after = moved.sums
+    assert after - before == pytest.approx(ACTIVATION_BYTES, rel=0.01)
+    table = moved.differences()["difference_bytes"]
+    assert table[mutants.KEPT, "activation"] == ACTIVATION_BYTES
+    assert table.index[0] == (mutants.KEPT, "activation")
+
+
+@pytest.mark.slow
+def test_feedback_that_is_stored_again() -> None:
+    table = move("resident", "StoresAgain").differences()["difference_bytes"]
+    grown = table[table >= MATRIX_BYTES]
+    assert list(sorted(grown.index)) == [(f"block_00{n}", "feedback") for n in range(1, 7)]
