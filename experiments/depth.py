@@ -25,6 +25,8 @@ MODEL = "depth_net"
 DEPTHS = [1, 10, 100, 1000]
 REVERSIBLE_MODEL = "depth_revnet"  # what revnet trains
 ALGORITHMS = ("bp", "fa", "dfa", "mem_dfa", "checkpoint", "revnet", "microbatch")
+# Stored matrices would grow with depth, whatever the step takes.
+REGENERATED = ("dfa", "mem_dfa")
 MEMORY_LIMIT, TIME_LIMIT_S = "8 GiB", 1200
 
 
@@ -52,7 +54,8 @@ def _run(argv: Sequence[str]) -> int:
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
         prog="python -m experiments.depth",
-        description=f"Step bytes of {MODEL} (revnet: {REVERSIBLE_MODEL}) against its depth.",
+        description=f"Memory of {MODEL} (revnet: {REVERSIBLE_MODEL}) against its depth. dfa and "
+        "mem_dfa draw their feedback matrices again when they need them.",
         allow_abbrev=False,
     )
     parser.set_defaults(
@@ -90,16 +93,21 @@ def _parser() -> arguments.Parser:
 
 def _cells(options: argparse.Namespace) -> list[Cell]:
     """The cells asked for, shallow ones first, which are cheap."""
-    executions = options.execution
-    cells = []
-    for execution in executions:
-        options.execution = execution
-        cells += arguments.cells(options)
+    asked = vars(options)
     cells = [
-        dataclasses.replace(cell, model=REVERSIBLE_MODEL) if cell.algorithm == "revnet" else cell
-        for cell in cells
+        cell
+        for execution in options.execution
+        for cell in arguments.cells(argparse.Namespace(**{**asked, "execution": execution}))
     ]
-    return sorted(cells, key=lambda cell: cell.layers)  # keeps the order of the others
+    return sorted(map(_adapted, cells), key=lambda cell: cell.layers)  # else as they are
+
+
+def _adapted(cell: Cell) -> Cell:
+    if cell.algorithm == "revnet":
+        return dataclasses.replace(cell, model=REVERSIBLE_MODEL)
+    if cell.algorithm in REGENERATED:
+        return dataclasses.replace(cell, feedback="regenerated")
+    return cell
 
 
 def _key(cell: Cell) -> Key:

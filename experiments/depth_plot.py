@@ -20,17 +20,25 @@ from profiling.palette import INK, QUIET
 
 _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
-_SIZE = (8.4, 5.6)  # inches
+_SIZE = (14.4, 5.6)  # inches
+_PANELS = {
+    "step_requested_bytes": "a step: what its operations ask for",
+    "peak_bytes": "the peak: with weights, batch and all else that stays",
+}
 _MEBIBYTE = 2**20
 
 
 def draw(rows: Sequence[Row], path: Path) -> bool:
     """Writes the picture of the rows that were measured; False if there are none."""
-    known = [row for row in rows if row["status"] == "ok" and row["step_requested_bytes"]]
+    known = _measured(rows)
     if not known:
         return False
     plot.save(figure(rows, known), path)
     return True
+
+
+def _measured(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == "ok" and row["step_requested_bytes"]]
 
 
 def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -40,13 +48,16 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         results.ResultsError: what is there is no table of depths.
     """
     rows = sorted(depth_rows.read(folder).values(), key=lambda row: row["timestamp"] or "")
-    known = [row for row in rows if row["status"] == "ok" and row["step_requested_bytes"]]
+    known = _measured(rows)
     if not known:
         return Drawn(None, problem=f"{Path(folder, depth_rows.FILE_NAME)} has no measured row")
     batch_size = known[-1]["batch_size"]
     rows, known = ([r for r in some if r["batch_size"] == batch_size] for some in (rows, known))
     sources = sorted({f"{row['device']}, TensorFlow {row['tensorflow']}" for row in known})
-    notes = ["One process each.", *(f"Measured on {source}." for source in sources)]
+    notes = [
+        "One process each; dfa and mem_dfa with regenerated feedback.",
+        *(f"Measured on {source}." for source in sources),
+    ]
     others = len({row["status"] for row in rows} - {"ok"})
     if others:
         notes.append("A line ends early where a label says which depth failed, and how.")
@@ -56,24 +67,32 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 
 
 def figure(rows: Sequence[Row], known: Sequence[Row]) -> Figure:
-    """Requested step bytes of the known rows against depth, both on logarithmic scales."""
-    algorithms = list(dict.fromkeys(row["algorithm"] for row in known))
+    """Bytes of the known rows against depth, all on logarithmic scales."""
     with matplotlib.rc_context(plot.STYLE):
         picture = Figure(figsize=_SIZE, layout="constrained")
-        axes = picture.subplots()
-        _prepare(axes, known)
-        ends = []
-        for algorithm in algorithms:
-            look = look_of(algorithm)
-            for execution in EXECUTIONS:
-                line = _series(known, algorithm, execution)
-                if line:
-                    _plot(axes, line, look)
-                    limited = _limited(rows, line[-1])
-                    ends.append((line[-1], f"{algorithm}, {execution}{limited}", look.colour))
-        _label(axes, ends)
-        _explain(axes, known)
+        models = " and ".join(sorted({row["model"] for row in known}))
+        picture.suptitle(f"{models}, batch {known[0]['batch_size']}", x=0.01, ha="left",
+                         fontsize=12, fontweight="bold", color=INK)  # fmt: skip
+        for axes, (column, title) in zip(picture.subplots(1, 2), _PANELS.items(), strict=True):
+            axes.set_title(title, loc="left", fontsize=10, color=INK)
+            _draw_panel(axes, rows, known, column)
+        _explain(picture.axes[0], known)
     return picture
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row], known: Sequence[Row], column: str) -> None:
+    _prepare(axes, known, column)
+    points = []
+    for algorithm in dict.fromkeys(row["algorithm"] for row in known):
+        look = look_of(algorithm)
+        for execution in EXECUTIONS:
+            line = _series(known, algorithm, execution)
+            if line:
+                _plot(axes, line, look, column)
+                text = f"{algorithm}, {execution}{_limited(rows, line[-1])}"
+                size = line[-1][column] / _MEBIBYTE
+                points.append(labels.Label(line[-1]["layers"], size, text, look.colour))
+    labels.label_ends(axes, points, 0.75 * _SIZE[1])
 
 
 def _series(known: Sequence[Row], algorithm: str, execution: str) -> list[Row]:
@@ -95,16 +114,16 @@ def _limited(rows: Sequence[Row], last: Row) -> str:
     return f" ({first['layers']}: {first['status'].replace('_', ' ')})"
 
 
-def _prepare(axes: Axes, known: Sequence[Row]) -> None:
+def _prepare(axes: Axes, known: Sequence[Row], column: str) -> None:
     depths = sorted({row["layers"] for row in known})
-    values = [row["step_requested_bytes"] / _MEBIBYTE for row in known]
+    values = [row[column] / _MEBIBYTE for row in known]
     axes.set(
         xscale="log",
         yscale="log",
         xlim=(depths[0] / 1.15, depths[-1] * 1.15),
         ylim=(min(values) / 1.3, max(values) * 1.3),
         xlabel="layers",
-        ylabel="memory of one training step (MiB)",
+        ylabel="memory (MiB)",
     )
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -115,11 +134,11 @@ def _prepare(axes: Axes, known: Sequence[Row]) -> None:
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
 
 
-def _plot(axes: Axes, line: Sequence[Row], look: Look) -> None:
+def _plot(axes: Axes, line: Sequence[Row], look: Look, column: str) -> None:
     execution = line[0]["execution"]
     axes.plot(
         [row["layers"] for row in line],
-        [row["step_requested_bytes"] / _MEBIBYTE for row in line],
+        [row[column] / _MEBIBYTE for row in line],
         color=look.colour,
         linestyle=_STYLES[execution],
         marker=_MARKERS[execution],
@@ -130,18 +149,7 @@ def _plot(axes: Axes, line: Sequence[Row], look: Look) -> None:
     )
 
 
-def _label(axes: Axes, ends: Sequence[tuple[Row, str, str]]) -> None:
-    points = [
-        labels.Label(row["layers"], row["step_requested_bytes"] / _MEBIBYTE, text, colour)
-        for row, text, colour in ends
-    ]
-    labels.label_ends(axes, points, 0.8 * _SIZE[1])
-
-
 def _explain(axes: Axes, known: Sequence[Row]) -> None:
-    net = f"{known[0]['model']}, batch {known[0]['batch_size']}"
-    title = f"{net}: what the operations of a step ask for"
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     handles = [
         Line2D([], [], color=QUIET, linestyle=_STYLES[name], marker=_MARKERS[name], markersize=3.5,
                label=name)
