@@ -72,6 +72,10 @@ class Matrices(ABC):
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """B_i from its source; the same for all blocks of this one's width."""
 
+    def is_drawn_in_tiles(self, block: str) -> bool:
+        """Whether `project` never has the block's B_i whole."""
+        return False
+
     def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """B_i, shape (C, n_i); not before `error` where it has to be made."""
         return self.made(*self.sources([block]), block, error)
@@ -166,6 +170,10 @@ class Regenerated(Matrices):
     def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
         """The draw."""
         return self._drawn(self._distribution(block), block, after(source, token([error])))
+
+    def is_drawn_in_tiles(self, block: str) -> bool:
+        """Whether the matrix is large."""
+        return len(tile_widths(self.classes, self.widths.get(block, 0))) > 1
 
     def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
         """One tile of the matrix at a time, each drawn after the one before it was used."""

@@ -98,10 +98,15 @@ class MemDFA(RandomFeedback):
         wide = [layer for layers in tiled.values() for layer in layers]
         counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
         # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
-        # gradient in tiles whole.
+        # gradient in tiles, or a matrix drawn in tiles, whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
-        hidden = [block for block in hidden if not tiled[block.name]]
-        self._alike = alike(hidden)
+        self._alike = alike(
+            [
+                block
+                for block in hidden
+                if not (tiled[block.name] or self.matrices.is_drawn_in_tiles(block.name))
+            ]
+        )
         logits = self._first_pass(inputs, counts)
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)

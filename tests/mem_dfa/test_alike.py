@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from mem_dfa import MemDFA
+from mem_dfa import MemDFA, matrices
 from mem_dfa import alike as module
 from mem_dfa.chain import Chain
 from tests.mem_dfa.comparison import change, compiled, distance
@@ -56,6 +56,24 @@ def test_the_last_block_is_never_one_of_those_alike(monkeypatch: pytest.MonkeyPa
         trainer = compiled(MemDFA(network), keras.optimizers.SGD(0.01))
         changes.append(change(trainer, steps=3, dtype="float64"))
     assert distance(*changes) <= 1e-7
+
+
+@pytest.mark.usefixtures("from_two")
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_a_matrix_drawn_in_tiles_is_never_whole(
+    in_tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which it would be in the call of a block that is like others."""
+    if in_tiles:
+        monkeypatch.setattr(matrices, "TILE_BYTES", 3 * 4 * 16)
+    whole = []
+    own = matrices.Regenerated.made
+    monkeypatch.setattr(
+        matrices.Regenerated, "made", lambda *given: whole.append(given) or own(*given)
+    )
+    trainer = compiled(MemDFA(net(), feedback="regenerated"), keras.optimizers.SGD(0.01))
+    change(trainer, steps=1)
+    assert bool(whole) != in_tiles
 
 
 @pytest.mark.usefixtures("from_two")
