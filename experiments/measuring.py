@@ -16,6 +16,7 @@ import profiling
 from experiments import building, worker
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
+from mem_dfa.tiles import is_wide
 from sizes.layers import ALLOCATION_UNIT_BYTES
 
 Report = Callable[[str, float], None]
@@ -210,9 +211,18 @@ def _sizes(trainer: keras.Model, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str
             map(_allocated_bytes, [*trainer.network.variables, *optimizer])
         ),
         "optimizer_bytes": sum(map(_bytes, optimizer)),
+        "whole_update_bytes": whole_update_bytes(trainer),
         "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
         "predicted_resident_bytes": sum(map(_bytes, held.values())) + batch_bytes,
     }
+
+
+def whole_update_bytes(trainer: keras.Model) -> int:
+    """Wide dense kernels whose gradient and step are formed whole, not in row tiles."""
+    tiled = getattr(trainer, "tiled_layers", list)()
+    in_tiles = {id(layer.kernel) for layer in tiled}
+    kernels = {id(v): v for v in trainer.network.trainable_variables if len(v.shape) == 2}
+    return sum(_bytes(v) for v in kernels.values() if is_wide(v) and id(v) not in in_tiles)
 
 
 def _allocated_bytes(variable: keras.Variable) -> int:

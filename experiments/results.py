@@ -15,7 +15,7 @@ import pandas as pd
 
 from experiments.catalogue import ALGORITHM_OPTIONS
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 FILE_NAME = "measurements.csv"
 LOCK_TIMEOUT_S = 30
 FREE_BYTES = 2**14  # what a row takes, and more
@@ -28,7 +28,7 @@ COLUMNS = [
     *ALGORITHM_OPTIONS,
     *(f"{column}_{end}" for column in SPREAD_COLUMNS for end in ("min", "max")),
     *("parameter_bytes", "optimizer_bytes", "feedback_bytes", "left_over_bytes"),
-    *("first_step_s", "classes", "variable_allocated_bytes"),
+    *("first_step_s", "classes", "variable_allocated_bytes", "whole_update_bytes"),
     *("loss", "accuracy", "accuracy_label", "trace_file", "source"),
     *("tensorflow", "keras", "python", "format_version", "timestamp", "error"),
 ]

@@ -48,7 +48,7 @@ def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -
         and kernel.dtype == layer.compute_dtype  # else the gradient passes through a cast
         and kernel.constraint is None
         and (kernel.regularizer is None or type(kernel.regularizer) in ELEMENTWISE_REGULARIZERS)
-        and _is_wide(kernel)
+        and is_wide(kernel)
     )
 
 
@@ -104,7 +104,8 @@ def _penalty_gradient(
     return tape.gradient(penalty, values)
 
 
-def _is_wide(kernel: keras.Variable) -> bool:
+def is_wide(kernel: keras.Variable) -> bool:
+    """Whether a dense kernel may set a network's peak."""
     kernel_bytes = int(kernel.shape[0]) * _row_bytes(kernel)
     return kernel_bytes >= TILED_FROM_BYTES and kernel_bytes > _held_bytes(kernel)
 

@@ -89,6 +89,11 @@ class MemDFA(RandomFeedback):
             peak_bytes(blocks, n, batch_size, count, tiled) for n, count in enumerate(counts)
         )
 
+    def tiled_layers(self) -> list[keras.layers.Layer]:
+        """The dense layers whose kernels are updated in row tiles, once the trainer is compiled."""
+        update = Update(self.optimizer, compiled=bool(self.jit_compile))
+        return [layer for block in self.chain.blocks for layer in update.tiled_layers(block)]
+
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
