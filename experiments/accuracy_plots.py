@@ -1,18 +1,17 @@
 """Test accuracy of trained cells against epochs and against seconds."""
 
-import csv
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments import labels, measured, pictures, results
+from experiments import histories, labels, measured, pictures
 from experiments.catalogue import datasets
 from experiments.colours import look_of
+from experiments.histories import Epochs
 from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
@@ -20,37 +19,11 @@ from profiling.palette import INK, QUIET
 
 _SIZE = (11.0, 4.4)  # inches
 _TIME = "train_time_s"
-Epochs = list[dict[str, float]]
-
-
-def read_history(folder: str | Path, cell: Cell) -> Epochs:
-    """What each epoch of a cell gave; nothing where it was not trained for so long.
-
-    Raises:
-        results.ResultsError: the file is no history, or damaged.
-    """
-    path = results.history_file(folder, measured.with_depth(vars(cell)))
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            epochs = [
-                {name: float(text) for name, text in row.items() if text}
-                for row in csv.DictReader(file, strict=True)
-            ]
-        whole = [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
-        if not whole or not all("test_accuracy" in epoch for epoch in epochs):
-            raise ValueError("an epoch or its test_accuracy is missing")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
-        raise results.ResultsError(
-            f"{path} is no history of training ({error}); move it away and train again"
-        ) from error
-    return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
 
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Test accuracy, the mean over seeds and their range, a line for each algorithm."""
-    read = {cell: read_history(folder, cell) for cell in cells}
+    read = {cell: histories.read(folder, cell) for cell in cells}
     runs: dict[str, list[Epochs]] = {}
     for cell, epochs in read.items():
         if epochs:
@@ -124,9 +97,9 @@ def _panel(
     axes.set(xlabel=xlabel, ylabel="test accuracy (%)")
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
     ends = []
-    for algorithm, histories in runs.items():
+    for algorithm, trained in runs.items():
         look = look_of(algorithm.split()[0])
-        epochs = list(zip(*histories, strict=True))
+        epochs = list(zip(*trained, strict=True))
         places = [statistics.fmean(run[column] for run in epoch) / unit for epoch in epochs]
         values = [[100 * run["test_accuracy"] for run in epoch] for epoch in epochs]
         means = [statistics.fmean(epoch) for epoch in values]

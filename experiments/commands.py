@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from experiments import arguments, machine, measured, results, sweep_options, traces
+from experiments import arguments, histories, machine, measured, results, sweep_options, traces
 from experiments import run as run_command
 from experiments.claims import PARTS
 from experiments.plan import REPEATS, Cell
@@ -120,18 +120,19 @@ def is_done(line: str, out: str) -> bool:
     if not all(Path(out, name).exists() for name in _FILES.get(module, ())):
         return False
     ended = {run["command"] for run in read_runs(out) if run["exit_status"] == "0"}
-    return module not in _GROWING or shown(line) in ended
+    return module not in _TOLD or shown(line) in ended
 
 
-# What commands without cells of their own leave, and those that write while they go on: whether
-# these came to their end only the list of commands tells. Run again they find what is done.
+# What commands without cells of their own leave. Some write while they go on, and run again find
+# what is done, or leave the same file whatever they measure: whether these came to their end only
+# the list of commands tells.
 _FILES = {
     "bench": ("bench.csv",),
     "depth": ("depth.csv",),
     "fit": ("fit.csv",),
     "claims": tuple(f"claims_{part}.csv" for part in PARTS),
 }
-_GROWING = ("depth", "fit")
+_TOLD = ("bench", "depth", "fit")
 
 
 def missing_cells(line: str, out: str) -> list[Cell]:
@@ -139,10 +140,6 @@ def missing_cells(line: str, out: str) -> list[Cell]:
     plan = plan_of(line)
     if plan.is_traced:
         return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]
-    missing = measured.select(measured.read(out), plan.cells).missing
-    untrained = [
-        cell
-        for cell in plan.cells
-        if cell.epochs and not results.history_file(out, measured.with_depth(vars(cell))).exists()
-    ]
+    missing = measured.select(measured.read(out), plan.cells, plan.repeats).missing
+    untrained = [cell for cell in plan.cells if cell.epochs and not histories.read(out, cell)]
     return list(dict.fromkeys([*missing, *untrained]))

@@ -43,7 +43,7 @@ def seconds_of(
         process_s: to start a process, build a small model and trace its step.
     """
     took = {run["command"]: float(run["seconds"]) for run in runs}
-    counted: set[Cell] = set()
+    counted: dict[Cell, int] = {}
     seconds: dict[str, float | None] = {}
     for line in lines:
         plan = commands.plan_of(line)
@@ -51,8 +51,9 @@ def seconds_of(
             seconds[line] = took.get(commands.shown(line))
             continue
         # What an earlier command of these measures, a later one finds.
-        waiting = [cell for cell in commands.missing_cells(line, out) if cell not in counted]
-        counted.update(waiting)
+        missing = commands.missing_cells(line, out)
+        waiting = [cell for cell in missing if counted.get(cell, 0) < plan.repeats]
+        counted.update(dict.fromkeys(waiting, plan.repeats))
         parts = (cell_seconds(cell, plan.repeats, rows, process_s) for cell in waiting)
         seconds[line] = process_s + sum(parts)  # it checks before it measures
     return seconds

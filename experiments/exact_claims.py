@@ -4,10 +4,9 @@ SGD with momentum, graph execution. References are the numbers other codes gave 
 MemCNN for RevNet, `tf.recompute_grad` for checkpointing, a sketch for microbatches.
 """
 
-import math
 from typing import Any
 
-from experiments.findings import Finding, make_finding
+from experiments.findings import Finding, distance_of_growth, make_finding
 from experiments.plan import Cell
 from experiments.processes import Row
 
@@ -130,6 +129,8 @@ def _microbatch(kit: Any) -> list[Finding]:
 def _budgets(kit: Any) -> list[Finding]:
     """Budgets as shares of BP's step bytes; one at the sqrt plan's own peak beside it."""
     bp = kit.measure(_cell(kit, "bp", "conv20", 20))
+    if bp["status"] != "ok":
+        return [make_finding("conv20, 20 layers, budgets of bp's step bytes", "MiB", 0, None)]
     root = _cell(kit, "checkpoint", "conv20", 20)
     cells = [
         _cell(kit, "checkpoint", "conv20", 20, budget=f"{int(share * bp['step_bytes'])} B")
@@ -146,6 +147,8 @@ def _budgets(kit: Any) -> list[Finding]:
         for share, row in zip(BUDGET_SHARES, rows, strict=True)
     ]
     sqrt_row = kit.measure(root, CHECKPOINT_REPEATS)
+    if sqrt_row["status"] != "ok":
+        return [*found, make_finding("conv20, 20 layers, budget sqrt's own peak", "ratio", 0, None)]
     same = _cell(kit, "checkpoint", "conv20", 20, budget=f"{_least_budget(sqrt_row)} B")
     ratios = kit.time_ratios([root, same, *cells])
     names = ["sqrt's own peak", *(f"{share:.0%}" for share in BUDGET_SHARES)]
@@ -163,11 +166,7 @@ def _growth(kit: Any, algorithm: str, exponent: float) -> Finding:
     """How far the measured exponent of growth with depth is from the promised one."""
     rows = [kit.measure(_cell(kit, algorithm, "conv20", layers)) for layers in GROWTH_DEPTHS]
     requested = [row["step_requested_bytes"] for row in rows]
-    distance = None
-    if all(requested):
-        low, middle, high = requested
-        # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ.
-        distance = abs(math.log2((high - middle) / (middle - low)) - exponent)
+    distance = distance_of_growth(requested, exponent) if all(requested) else None
     depths = ", ".join(map(str, GROWTH_DEPTHS))
     title = f"conv20 {algorithm}, {depths} layers: bytes grow as n^e, e is from {exponent:g} by"
     return make_finding(title, "-", GROWTH_EXPONENT_LIMIT, distance)

@@ -1,5 +1,6 @@
 """A claim beside what was measured, and the cells that claims are about."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,15 @@ def make_finding(
         "reference": original,
         "verdict": PASS if holds else FAIL,
     }
+
+
+def distance_of_growth(sizes: Sequence[int], exponent: float) -> float:
+    """How far the exponent by which sizes at three doubled depths grow is from another."""
+    low, middle, high = sizes
+    if not low < middle < high:
+        return math.inf
+    # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ.
+    return abs(math.log2((high - middle) / (middle - low)) - exponent)
 
 
 def heads(findings: Sequence[Finding]) -> list[str]:

@@ -77,14 +77,16 @@ class Selection:
     """What was not taken because it is of another TensorFlow or device, in words."""
 
 
-def select(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
+def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Selection:
     """The newest row of each cell, all of one TensorFlow version and device.
 
-    Where several are mixed these are the newest version, and of its devices the one used last.
+    Where several are mixed these are the newest version, and of its devices the one used last. A
+    row from fewer processes does not take the place of one from more.
 
     Args:
         rows: as `read` gives them.
         cells: those without a number of layers are of whole models.
+        repeats: what was measured in fewer processes does not count.
     """
     asked = {_key(vars(cell)): cell for cell in cells}
     found = [row for row in rows if _key(row) in asked and _is_usual(row)]
@@ -100,7 +102,11 @@ def select(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
             others = ", ".join(sorted(values - {taken}))
             left_out.append(f"{name} {taken} alone; rows of {others} are left out")
             found = [row for row in found if row[column] in (taken, None)]
-    newest = {_key(row): row for row in found}
+    newest: dict[tuple, Row] = {}
+    for row in found:
+        least = max(repeats, _processes(newest.get(_key(row))))
+        if row["status"] != "ok" or _processes(row) >= least:
+            newest[_key(row)] = row
     known = [newest[key] for key in asked if key in newest]
     return Selection(
         rows=[row for row in known if row["status"] == "ok"],
@@ -108,6 +114,11 @@ def select(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
         missing=[cell for key, cell in asked.items() if key not in newest],
         left_out=left_out,
     )
+
+
+def _processes(row: Row | None) -> int:
+    """In how many it was measured; files of earlier versions do not say."""
+    return 0 if row is None or row["status"] != "ok" else row.get("repeats") or 1
 
 
 def newest_rows(rows: Sequence[Row]) -> list[Row]:

@@ -1,11 +1,10 @@
 """What holds of the gate's cells on any machine, with no baseline."""
 
-import math
 from collections.abc import Sequence
 
 from experiments import gate_cells
 from experiments.baseline import Weights
-from experiments.findings import Finding, make_finding
+from experiments.findings import Finding, distance_of_growth, make_finding
 from experiments.plan import Cell
 
 FLAT_LIMIT_PERCENT = 3.0
@@ -51,12 +50,8 @@ def _share(cell: Cell, other: Cell, weights: Weights) -> Finding:
 def _growth(weights: Weights) -> Finding:
     """How far the exponent of growth with depth is from that of a square root."""
     cells = gate_cells.CHECKPOINTED
-    steps, distance = _steps(cells, weights), None
-    if steps is not None:
-        low, middle, high = steps
-        # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ.
-        ratio = (high - middle) / (middle - low) if middle > low else math.inf
-        distance = abs(math.log2(ratio) - GROWTH_EXPONENT) if ratio > 0 else math.inf
+    steps = _steps(cells, weights)
+    distance = steps and distance_of_growth(steps, GROWTH_EXPONENT)
     depths = ", ".join(str(cell.layers) for cell in cells)
     title = f"checkpoint {cells[0].model}, {depths} layers: grow as n^e, e is from 0.5 by"
     return make_finding(title, "-", GROWTH_EXPONENT_LIMIT, distance)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import matplotlib
 from matplotlib.figure import Figure
 
-from experiments import labels, measured, pictures
-from experiments.accuracy_plots import Epochs, read_history
+from experiments import histories, labels, measured, pictures
 from experiments.catalogue import datasets
 from experiments.colours import look_of
+from experiments.histories import Epochs
 from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
@@ -24,8 +24,8 @@ def _found(epochs: Epochs) -> float:
 
 def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
     """Training accuracy (%) in the last epoch of each cell that was trained."""
-    histories = {cell: read_history(folder, cell) for cell in cells}
-    return {cell: _found(epochs) for cell, epochs in histories.items() if epochs}
+    read = {cell: histories.read(folder, cell) for cell in cells}
+    return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
 
 
 def best(found: dict[Cell, float]) -> dict[str, Cell]:

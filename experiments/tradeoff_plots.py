@@ -68,17 +68,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     if not path.exists():
         return Drawn(None, problem=f"there is no {path}")
     rows = _bench_rows(path)
-    points = [
-        Point(
-            row["algorithm"],
-            row["name"],
-            float(row["ratio_to_bp"]),
-            int(row["step_bytes"]) / MEBIBYTE,
-            (float(row["ratio_min"]), float(row["ratio_max"])),
-        )
-        for row in rows
-        if row["status"] == "ok"
-    ]
+    points = [row["point"] for row in rows if row["status"] == "ok"]
     if not points:
         return Drawn(None, problem=f"{path} has no measured row")
     failed = [row["name"] for row in rows if row["status"] != "ok"]
@@ -98,6 +88,19 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     return Drawn(figure, notes)
 
 
+_BENCH_NOTED = ("model", "batch_size", "rounds", "device", "tensorflow")
+
+
+def _point(row: Row) -> Point:
+    return Point(
+        row["algorithm"],
+        row["name"],
+        float(row["ratio_to_bp"]),
+        int(row["step_bytes"]) / MEBIBYTE,
+        (float(row["ratio_min"]), float(row["ratio_max"])),
+    )
+
+
 def _bench_rows(path: Path) -> list[Row]:
     """The rows of one depth, of the greatest, each with its name."""
     try:
@@ -106,6 +109,10 @@ def _bench_rows(path: Path) -> list[Row]:
         for row in rows:
             options = {name: row[name] or None for name in measured.ALGORITHM_OPTIONS}
             row["name"] = measured.name_of({"algorithm": row["algorithm"], **options})
+            if row["status"] == "ok":
+                row["point"] = _point(row)
+            if any(row[name] is None for name in _BENCH_NOTED):
+                raise ValueError("a row is not whole")
         deepest = max((int(float(row["layers"] or 0)) for row in rows), default=0)
         return [row for row in rows if int(float(row["layers"] or 0)) == deepest]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

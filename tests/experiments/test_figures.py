@@ -19,6 +19,7 @@ from experiments import (
     depth_plot,
     depth_rows,
     figures,
+    histories,
     labels,
     memory_plots,
     paper,
@@ -195,7 +196,7 @@ def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     (file,) = tmp_path.glob("history_*.csv")
     file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
     with pytest.raises(results.ResultsError, match="no history of training"):
-        accuracy_plots.read_history(tmp_path, cell)
+        histories.read(tmp_path, cell)
 
 
 def test_depths_are_the_rows_of_their_own_table(tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
     assert "not whole: layers_conv20: 139 of 140 cells are missing" in printed.err
     (line,) = next(f for f in paper.FIGURES if f.name == "layers_conv20").commands
     assert f"    {commands.shown(line, str(tmp_path))}\n" in printed.err
-    assert f"--layers 1-20 --out {tmp_path}" in printed.err
+    assert f"--layers 1-20 --repeats 1 --out {tmp_path}" in printed.err
     assert "not drawn: depth:" in printed.err
     assert f"    python -m experiments.depth --out {tmp_path}\n" in printed.err
     assert not (tmp_path / "figures" / "depth.png").exists()

@@ -78,11 +78,20 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     assert not commands.is_done("claims", out)
 
 
+def test_fewer_processes_than_asked_for_are_not_enough(tmp_path: Path) -> None:
+    line, out = "sweep --algo bp --model conv20 --layers 1", str(tmp_path)
+    results.append(out, [row("bp", repeats=1)])
+    assert commands.is_done(f"{line} --repeats 1", out)
+    assert not commands.is_done(line, out)
+    results.append(out, [row("bp", repeats=3)])
+    assert commands.is_done(line, out)
+
+
 def test_a_table_that_grows_is_done_when_its_command_ended(tmp_path: Path) -> None:
     out = str(tmp_path)
     (tmp_path / "depth.csv").write_text("one row of many")
-    (tmp_path / "bench.csv").write_text("written at the end")
-    assert commands.is_done("bench --model conv20", out)
+    (tmp_path / "bench.csv").write_text("of whatever net")
+    assert not commands.is_done("bench --model conv20", out)
     assert not commands.is_done("depth", out)
     runs = [("python -m experiments.depth", "2026-01-01", 9.0, status, "m") for status in (1, 0)]
     named = [dict(zip(commands.RUN_COLUMNS, run, strict=True)) for run in runs]
