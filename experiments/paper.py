@@ -12,7 +12,7 @@ _SEEDS = "0,1,2"
 _ONCE = "--repeats 1"
 SEARCH_SEED = 10
 """Of the search for learning rates, with none of the seeds that accuracies are told of."""
-_RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01")
+_RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03")
 _INITIALIZERS = ("he_normal", "xavier_uniform")
 
 
@@ -64,7 +64,7 @@ def _search(model: str, dataset: str, epochs: int) -> tuple[str, ...]:
     feedback = [
         f"--algo {_RANDOM} --learning-rate {rate} --feedback-initializer {initializer}"
         for initializer in _INITIALIZERS
-        for rate in _RATES[2:4]
+        for rate in _RATES[2:]
     ]
     return tuple(f"sweep {own} {rest} --seed {SEARCH_SEED}" for own in [*rates, *feedback])
 
