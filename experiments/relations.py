@@ -11,7 +11,7 @@ FLAT_LIMIT_PERCENT = 3.0
 DIRECT_SHARE_LIMIT = 1 / 5  # of dfa's step bytes at 20 layers; two adjacent activations need 1 / 7
 GROWTH_EXPONENT, GROWTH_EXPONENT_LIMIT = 0.5, 0.15
 REVERSIBLE_LIMIT_PERCENT = 5.0
-HELD_LIMIT_BYTES = 2048  # a layer; its stored matrix is 40 times as large
+HELD_LIMIT_BYTES = 2048  # a layer; its stored matrix is 160 times as large
 
 
 def findings(weights: Weights) -> list[Finding]:

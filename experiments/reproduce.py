@@ -41,7 +41,7 @@ def _run(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="few layers, one process a cell, no accuracies"
+        "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
     )
     parser.add_argument(
         "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"

@@ -30,7 +30,7 @@ class _Coupling:
 
 
 class Half:
-    """y = x + N(z) with N one of F and G: x is rebuilt, and N differentiated, by one run of N."""
+    """y from x and N(z), N one of F and G: x is rebuilt, and N differentiated, by one run of N."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class Half:
             y: the half that N changed.
             earlier: a scalar from `ordering.token`.
         """
-        self._layer, self._y = layer, y
+        self._layer = layer
         block = Block(name, [_Coupling(network)])
         # A normalisation's statistics need z alone, which is held back by none of its weights.
         with tf.control_dependencies([earlier]):
             self.recording = Recording(block, z, "replay", earlier, differentiate_input=True)
         with scope("replay", name):
-            # x = y − N(z)
+            # x = y − N(z), or what the coupling makes of it
             self.x = layer.uncouple(y, self.recording.outputs)
 
     def backward(
