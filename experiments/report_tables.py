@@ -11,6 +11,7 @@ from typing import Any
 import markdown_it
 
 from experiments import depth_rows, display, measured, results
+from experiments.keyed import Row
 
 # Tables with a section of their own, or too long for this page.
 _ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, "fit_tries.csv")
@@ -47,7 +48,7 @@ class Section:
 
 def sections(folder: Path, rows: Sequence[measured.Row]) -> list[Section]:
     """Every table of a folder whose rows of measurements are known."""
-    return [*_accuracies(rows), *_tables(folder), *_measurements(rows)]
+    return [*_accuracies(rows), *_depths(folder), *_tables(folder), *_measurements(rows)]
 
 
 def _tables(folder: Path) -> Iterable[Section]:
@@ -62,6 +63,33 @@ def _tables(folder: Path) -> Iterable[Section]:
             yield Section(f"table_{stem}", title, html=html, source=text.name)
         elif table.name not in _ELSEWHERE and not stem.startswith("history_"):
             yield Section(f"table_{stem}", title, table=_csv_table(table), source=table.name)
+
+
+def _depths(folder: Path) -> Iterable[Section]:
+    """Step and peak against depth, a line for each algorithm and way to execute."""
+    try:
+        rows = depth_rows.read(str(folder))
+    except results.ResultsError:  # which the figure tells
+        return
+    depths = sorted({key[2] for key in rows})
+    lines = []
+    for algorithm, execution, batch_size in dict.fromkeys((a, e, b) for a, e, _, b in rows):
+        found = [rows.get((algorithm, execution, depth, batch_size)) for depth in depths]
+        lines.append([algorithm, execution, str(batch_size), *map(_at_depth, found)])
+    if lines:
+        heads = ["algorithm", "execution", "batch", *(f"{depth} layers" for depth in depths)]
+        title = "Requested step bytes / peak bytes against depth (MiB)"
+        table = Table(heads, lines)
+        yield Section("table_depth", title, table=table, source=depth_rows.FILE_NAME)
+
+
+def _at_depth(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    if row["status"] != "ok":
+        return row["status"].replace("_", " ")
+    sizes = (row["step_requested_bytes"], row["peak_bytes"])
+    return " / ".join(display.mebibytes(size) for size in sizes)
 
 
 def _csv_table(file: Path) -> Table:

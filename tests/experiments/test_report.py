@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import commands, figures, paper, report, results
+from experiments import commands, depth_rows, figures, paper, report, results
 from tests.experiments.made import row, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -59,6 +59,21 @@ def test_every_table_is_there(folder: Path) -> None:
     measured = {(line[0], line[1]): line for line in cells_of(text, "measurements")}
     assert measured["conv20", "bp"][8:10] == ["162.0", "160.0"]
     assert measured["conv20", "mem_dfa"][7:10] == ["failed", "-", "-"]
+
+
+def test_depths_are_a_line_for_each_algorithm_and_execution(folder: Path) -> None:
+    known = dict.fromkeys(depth_rows.COLUMNS) | {
+        "algorithm": "bp", "execution": "graph", "batch_size": 32, "status": "ok",
+        "step_requested_bytes": 2**20, "peak_bytes": 3 * 2**20, "timestamp": "t",
+        "model": "depth_net", "device": "CPU:0", "tensorflow": "9",
+    }  # fmt: skip
+    depth_rows.keep(str(folder), {**known, "layers": 1})
+    depth_rows.keep(str(folder), {**known, "layers": 10, "status": "timed_out"})
+    depth_rows.keep(str(folder), {**known, "layers": 10, "execution": "xla"})
+    assert cells_of(page(folder, "depth"), "table_depth") == [
+        ["bp", "graph", "32", "1.0 / 3.0", "timed out"],
+        ["bp", "xla", "32", "-", "1.0 / 3.0"],
+    ]
 
 
 def test_nothing_comes_from_elsewhere(folder: Path) -> None:
