@@ -26,7 +26,16 @@ from experiments import (
     timeline_claims,
     worker,
 )
-from experiments.findings import PASS, Finding, heads, make_cell, make_finding, shown, table
+from experiments.findings import (
+    PASS,
+    Finding,
+    heads,
+    make_cell,
+    make_finding,
+    mebibytes,
+    shown,
+    table,
+)
 from experiments.plan import REPEATS, Cell
 from experiments.run import guarded, tell_dataset
 
@@ -170,7 +179,7 @@ PARTS: dict[str, Callable[[Kit], list[Finding]]] = {
 def step_bytes_finding(claim: StepBytesClaim, row: processes.Row) -> Finding:
     """Whether a cell stays within its limit; one that failed does not."""
     depth = "" if claim.layers is None else f", {claim.layers} layers"
-    measured = None if row["status"] != "ok" else row["step_bytes"] / 2**20
+    measured = mebibytes(row["step_bytes"])
     return make_finding(
         f"{claim.model} {claim.algorithm}{depth}: step bytes, batch {row['batch_size']}",
         "MiB",

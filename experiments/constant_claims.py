@@ -6,11 +6,10 @@ promise about MEM-DFA is made of SGD and of Adam, whose slots count as resident.
 
 from typing import Any
 
-from experiments.findings import Finding, make_finding
+from experiments.findings import Finding, make_finding, mebibytes
 from experiments.plan import Cell
 from experiments.processes import Row
 
-MEBIBYTE = 2**20
 OPTIMIZERS = {"sgd": 0.01, "adam": 0.001}
 DEPTHS = (10, 20, 40)
 SLICED_LIMIT_MIB, SLICED_TIME_LIMIT = 21, 1.20
@@ -36,18 +35,13 @@ def findings(kit: Any) -> list[Finding]:
         for part in (_slices, _executions, _vgg, _deep):
             found += part(kit, optimizer)
     wide = kit.wide_update_bytes(_cell(kit, None, "vgg16", optimizer="adam", learning_rate=0.001))
-    wide_mib = None if wide is None else wide / MEBIBYTE
     title = "one dense layer 4096 x 4096 mem_dfa, adam: step bytes, batch 8"
-    found.append(make_finding(title, "MiB", WIDE_LIMIT_MIB, wide_mib, WIDE_REFERENCE_MIB))
+    found.append(make_finding(title, "MiB", WIDE_LIMIT_MIB, mebibytes(wide), WIDE_REFERENCE_MIB))
     return [*found, _many_classes(kit), *_checkpoint(kit), *_revnet(kit)]
 
 
 def _cell(kit: Any, layers: int | None, model: str = "conv20", **changes: Any) -> Cell:
     return kit.cell("mem_dfa", model, layers, **changes)
-
-
-def _mib(row: Row) -> float | None:
-    return None if row["step_bytes"] is None else row["step_bytes"] / MEBIBYTE
 
 
 def _spread_percent(rows: list[Row]) -> float | None:
@@ -65,7 +59,9 @@ def _slices(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     for name, cell, ratio, (limit, time) in zip(names, cells, ratios[1:], limits, strict=True):
         title = f"conv20 mem_dfa, {optimizer['optimizer']}, 20 layers, {name}"
         found.append(
-            make_finding(f"{title}: step bytes", "MiB", limit, _mib(kit.measure(cell)), 32)
+            make_finding(
+                f"{title}: step bytes", "MiB", limit, mebibytes(kit.measure(cell)["step_bytes"]), 32
+            )
         )
         found.append(
             make_finding(f"{title}: step time over bp, taking turns", "ratio", time, ratio)
@@ -78,7 +74,10 @@ def _executions(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     name = f"conv20 mem_dfa, {optimizer['optimizer']}"
     found = [
         make_finding(
-            f"{name}, XLA, {row['layers']} layers: step bytes", "MiB", XLA_LIMIT_MIB, _mib(row)
+            f"{name}, XLA, {row['layers']} layers: step bytes",
+            "MiB",
+            XLA_LIMIT_MIB,
+            mebibytes(row["step_bytes"]),
         )
         for row in rows
     ]
@@ -86,13 +85,16 @@ def _executions(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     found.append(make_finding(title, "%", XLA_SPREAD_LIMIT_PERCENT, _spread_percent(rows)))
     eager = kit.measure(_cell(kit, 20, execution="eager", **optimizer))
     title = f"{name}, eager, 20 layers: step bytes"
-    return [*found, make_finding(title, "MiB", EAGER_LIMIT_MIB, _mib(eager))]
+    return [*found, make_finding(title, "MiB", EAGER_LIMIT_MIB, mebibytes(eager["step_bytes"]))]
 
 
 def _vgg(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     cell = _cell(kit, None, "vgg16", **optimizer)
     ratios = kit.time_ratios([kit.cell("bp", "vgg16", None, **optimizer), cell])
-    title, measured = f"vgg16 mem_dfa, {optimizer['optimizer']}", _mib(kit.measure(cell))
+    title, measured = (
+        f"vgg16 mem_dfa, {optimizer['optimizer']}",
+        mebibytes(kit.measure(cell)["step_bytes"]),
+    )
     step = f"{title}: step bytes, batch {cell.batch_size}"
     time = f"{title}: step time over bp, taking turns"
     return [
@@ -117,7 +119,7 @@ def _deep(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
             f"{name}, {row['layers']} layers: step bytes, batch {row['batch_size']}",
             "MiB",
             DEEP_LIMIT_MIB,
-            _mib(row),
+            mebibytes(row["step_bytes"]),
         )
         for row in rows
     ]

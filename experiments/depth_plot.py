@@ -17,6 +17,7 @@ from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
 from profiling.palette import INK, QUIET
+from sizes.units import MEBIBYTE
 
 _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
@@ -25,7 +26,6 @@ _PANELS = {
     "step_requested_bytes": "a step: what its operations ask for",
     "peak_bytes": "the peak: with weights, batch and all else that stays",
 }
-_MEBIBYTE = 2**20
 
 
 def draw(rows: Sequence[Row], path: Path) -> bool:
@@ -90,7 +90,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], known: Sequence[Row], column: s
             if line:
                 _plot(axes, line, look, column)
                 text = f"{algorithm}, {execution}{_limited(rows, line[-1])}"
-                size = line[-1][column] / _MEBIBYTE
+                size = line[-1][column] / MEBIBYTE
                 points.append(labels.Label(line[-1]["layers"], size, text, look.colour))
     labels.label_ends(axes, points, 0.75 * _SIZE[1])
 
@@ -116,7 +116,7 @@ def _limited(rows: Sequence[Row], last: Row) -> str:
 
 def _prepare(axes: Axes, known: Sequence[Row], column: str) -> None:
     depths = sorted({row["layers"] for row in known})
-    values = [row[column] / _MEBIBYTE for row in known]
+    values = [row[column] / MEBIBYTE for row in known]
     axes.set(
         xscale="log",
         yscale="log",
@@ -138,7 +138,7 @@ def _plot(axes: Axes, line: Sequence[Row], look: Look, column: str) -> None:
     execution = line[0]["execution"]
     axes.plot(
         [row["layers"] for row in line],
-        [row[column] / _MEBIBYTE for row in line],
+        [row[column] / MEBIBYTE for row in line],
         color=look.colour,
         linestyle=_STYLES[execution],
         marker=_MARKERS[execution],

@@ -1,4 +1,4 @@
-"""What the user sees: notes, progress and tables. Bytes become MiB here and nowhere else."""
+"""What the user sees: notes, progress and tables."""
 
 import contextlib
 import sys
@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sizes.units import MEBIBYTE
+
 Row = Mapping[str, Any]
 NARROWEST = 160  # columns; where the output is no terminal, a table is not squeezed
 
 
 def mebibytes(count: float | None) -> str:
     """Bytes as MiB with one decimal; "-" for what was not measured."""
-    return "-" if count is None else f"{count / 2**20:.1f}"
+    return "-" if count is None else f"{count / MEBIBYTE:.1f}"
 
 
 def note(text: str) -> None:

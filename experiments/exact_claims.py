@@ -6,11 +6,10 @@ MemCNN for RevNet, `tf.recompute_grad` for checkpointing, a sketch for microbatc
 
 from typing import Any
 
-from experiments.findings import Finding, distance_of_growth, make_finding
+from experiments.findings import Finding, distance_of_growth, make_finding, mebibytes
 from experiments.plan import Cell
 from experiments.processes import Row
 
-MEBIBYTE = 2**20
 OPTIMIZER = {"optimizer": "momentum", "learning_rate": 0.01}
 # Requested bytes are c + a·nᵉ for n layers; how far e may be from what the algorithm promises.
 GROWTH_EXPONENTS = {"bp": 1.0, "checkpoint": 0.5}
@@ -45,10 +44,6 @@ def _cell(kit: Any, algorithm: str, model: str, layers: int | None, **changes: A
     return kit.cell(algorithm, model, layers, **OPTIMIZER, **changes)
 
 
-def _mib(row: Row, column: str = "step_bytes") -> float | None:
-    return None if row[column] is None else row[column] / MEBIBYTE
-
-
 def _revnet(kit: Any) -> list[Finding]:
     deep = kit.measure(_cell(kit, "revnet", "revnet110", None))
     shallow = kit.measure(_cell(kit, "revnet", "revnet38", None))
@@ -62,7 +57,7 @@ def _revnet(kit: Any) -> list[Finding]:
             f"revnet110 revnet: step bytes, batch {deep['batch_size']}",
             "MiB",
             REVNET_LIMIT_MIB,
-            _mib(deep),
+            mebibytes(deep["step_bytes"]),
             REVNET_REFERENCE_MIB,
         ),
         make_finding(
@@ -93,7 +88,7 @@ def _checkpoint(kit: Any) -> list[Finding]:
     for layers, (limit, reference) in CHECKPOINT_LIMITS_MIB.items():
         row = kit.measure(_cell(kit, "checkpoint", "conv20", layers), CHECKPOINT_REPEATS)
         title = f"conv20 checkpoint (sqrt), {layers} layers: step bytes, batch {row['batch_size']}"
-        found.append(make_finding(title, "MiB", limit, _mib(row), reference))
+        found.append(make_finding(title, "MiB", limit, mebibytes(row["step_bytes"]), reference))
         cells = [_cell(kit, name, "conv20", layers) for name in ("bp", "checkpoint")]
         ratios = kit.time_ratios(cells)
         title = f"conv20, {layers} layers: step time of checkpoint / bp, taking turns"
@@ -113,7 +108,7 @@ def _microbatch(kit: Any) -> list[Finding]:
             f"conv20 microbatch, 20 layers, 8 slices: step bytes, batch {row['batch_size']}",
             "MiB",
             MICROBATCH_LIMIT_MIB,
-            _mib(row),
+            mebibytes(row["step_bytes"]),
             bytes_reference,
         ),
         make_finding(
@@ -141,8 +136,8 @@ def _budgets(kit: Any) -> list[Finding]:
         make_finding(
             f"conv20, 20 layers, budget {share:.0%} of bp's step bytes: step bytes",
             "MiB",
-            share * bp["step_bytes"] / MEBIBYTE,
-            _mib(row),
+            mebibytes(share * bp["step_bytes"]),
+            mebibytes(row["step_bytes"]),
         )
         for share, row in zip(BUDGET_SHARES, rows, strict=True)
     ]

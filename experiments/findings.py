@@ -8,6 +8,7 @@ from rich.table import Table
 
 from experiments import arguments
 from experiments.plan import Cell
+from sizes.units import MEBIBYTE
 
 PASS, FAIL = "holds", "does not hold"
 Finding = dict[str, Any]
@@ -30,6 +31,11 @@ def make_finding(
         "reference": original,
         "verdict": PASS if holds else FAIL,
     }
+
+
+def mebibytes(size: int | None) -> float | None:
+    """Of bytes, or of nothing where something failed."""
+    return None if size is None else size / MEBIBYTE
 
 
 def distance_of_growth(sizes: Sequence[int], exponent: float) -> float:

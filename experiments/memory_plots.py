@@ -10,10 +10,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from experiments import labels, measured, pictures
 from experiments.colours import look_of
 from experiments.measured import Row
-from experiments.pictures import MEBIBYTE, Drawn
+from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
 from profiling.palette import INK, QUIET
+from sizes.units import MEBIBYTE
 
 _SIZE = (11.0, 4.4)  # inches
 _PANELS = {

@@ -18,7 +18,6 @@ from profiling import files
 from profiling.palette import QUIET
 
 KINDS = ("png", "svg")
-MEBIBYTE = 2**20
 _CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
 _LISTED = 6  # failures that a caption names before it counts the rest
 

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from experiments import labels, measured, pictures, results
 from experiments.colours import look_of
 from experiments.measured import Row
-from experiments.pictures import MEBIBYTE, Drawn
+from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
 from profiling.palette import INK, QUIET
+from sizes.units import MEBIBYTE
 
 _SIZE = (9.0, 5.4)  # inches
 _FRONT_NOTE = (

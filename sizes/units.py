@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_FACTORS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MEBIBYTE = 2**20
+_FACTORS = {"B": 1, "KiB": 2**10, "MiB": MEBIBYTE, "GiB": 2**30, "TiB": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
 
