@@ -1,5 +1,7 @@
 """Blocks that are alike, traced once: the same step, however many there are."""
 
+import itertools
+
 import keras
 import pytest
 import tensorflow as tf
@@ -29,15 +31,21 @@ def from_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize(
+    ("execution", "slices", "feedback"),
+    [
+        *itertools.product(EXECUTIONS, [1, 3], ["stored"]),
+        # Each block's own matrix, made in the call of all.
+        *itertools.product(["graph"], [1, 3], ["regenerated", "shared"]),
+    ],
+)
 def test_calls_do_not_change_the_step(
-    execution: str, slices: int, monkeypatch: pytest.MonkeyPatch
+    execution: str, slices: int, feedback: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = []
     for least in (2, 1000):
         monkeypatch.setattr(module, "LEAST_ALIKE", least)
-        trainer = MemDFA(net(), slices=slices)
+        trainer = MemDFA(net(), slices=slices, feedback=feedback)
         assert len(module.alike(trainer.chain.blocks)) == (4 if least == 2 else 0)
         trainer = compiled(trainer, keras.optimizers.Adam(0.01), **EXECUTIONS[execution])
         changes.append(change(trainer, steps=10, dtype="float64"))
