@@ -91,10 +91,8 @@ def _executions(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
 def _vgg(kit: Any, optimizer: dict[str, Any]) -> list[Finding]:
     cell = _cell(kit, None, "vgg16", **optimizer)
     ratios = kit.time_ratios([kit.cell("bp", "vgg16", None, **optimizer), cell])
-    title, measured = (
-        f"vgg16 mem_dfa, {optimizer['optimizer']}",
-        mebibytes(kit.measure(cell)["step_bytes"]),
-    )
+    title = f"vgg16 mem_dfa, {optimizer['optimizer']}"
+    measured = mebibytes(kit.measure(cell)["step_bytes"])
     step = f"{title}: step bytes, batch {cell.batch_size}"
     time = f"{title}: step time over bp, taking turns"
     return [

@@ -99,7 +99,7 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
         for execution in options.execution
         for cell in arguments.cells(argparse.Namespace(**{**asked, "execution": execution}))
     ]
-    return sorted(map(_adapted, cells), key=lambda cell: cell.layers)  # else as they are
+    return sorted(map(_adapted, cells), key=lambda cell: cell.layers)  # a stable sort
 
 
 def _adapted(cell: Cell) -> Cell:

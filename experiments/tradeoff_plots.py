@@ -89,7 +89,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     return Drawn(figure, notes)
 
 
-_BENCH_NOTED = ("model", "batch_size", "rounds", "device", "tensorflow")
+_BENCH_NOTED = {"model", "batch_size", "rounds", "device", "tensorflow"}
 
 
 def _point(row: Row) -> Point:
@@ -108,12 +108,12 @@ def _bench_rows(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, strict=True))
         for row in rows:
+            if None in row or None in row.values() or not row.keys() >= _BENCH_NOTED:
+                raise ValueError("a row is not whole")
             options = {name: row[name] or None for name in measured.ALGORITHM_OPTIONS}
             row["name"] = measured.name_of({"algorithm": row["algorithm"], **options})
             if row["status"] == "ok":
                 row["point"] = _point(row)
-            if any(row[name] is None for name in _BENCH_NOTED):
-                raise ValueError("a row is not whole")
         deepest = max((int(float(row["layers"] or 0)) for row in rows), default=0)
         return [row for row in rows if int(float(row["layers"] or 0)) == deepest]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

@@ -57,12 +57,12 @@ _FREE = ("BiasAddGrad", "Const", "Identity", "NoOp", "Placeholder", "Reshape", "
 def in_turn(first: tf.Tensor | None = None) -> Iterator[None]:
     """Run the operations made inside one after another, in the order in which they are made.
 
-    Args:
-        first: made outside, and waited for before any of them.
-
     TensorFlow runs what does not depend on each other at once, or in either order, so that the
     peak of a gradient with branches differs from step to step. Control dependencies are enough
     where nothing is computed twice; XLA drops them, but has one order for everything.
+
+    Args:
+        first: made before, and waited for by all of them.
     """
     if tf.executing_eagerly():
         yield

@@ -159,8 +159,24 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     assert (found["bp"], found["remat_scope"]) == ([[1, 4]], [[1.3, 3]])
     assert drawn.figure.axes[0].get_xlim()[1] < 2, "one slow turn must not hide the rest"
     assert "Lines that reach the edge go on." in texts(drawn.figure)
-    (tmp_path / "bench.csv").write_text("model\nconv20\n")
-    with pytest.raises(results.ResultsError, match=r"no table of experiments\.bench"):
+
+
+def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
+    names = dict.fromkeys(ALGORITHM_OPTIONS)
+    whole = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
+    whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok", "algorithm": "bp"}
+    whole |= {"ratio_min": 1, "ratio_max": 1, "ratio_to_bp": 1, "step_bytes": MIB}
+    path = tmp_path / "bench.csv"
+    table(path, whole)
+    assert tradeoff_plots.taking_turns(str(tmp_path), "title", []).figure
+    lacking = [{k: v for k, v in whole.items() if k != name} for name in ("rounds", "ratio_to_bp")]
+    for damaged in (*lacking, {**whole, "step_bytes": "many"}, {"model": "conv20"}):
+        table(path, damaged)
+        with pytest.raises(results.ResultsError, match=r"no table of experiments\.bench"):
+            tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+    table(path, whole, whole)
+    path.write_text(path.read_text().rsplit(",", 8)[0] + "\n")
+    with pytest.raises(results.ResultsError, match="a row is not whole"):
         tradeoff_plots.taking_turns(str(tmp_path), "title", [])
 
 

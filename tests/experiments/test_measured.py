@@ -33,6 +33,14 @@ def test_of_one_time_the_last_row_wins(tmp_path: Path) -> None:
     assert [r["step_bytes"] for r in found.rows] == [7]
 
 
+def test_a_row_of_fewer_processes_takes_no_place(tmp_path: Path) -> None:
+    """As that of a benchmark, which needs no median of bytes."""
+    found = select(tmp_path, row("bp", repeats=3, step_bytes=7), row("bp", repeats=1))
+    assert [r["step_bytes"] for r in found.rows] == [7]
+    found = select(tmp_path, row("bp", repeats=3, step_bytes=8))
+    assert [r["step_bytes"] for r in found.rows] == [8]
+
+
 def test_a_cell_that_failed_is_no_gap(tmp_path: Path) -> None:
     failed = row("bp", status="out_of_memory", peak_bytes=None, step_bytes=None, tensorflow=None)
     found = select(tmp_path, row("bp", layers=2), failed)
