@@ -14,7 +14,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
 from mem_dfa.tiles import tiled_bytes
-from sizes.layers import backward_peak_bytes, layer_bytes, opened, tensor_bytes
+from sizes.layers import backward_peak_bytes, forward_peak_bytes, layer_bytes, opened, tensor_bytes
 
 Tensor = tf.Tensor
 
@@ -26,12 +26,14 @@ class BlockBytes:
     Attributes:
         kept: kept for its local gradient.
         output: of a_i.
+        forward_peak: while it runs and nothing is kept, its input included.
         update_peak: while it is differentiated and updated, its own activations and error signals.
         backward_peak: the same with the error signal at its input.
     """
 
     kept: int
     output: int
+    forward_peak: int
     update_peak: int
     backward_peak: int
 
@@ -119,6 +121,7 @@ class Block:
         return BlockBytes(
             kept=sum(layer.kept_bytes for layer in layers),
             output=tensor_bytes((batch_size, *self.output_shape[1:]), self.atoms[-1].after.dtype),
+            forward_peak=forward_peak_bytes(layers, input_bytes),
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),

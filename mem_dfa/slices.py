@@ -18,8 +18,11 @@ from sizes.layers import tensor_bytes
 
 Tensor = tf.Tensor
 
-# More make the peak little lower: input and output stay, and kernels slow down on small batches.
-DEFAULT_SLICES = 4
+# With two the second pass takes no more than a whole first one; more make the peak little lower,
+# because input and output stay, and kernels slow down on small batches.
+DEFAULT_SLICES = 2
+# XLA's own order keeps a slice or two more alive, which are to be small.
+XLA_SLICES = 4
 # A smaller slice of the widest output saves less than its operations cost in time.
 LEAST_SLICE_BYTES = 2**20
 # Where the batch size is not known when a step is traced; what is compared is in proportion to it.
@@ -48,19 +51,21 @@ def slice_counts(
     batch_size: int | None,
     slices: int | None = None,
     tiled: Sequence[keras.layers.Layer] = (),
+    most: int = DEFAULT_SLICES,
 ) -> list[int]:
     """In how many slices each block is worked on: 1 where that does not set the peak.
 
     Args:
         blocks: of a chain that keeps nothing but one block's input.
         batch_size: None where it is not known.
-        slices: how many where there are some; None for `DEFAULT_SLICES`, or fewer where they would
-            be smaller than `LEAST_SLICE_BYTES`.
+        slices: how many where there are some; None for `most`, or fewer where they would be
+            smaller than `LEAST_SLICE_BYTES`.
         tiled: dense layers whose kernels are updated in row tiles.
+        most: see `slices`.
     """
     batch_size = batch_size or USUAL_BATCH_SIZE
     widest = max(block.bytes(batch_size).output for block in blocks)
-    count = min(slices or min(DEFAULT_SLICES, widest // LEAST_SLICE_BYTES), batch_size)
+    count = min(slices or min(most, widest // LEAST_SLICE_BYTES), batch_size)
     if count <= 1:
         return [1] * len(blocks)
     free = [can_be_sliced(block) for block in blocks]
@@ -79,7 +84,48 @@ def slice_counts(
         joined = 2 * blocks[number - 1].bytes(batch_size).output
         if counts[number - 1] > 1 and free[number] and joined > chain_peak:
             counts[number] = count
+    for number in reversed(range(1, len(blocks))):
+        # Slices of what was made whole are freed together.
+        at_once = peak_bytes(blocks, number, batch_size, counts[number], tiled, cut_input=False)
+        if counts[number] > 1 and free[number - 1] and at_once > chain_peak:
+            counts[number - 1] = count
     return counts
+
+
+def chain_peak_bytes(
+    blocks: Sequence[Block],
+    counts: Sequence[int],
+    batch_size: int,
+    tiled: Sequence[keras.layers.Layer] = (),
+) -> int:
+    """What is alive at most in the second pass, for the `slice_counts` of its blocks."""
+    peaks = [
+        peak_bytes(blocks, number, batch_size, count, tiled, number == 0 or counts[number - 1] > 1)
+        for number, count in enumerate(counts)
+    ]
+    return max(peaks)
+
+
+def first_pass_counts(
+    blocks: Sequence[Block],
+    counts: Sequence[int],
+    batch_size: int | None,
+    tiled: Sequence[keras.layers.Layer] = (),
+) -> list[int]:
+    """The same for the first pass: whole, where that takes no more than the second one does.
+
+    Args:
+        blocks: see `slice_counts`.
+        batch_size: see `slice_counts`.
+        tiled: see `slice_counts`.
+        counts: of the second pass, whose blocks keep what their gradients need.
+    """
+    batch_size = batch_size or USUAL_BATCH_SIZE
+    second = chain_peak_bytes(blocks, counts, batch_size, tiled)
+    # The batch itself is there before the step.
+    first = [block.bytes(batch_size) for block in blocks]
+    whole = max(first[0].output, *(block.forward_peak for block in first[1:]), 0)
+    return [1] * len(blocks) if whole <= second else list(counts)
 
 
 def peak_bytes(
@@ -88,8 +134,18 @@ def peak_bytes(
     batch_size: int,
     slices: int,
     tiled: Sequence[keras.layers.Layer] = (),
+    cut_input: bool = True,
 ) -> int:
-    """What is alive at most while a block is updated, the input of the block included."""
+    """What is alive at most while a block is updated, the input of the block included.
+
+    Args:
+        blocks: see `slice_counts`.
+        batch_size: see `slice_counts`.
+        tiled: see `slice_counts`.
+        number: of the block, from 0.
+        slices: in how many it is worked on.
+        cut_input: whether its input comes in slices, each of which is freed by itself.
+    """
     block = blocks[number]
     # The batch itself is there before the step.
     inputs = blocks[number - 1].bytes(batch_size).output if number else 0
@@ -104,7 +160,8 @@ def peak_bytes(
     )
     outputs = block.bytes(batch_size).output * (slices - 1) // slices
     # The gradients of the slices so far lie beside those of the one at work.
-    return max(inputs, outputs + inputs // slices) + own.update_peak + weights
+    last = outputs + (inputs // slices if cut_input else inputs)
+    return max(inputs, last) + own.update_peak + weights
 
 
 def cut(tensors: list[Tensor], count: int) -> list[Tensor]:

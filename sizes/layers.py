@@ -68,6 +68,20 @@ def backward_peak_bytes(
     return peak
 
 
+def forward_peak_bytes(layers: Sequence[LayerBytes], input_bytes: int) -> int:
+    """The greatest sum while layers run of which nothing is kept for a backward pass.
+
+    Args:
+        layers: in the order in which they run.
+        input_bytes: of the first layer's input.
+    """
+    peak = input_bytes
+    for layer in layers:
+        if layer.kept_bytes:  # what works in place has its output counted where it was made
+            peak, input_bytes = max(peak, input_bytes + layer.kept_bytes), layer.output_bytes
+    return peak
+
+
 def operations_of(model: Any) -> Iterable[Any]:
     """The layers of a functional model in an order in which they run, nested models opened.
 

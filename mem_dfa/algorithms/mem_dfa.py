@@ -27,7 +27,14 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
-from mem_dfa.slices import cut, peak_bytes, slice_counts
+from mem_dfa.slices import (
+    DEFAULT_SLICES,
+    XLA_SLICES,
+    chain_peak_bytes,
+    cut,
+    first_pass_counts,
+    slice_counts,
+)
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
 
@@ -85,9 +92,7 @@ class MemDFA(RandomFeedback):
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         counts = slice_counts(blocks, batch_size, self.slices, tiled)
-        return max(
-            peak_bytes(blocks, n, batch_size, count, tiled) for n, count in enumerate(counts)
-        )
+        return chain_peak_bytes(blocks, counts, batch_size, tiled)
 
     def tiled_layers(self) -> list[keras.layers.Layer]:
         """The dense layers whose kernels are updated in row tiles, once the trainer is compiled."""
@@ -101,7 +106,8 @@ class MemDFA(RandomFeedback):
         blocks = self.chain.blocks
         tiled = {block.name: update.tiled_layers(block) for block in blocks}
         wide = [layer for layers in tiled.values() for layer in layers]
-        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
+        most = XLA_SLICES if self.jit_compile else DEFAULT_SLICES
+        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide, most)
         # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
         # gradient in tiles, or a matrix drawn in tiles, whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
@@ -112,7 +118,7 @@ class MemDFA(RandomFeedback):
                 if not (tiled[block.name] or self.matrices.is_drawn_in_tiles(block.name))
             ]
         )
-        logits = self._first_pass(inputs, counts)
+        logits = self._first_pass(inputs, first_pass_counts(blocks, counts, inputs.shape[0], wide))
         _refuse_unrepeatable_draws()
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
         del logits
@@ -125,6 +131,9 @@ class MemDFA(RandomFeedback):
         ):
             same = [block for block, _ in run]
             with scope("replay", same[0].name):
+                if len(activations) not in (1, count):
+                    # To join slices takes their bytes once more: not before they are done with.
+                    activations = [after(activation, done) for activation in activations]
                 activations = cut(activations, count)
             if shared is not None:
                 activations, done = shared.replay(

@@ -1,5 +1,7 @@
 """Why the memory is saved: what runs again, what is freed, what is kept in order."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -7,14 +9,15 @@ import tensorflow as tf
 
 import profiling
 from mem_dfa import ALGORITHMS, MODELS
-from mem_dfa.slices import DEFAULT_SLICES
+from mem_dfa.algorithms import mem_dfa as algorithm
 from mem_dfa.update import BLOCKWISE, is_blockwise
 from tests.mem_dfa.table import reversible, trainer_by
 
 DEPTH = 6
 BATCH = 16
 ACTIVATION_BYTES = BATCH * 32 * 32 * 16 * 4
-SLICE_BYTES = ACTIVATION_BYTES // DEFAULT_SLICES
+SLICES = 4
+SLICE_BYTES = ACTIVATION_BYTES // SLICES
 
 
 def trained_conv(
@@ -65,19 +68,23 @@ def requested_peak(trainer: keras.Model) -> int:
     return recorded(trainer).step_requested_bytes
 
 
-def test_the_second_forward_pass_really_runs_again() -> None:
+def test_the_second_forward_pass_really_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts executed convolutions by the memory each takes for its output."""
     blocks = [f"block_{i:03d}" for i in range(1, DEPTH + 1)]
     timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
     for phase in ("forward", "replay"):
         assert activations(timeline, phase) == blocks
-    timeline = recorded(trained_conv("mem_dfa", options={"slices": DEFAULT_SLICES}))
-    # A slice goes through all blocks at once, then a block is differentiated slice by slice.
-    assert activations(timeline, "forward", SLICE_BYTES) == blocks * DEFAULT_SLICES
-    in_turn = [block for block in blocks for _ in range(DEFAULT_SLICES)]
+    # Whole first, because the classifier's gradient takes as much, then slice by slice.
+    in_turn = [block for block in blocks for _ in range(SLICES)]
+    timeline = recorded(trained_conv("mem_dfa", options={"slices": SLICES}))
+    assert activations(timeline, "forward") == blocks
+    assert activations(timeline, "replay") == []
     assert activations(timeline, "replay", SLICE_BYTES) == in_turn
-    for phase in ("forward", "replay"):
-        assert activations(timeline, phase) == []
+    # Where a whole first pass would set the peak, a slice goes through all blocks at once.
+    monkeypatch.setattr(algorithm, "first_pass_counts", lambda blocks, counts, *rest: counts)
+    timeline = recorded(trained_conv("mem_dfa", options={"slices": SLICES}))
+    assert activations(timeline, "forward") == []
+    assert activations(timeline, "forward", SLICE_BYTES) == blocks * SLICES
 
 
 def test_dfa_runs_forward_once() -> None:
@@ -114,7 +121,7 @@ def test_slices_of_a_block_are_freed_one_by_one() -> None:
     """Alive are slices of one activation, and of the next block those that replace them."""
     sliced, whole = (
         requested_peak(trained_conv("mem_dfa", options={"slices": slices}))
-        for slices in (DEFAULT_SLICES, 1)
+        for slices in (SLICES, 1)
     )
     assert whole >= 3 * ACTIVATION_BYTES
     # Input or output whole, two slices at work; gradients of the classifier, the largest weights.
@@ -122,10 +129,16 @@ def test_slices_of_a_block_are_freed_one_by_one() -> None:
     assert sliced <= ACTIVATION_BYTES + 2 * SLICE_BYTES + 2 * classifier_bytes
 
 
+def test_slices_are_joined_when_their_block_is_done_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier takes a whole input, made beside the slices but not beside their errors."""
+    monkeypatch.setattr(sys.modules[__name__], "BATCH", 4 * BATCH)
+    peak = requested_peak(trained_conv("mem_dfa", options={"slices": 2}))
+    assert 2 * 4 * ACTIVATION_BYTES <= peak <= 2.75 * 4 * ACTIVATION_BYTES
+
+
 def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
     from mem_dfa import block
-    from mem_dfa.algorithms import mem_dfa as algorithm
 
     ordered = requested_peak(trained_conv("mem_dfa", 9))
     for module in (algorithm, block):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mem_dfa import MemDFA, UnsupportedError
 from mem_dfa.chain import Chain
-from mem_dfa.slices import cut, slice_counts
+from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, peak_bytes, slice_counts
 from tests.mem_dfa.comparison import batch, change, compiled, distance
 
 EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
@@ -87,7 +87,7 @@ def test_a_last_batch_smaller_than_the_slices_counts_in_full() -> None:
 @pytest.mark.parametrize(
     ("between", "expected"),
     [
-        ("nothing", [4, 4, 4, 1]),
+        ("nothing", [2, 2, 2, 1]),
         ("normalisation", [1, 1, 1, 1]),
         ("dropout", [1, 1, 1, 1]),
     ],
@@ -98,11 +98,32 @@ def test_only_blocks_that_set_the_peak_and_may_be_sliced(between: str, expected:
     assert slice_counts(blocks, 4096, 1) == [1] * len(blocks)
 
 
+def test_the_first_pass_is_whole_where_that_takes_no_more() -> None:
+    """Of two slices the second pass holds as much as a whole first one, of four less."""
+    blocks = Chain.from_model(net()).blocks
+    for slices, expected in ((2, [1, 1, 1, 1]), (4, [4, 4, 4, 1]), (1, [1, 1, 1, 1])):
+        counts = slice_counts(blocks, 4096, slices)
+        assert first_pass_counts(blocks, counts, 4096) == expected
+
+
+def test_what_a_sliced_block_takes_is_made_in_slices() -> None:
+    """Alone the first block would set no peak; slices of its whole output are freed together."""
+    layers = [keras.Input((8, 8, 3))]
+    layers += [keras.layers.Conv2D(8, 3, padding="same", activation="tanh") for _ in range(4)]
+    network = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
+    blocks = Chain.from_model(network).blocks
+    assert peak_bytes(blocks, 0, 4096, 1) < chain_peak_bytes(blocks, [2] * 4, 4096)
+    assert slice_counts(blocks, 4096)[:3] == [2, 2, 2]
+    whole_first = chain_peak_bytes(blocks, [1, 2, 2, 2], 4096)
+    assert whole_first > chain_peak_bytes(blocks, [2, 2, 2, 2], 4096)
+
+
 def test_no_slice_is_smaller_than_it_is_worth() -> None:
     """The widest output takes 2 KiB an example."""
     blocks = Chain.from_model(net()).blocks
-    counts = [max(slice_counts(blocks, batch_size)) for batch_size in (512, 1024, 1536, 65536)]
-    assert counts == [1, 2, 3, 4]
+    sizes = (512, 1024, 1536, 65536)
+    assert [max(slice_counts(blocks, size)) for size in sizes] == [1, 2, 2, 2]
+    assert [max(slice_counts(blocks, size, most=4)) for size in sizes] == [1, 2, 3, 4]
     assert max(slice_counts(blocks, 16, 4)) == 4
 
 
