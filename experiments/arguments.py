@@ -75,7 +75,7 @@ def add_cell_options(
         "--slices",
         type=count,
         metavar="N",
-        help="microbatch, mem_dfa: parts of a batch (default: 8; 2 where that lowers the peak)",
+        help="microbatch, mem_dfa: parts of a batch (default: 8; 4 where that lowers the peak)",
     )
     parser.add_argument(
         "--feedback",

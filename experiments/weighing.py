@@ -17,9 +17,9 @@ UNNAMED = "other/resident"
 def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
     """Requested bytes of the cell's recorded steps: of the step in the middle.
 
-    Where TensorFlow may run two operations in either order, or both at once, steps differ. On a busy
-    machine a few in a hundred take more or less even where they are ordered, because a thread was held up
-    between its last use of a tensor and its release.
+    Where TensorFlow may run two operations in either order, or both at once, steps differ. On a
+    busy machine a few in a hundred take more or less even where they are ordered, because a thread
+    was held up between its last use of a tensor and its release.
 
     Returns:
         step: {"block/category": bytes} at the peak, above what is resident.

@@ -18,11 +18,8 @@ from sizes.layers import tensor_bytes
 
 Tensor = tf.Tensor
 
-# With two the second pass takes no more than a whole first one; more make the peak little lower,
-# because input and output stay, and kernels slow down on small batches.
-DEFAULT_SLICES = 2
-# XLA's own order keeps a slice or two more alive, which are to be small.
-XLA_SLICES = 4
+# More make the peak little lower: input and output stay, and kernels slow down on small batches.
+DEFAULT_SLICES = 4
 # A smaller slice of the widest output saves less than its operations cost in time.
 LEAST_SLICE_BYTES = 2**20
 # Where the batch size is not known when a step is traced; what is compared is in proportion to it.
@@ -51,21 +48,19 @@ def slice_counts(
     batch_size: int | None,
     slices: int | None = None,
     tiled: Sequence[keras.layers.Layer] = (),
-    most: int = DEFAULT_SLICES,
 ) -> list[int]:
     """In how many slices each block is worked on: 1 where that does not set the peak.
 
     Args:
         blocks: of a chain that keeps nothing but one block's input.
         batch_size: None where it is not known.
-        slices: how many where there are some; None for `most`, or fewer where they would be
-            smaller than `LEAST_SLICE_BYTES`.
+        slices: how many where there are some; None for `DEFAULT_SLICES`, or fewer where they would
+            be smaller than `LEAST_SLICE_BYTES`.
         tiled: dense layers whose kernels are updated in row tiles.
-        most: see `slices`.
     """
     batch_size = batch_size or USUAL_BATCH_SIZE
     widest = max(block.bytes(batch_size).output for block in blocks)
-    count = min(slices or min(most, widest // LEAST_SLICE_BYTES), batch_size)
+    count = min(slices or min(DEFAULT_SLICES, widest // LEAST_SLICE_BYTES), batch_size)
     if count <= 1:
         return [1] * len(blocks)
     free = [can_be_sliced(block) for block in blocks]
@@ -80,8 +75,9 @@ def slice_counts(
         for peak, least in zip(whole, best, strict=True)
     ]
     for number in range(1, len(blocks)):
-        # To join slices takes their bytes once more.
-        joined = 2 * blocks[number - 1].bytes(batch_size).output
+        # To join slices takes their bytes once more, and the block holds back its weights or them.
+        whole_input = blocks[number - 1].bytes(batch_size).output
+        joined = 2 * whole_input + min(whole_input, _weight_bytes(blocks[number], tiled))
         if counts[number - 1] > 1 and free[number] and joined > chain_peak:
             counts[number] = count
     for number in reversed(range(1, len(blocks))):
@@ -152,16 +148,20 @@ def peak_bytes(
     if slices == 1:
         return inputs + block.bytes(batch_size, tiled).update_peak
     own = block.bytes(-(-batch_size // slices), tiled)
+    outputs = block.bytes(batch_size).output * (slices - 1) // slices
+    # The gradients of the slices so far lie beside those of the one at work.
+    last = outputs + (inputs // slices if cut_input else inputs)
+    return max(inputs, last) + own.update_peak + _weight_bytes(block, tiled)
+
+
+def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:
+    """Of the weights that are updated whole."""
     in_tiles = {id(layer.kernel) for layer in tiled}
-    weights = sum(
+    return sum(
         tensor_bytes(variable.shape, variable.dtype)
         for variable in block.trainable_variables
         if id(variable) not in in_tiles
     )
-    outputs = block.bytes(batch_size).output * (slices - 1) // slices
-    # The gradients of the slices so far lie beside those of the one at work.
-    last = outputs + (inputs // slices if cut_input else inputs)
-    return max(inputs, last) + own.update_peak + weights
 
 
 def cut(tensors: list[Tensor], count: int) -> list[Tensor]:

@@ -27,14 +27,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
-from mem_dfa.slices import (
-    DEFAULT_SLICES,
-    XLA_SLICES,
-    chain_peak_bytes,
-    cut,
-    first_pass_counts,
-    slice_counts,
-)
+from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, slice_counts
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
 
@@ -106,8 +99,7 @@ class MemDFA(RandomFeedback):
         blocks = self.chain.blocks
         tiled = {block.name: update.tiled_layers(block) for block in blocks}
         wide = [layer for layers in tiled.values() for layer in layers]
-        most = XLA_SLICES if self.jit_compile else DEFAULT_SLICES
-        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide, most)
+        counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
         # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
         # gradient in tiles, or a matrix drawn in tiles, whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
