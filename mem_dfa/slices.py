@@ -116,11 +116,13 @@ def first_pass_counts(
         tiled: see `slice_counts`.
         counts: of the second pass, whose blocks keep what their gradients need.
     """
+    if max(counts) == 1:
+        return list(counts)
     batch_size = batch_size or USUAL_BATCH_SIZE
     second = chain_peak_bytes(blocks, counts, batch_size, tiled)
     # The batch itself is there before the step.
     first = [block.bytes(batch_size) for block in blocks]
-    whole = max(first[0].output, *(block.forward_peak for block in first[1:]), 0)
+    whole = max([first[0].output, *(block.forward_peak for block in first[1:])])
     return [1] * len(blocks) if whole <= second else list(counts)
 
 
