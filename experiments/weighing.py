@@ -1,6 +1,6 @@
 """What a step asks for, and what it finds there, by block and category. Imports TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -41,12 +41,17 @@ def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
         steps.append(timeline.requested_at_peak())
         residents.append(timeline.requested_resident())
     return {
-        "step": _named(sorted(steps, key=pd.Series.sum)[len(steps) // 2]),
+        "step": _named(in_the_middle(steps)),
         "resident": _exact(_named(min(residents, key=pd.Series.sum)), making),
         "device": allocator.device,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def in_the_middle(steps: Sequence[pd.Series]) -> pd.Series:
+    """The step whose sum of bytes is the median, the greater of two in the middle."""
+    return sorted(steps, key=pd.Series.sum)[len(steps) // 2]
 
 
 def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, int]:

@@ -118,10 +118,14 @@ class Block:
                 layers[number] = replace(layers[number], weight_bytes=tiled_bytes(part))
         before = self.atoms[0].before
         input_bytes = tensor_bytes((batch_size, *before.shape[1:]), before.dtype)
+        kept = sum(layer.kept_bytes for layer in layers)
+        # Of branches, what one made waits for the other: at most all of it.
+        branched = any(len(atom.operations) > 1 for atom in self.atoms)
+        forward_peak = forward_peak_bytes(layers, input_bytes)
         return BlockBytes(
-            kept=sum(layer.kept_bytes for layer in layers),
+            kept=kept,
             output=tensor_bytes((batch_size, *self.output_shape[1:]), self.atoms[-1].after.dtype),
-            forward_peak=forward_peak_bytes(layers, input_bytes),
+            forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),

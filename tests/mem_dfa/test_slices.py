@@ -106,6 +106,18 @@ def test_the_first_pass_is_whole_where_that_takes_no_more() -> None:
         assert first_pass_counts(blocks, counts, 4096) == expected
 
 
+def test_a_first_pass_with_branches_holds_what_they_made() -> None:
+    """X and three outputs at once, where a chain would hold two."""
+    inputs = keras.Input((8, 8, 8))
+    x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
+    branches = [keras.layers.Conv2D(8, 3, padding="same")(x) for _ in range(3)]
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(branches))
+    blocks = Chain.from_model(keras.Model(inputs, outputs)).blocks
+    activation = blocks[0].bytes(64).output
+    assert blocks[0].bytes(64).forward_peak == 2 * activation
+    assert blocks[1].bytes(64).forward_peak >= 4 * activation
+
+
 def test_what_a_sliced_block_takes_is_made_in_slices() -> None:
     """Alone the first block would set no peak; slices of its whole output are freed together."""
     layers = [keras.Input((8, 8, 3))]
