@@ -140,9 +140,9 @@ class Kit:
 
     def time_ratios(self, cells: Sequence[Cell]) -> list[float] | None:
         """Each cell's step time over the first's, the medians of turns; None if it failed."""
-        note = f"{', '.join(cell.algorithm for cell in cells)} taking turns"
-        result = _result("bench", cells, note)
-        if result is None:
+        result = bench.take_turns(cells)
+        if result["status"] != "ok":
+            display.note(f"{result['status']}: {result['error']}")
             return None
         reference = result["seconds"][0]
         return [statistics.median(bench.ratios(t, reference)) for t in result["seconds"]]

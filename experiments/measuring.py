@@ -20,7 +20,7 @@ from mem_dfa.tiles import is_wide
 from sizes.layers import ALLOCATION_UNIT_BYTES
 
 Report = Callable[[str, float], None]
-BENCH_ROUNDS = 45
+BENCH_ROUNDS = 15  # in each process
 FOLLOW_ROUNDS = 3
 REGION_BYTES = 2**30
 

@@ -231,4 +231,4 @@ def _after(
     # Eagerly there is nothing to hold back, and a value would be a copy.
     if tf.executing_eagerly():
         return []
-    return [(v, after(tf.convert_to_tensor(v.value), earlier)) for v in variables]
+    return [(v, after(v.value, earlier)) for v in variables]

@@ -2,8 +2,8 @@
 
 A traced step is a graph without order: TensorFlow merges a second forward pass into the first one
 when both have the same inputs, and starts whatever does not depend on the previous block at the
-start of the step. Control dependencies stop that in graph mode only; XLA drops them. A value that
-really enters the arithmetic cannot be dropped.
+start of the step. Control dependencies stop that, and cost nothing, but XLA drops them: there a
+value that really enters the arithmetic is needed, which costs an addition an element.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from mem_dfa.constants import constant
 
@@ -19,9 +20,13 @@ from mem_dfa.constants import constant
 def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """A scalar 0 that exists only after every one of `tensors` does.
 
-    0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one element
-    of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
+    Under XLA 0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one
+    element of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
+    if _runs_as_a_graph():
+        # A variable itself would be waited for, and not its next value.
+        with tf.control_dependencies([tf.convert_to_tensor(tensor) for tensor in tensors]):
+            return tf.constant(0.0)
     firsts = [tf.cast(_first(tensor), tf.float32) for tensor in tensors]
     return tf.cast(tf.add_n(firsts) > constant(float("inf"), tf.float32), tf.float32)
 
@@ -35,17 +40,27 @@ def _first(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.strided_slice(flat, zero, one), constant(0, tf.int32))
 
 
-def after(tensor: tf.Tensor, earlier: tf.Tensor | None) -> tf.Tensor:
+def after(tensor: tf.Tensor | tf.Variable, earlier: tf.Tensor | None) -> tf.Tensor:
     """`tensor`, unchanged, but not before `earlier`.
 
     Args:
-        tensor: any shape and numeric dtype.
+        tensor: any shape and numeric dtype. A variable is read; XLA makes a copy.
         earlier: a scalar from `token`; None for "no order". Eagerly, operations run in the order
             in which they are written, and no copy is made.
     """
     if earlier is None or tf.executing_eagerly():
         return tensor
+    if _runs_as_a_graph():
+        with tf.control_dependencies([earlier]):
+            return tf.identity(tensor)
     return tensor + tf.cast(earlier, tensor.dtype)
+
+
+def _runs_as_a_graph() -> bool:
+    """Whether what is traced now is to run as a graph, in which control dependencies hold."""
+    if tf.executing_eagerly() or tf.config.optimizer.get_jit():
+        return False
+    return not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 # Constants, shapes and their like take no memory. A bias's gradient, from which nothing else is

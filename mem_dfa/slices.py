@@ -75,9 +75,8 @@ def slice_counts(
         for peak, least in zip(whole, best, strict=True)
     ]
     for number in range(1, len(blocks)):
-        # To join slices takes their bytes once more, and the block holds back its weights or them.
-        whole_input = blocks[number - 1].bytes(batch_size).output
-        joined = 2 * whole_input + min(whole_input, _weight_bytes(blocks[number], tiled))
+        # To join slices takes their bytes once more.
+        joined = 2 * blocks[number - 1].bytes(batch_size).output
         if counts[number - 1] > 1 and free[number] and joined > chain_peak:
             counts[number] = count
     for number in reversed(range(1, len(blocks))):

@@ -174,7 +174,7 @@ class Microbatch(Algorithm):
     def _hold_back(self, done: tf.Tensor | None) -> list[tuple[keras.Variable, tf.Tensor]]:
         if done is None or tf.executing_eagerly():
             return []
-        return [(v, after(tf.convert_to_tensor(v.value), done)) for v in self._changing_variables()]
+        return [(v, after(v.value, done)) for v in self._changing_variables()]
 
 
 class _Part:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import mem_dfa
-from experiments import bench, peers, processes, results
+from experiments import bench, peers, processes, results, worker
+from experiments.findings import make_cell
 from experiments.plan import Cell
 
 BATCH = np.random.default_rng(0).normal(size=(16, 6)).astype("float32"), np.arange(16) % 3
@@ -129,6 +130,21 @@ def test_bad_value_gets_one_sentence(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert part in lines[0]
+
+
+def test_turns_of_all_processes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([[[1.0], [2.0]], [[3.0], [4.0]], [[5.0], [6.0]]])
+    monkeypatch.setattr(
+        worker, "call", lambda *_: {"status": "ok", "error": None, "seconds": next(answers)}
+    )
+    cells = [make_cell(name, "mlp", 1) for name in ("bp", "dfa")]
+    assert bench.take_turns(cells)["seconds"] == [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]
+
+
+def test_a_process_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"status": "ok", "error": None, "seconds": [[1.0]]}, {"status": "killed"}])
+    monkeypatch.setattr(worker, "call", lambda *_: next(answers))
+    assert bench.take_turns([make_cell("bp", "mlp", 1)]) == {"status": "killed"}
 
 
 def test_peers_are_those_that_can_be_named() -> None:

@@ -1,11 +1,14 @@
 """What runs one after another, and not at once."""
 
+from collections.abc import Callable, Iterator
+
 import keras
+import pytest
 import tensorflow as tf
 
 from mem_dfa.algorithms.revnet import RevNet
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.ordering import in_turn
+from mem_dfa.ordering import after, in_turn, token
 from tests.mem_dfa.comparison import compiled, recorded
 
 SIZE, WIDTH, BATCH, STEPS = 16, 8, 8, 6
@@ -69,3 +72,66 @@ def test_every_step_of_a_net_with_branches_asks_for_the_same() -> None:
     taken = [timeline.step_requested_bytes for timeline in recorded(trainer, x, y, STEPS)]
     # Scalars, of the order of which nothing is said.
     assert max(taken) - min(taken) < 0.001 * min(taken)
+
+
+@pytest.fixture
+def compiles_by_itself() -> Iterator[None]:
+    tf.config.optimizer.set_jit("autoclustering")
+    yield
+    tf.config.optimizer.set_jit(False)
+
+
+def held_back(x: tf.Tensor) -> tf.Tensor:
+    return after(x, token([2.0 * x]))
+
+
+def types_of(traced: tf.types.experimental.PolymorphicFunction) -> set[str]:
+    """The operations of a function and of those that it calls."""
+    definition = traced.get_concrete_function(tf.TensorSpec((4,))).graph.as_graph_def()
+    inner = [node.op for function in definition.library.function for node in function.node_def]
+    return {*inner, *(node.op for node in definition.node)}
+
+
+def test_a_graph_waits_without_arithmetic() -> None:
+    assert not types_of(tf.function(held_back)) & {"AddV2", "Add", "Greater"}
+
+
+@pytest.mark.parametrize("inner", [held_back, tf.function(held_back)])
+def test_xla_waits_by_arithmetic(inner: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    traced = tf.function(lambda x: inner(x), jit_compile=True)
+    assert {"AddV2", "Greater"} <= types_of(traced)
+    tf.debugging.assert_equal(traced(tf.range(4.0)), tf.range(4.0))
+
+
+@pytest.mark.usefixtures("compiles_by_itself")
+def test_what_xla_may_compile_waits_by_arithmetic() -> None:
+    assert {"AddV2", "Greater"} <= types_of(tf.function(held_back))
+
+
+def test_a_variable_is_waited_for_as_it_is_now() -> None:
+    variable = tf.Variable(1.0)
+
+    @tf.function
+    def step(x: tf.Tensor) -> tf.Tensor:
+        variable.assign_add(1.0)
+        return after(x, token([variable]))
+
+    (output,) = step.get_concrete_function(tf.TensorSpec(())).outputs
+    waited_for, types = [output.op], []
+    while waited_for:
+        operation = waited_for.pop()
+        types.append(operation.type)
+        waited_for += [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]
+    assert "AssignAddVariableOp" in types
+
+
+def test_the_value_of_a_variable_is_read_after_what_it_waits_for() -> None:
+    variable = tf.Variable(1.0)
+
+    @tf.function
+    def step(x: tf.Tensor) -> tf.Tensor:
+        return after(variable, token([x]))
+
+    graph = step.get_concrete_function(tf.TensorSpec(())).graph
+    (read,) = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
+    assert read.control_inputs
