@@ -73,7 +73,7 @@ class Board:
         if row["status"] == "ok":
             result = f"ok, {display.mebibytes(row['step_bytes'])} MiB a step"
         done = f"{self._total - len(self.waiting) - len(self.jobs)}/{self._total}"
-        line = f"{done} {title(cell)}: {result}, {shown(job.seconds)}; {self._left()}"
+        line = f"{done} {title(cell)}: {result}, {display.duration(job.seconds)}; {self._left()}"
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def found(self, cell: Cell) -> None:
@@ -93,7 +93,7 @@ class Board:
 
     def _left(self) -> str:
         left = self.seconds_left()
-        return "time left not known yet" if left is None else f"about {shown(left)} left"
+        return "time left not known yet" if left is None else f"about {display.duration(left)} left"
 
     def _drawn(self) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -101,7 +101,7 @@ class Board:
             table.add_column(name, no_wrap=True)
         for job in list(self.jobs):
             bar = ProgressBar(total=1.0, completed=job.done, width=20)
-            table.add_row(title(job.cell), bar, job.note or "-", shown(job.seconds))
+            table.add_row(title(job.cell), bar, job.note or "-", display.duration(job.seconds))
         done = self._total - len(self.waiting) - len(self.jobs)
         counts = f"{self.finished} measured here, {self.failed} of them failed, {self.known} known"
         counts += f", {len(self.waiting)} waiting; {self._left()}"
@@ -123,11 +123,3 @@ class Board:
 def title(cell: Cell) -> str:
     """A cell in a few words, with its seed."""
     return f"{cell.title} seed {cell.seed}"
-
-
-def shown(seconds: float) -> str:
-    """A duration for reading: "45 s", "12 min", "3 h 20 min"."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

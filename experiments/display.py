@@ -20,6 +20,14 @@ def mebibytes(count: float | None) -> str:
     return "-" if count is None else f"{count / MEBIBYTE:.1f}"
 
 
+def duration(seconds: float) -> str:
+    """A length of time for reading: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def note(text: str) -> None:
     """Tells the user something, on standard error, where it does not mix with the table."""
     print(text, file=sys.stderr, flush=True)

@@ -91,10 +91,3 @@ def step_seconds(cell: Cell, rows: Sequence[Row]) -> float:
 
 def _layers(cell: Cell) -> int:
     return cell.layers or WHOLE_DEPTHS.get(cell.model, 100)
-
-
-def in_words(seconds: float) -> str:
-    """A length of time for reading: "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -71,7 +71,7 @@ def _measure(lines: Sequence[str], out: str) -> list[str]:
         left = sum(expected[later] or 0 for later in lines[number - 1 :])
         display.note(
             f"{number}/{len(lines)} {commands.shown(line, out)} "
-            f"(about {estimate.in_words(left)} left)"
+            f"(about {display.duration(left)} left)"
         )
         status = commands.run(line, out)
         if status == 1 and line == paper.CLAIMS and commands.is_done(line, out):
@@ -98,11 +98,11 @@ def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
 def _tell(expected: Mapping[str, float | None], out: str) -> None:
     known = sum(seconds or 0 for seconds in expected.values())
     least, greatest = (
-        estimate.in_words(known * factor)
+        display.duration(known * factor)
         for factor in (1 / estimate.UNCERTAINTY, estimate.UNCERTAINTY)
     )
     display.note(
-        f"{len(expected)} commands to run: about {estimate.in_words(known)}, a guess that may be "
+        f"{len(expected)} commands to run: about {display.duration(known)}, a guess that may be "
         f"wrong by a factor of {estimate.UNCERTAINTY:g} ({least} to {greatest})"
     )
     unknown = [line for line, seconds in expected.items() if seconds is None]

@@ -197,7 +197,8 @@ class Block:
 
         A block starts when its input and its weights are there, and draws when its seeds are:
         held back are the seeds (all blocks would otherwise draw when the step starts), and the
-        input or the weights, whichever is smaller, because waiting costs one addition an element.
+        input or the weights, whichever is smaller, because under XLA waiting costs an addition an
+        element.
 
         Returns:
             The input, and the values that are to stand for variables during the run.

@@ -10,7 +10,16 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import commands, estimate, paper, processes, reproduce, results, training
+from experiments import (
+    commands,
+    display,
+    estimate,
+    paper,
+    processes,
+    reproduce,
+    results,
+    training,
+)
 from experiments.claims import PARTS
 from experiments.plan import Cell
 from tests.experiments.made import history, row, table
@@ -197,10 +206,10 @@ def test_a_cell_of_two_commands_is_counted_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3.5 h"), (0, "0 s")]
+    ("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3 h 30 min"), (0, "0 s")]
 )
 def test_times_are_for_reading(seconds: float, words: str) -> None:
-    assert estimate.in_words(seconds) == words
+    assert display.duration(seconds) == words
 
 
 @pytest.mark.parametrize("words", [["--out", "/dev/null/below"], ["--slow"]])
