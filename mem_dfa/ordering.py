@@ -23,7 +23,7 @@ def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     Under XLA 0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one
     element of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
-    if _runs_as_a_graph():
+    if runs_as_a_graph():
         # A variable itself would be waited for, and not its next value.
         with tf.control_dependencies([tf.convert_to_tensor(tensor) for tensor in tensors]):
             return tf.constant(0.0)
@@ -50,13 +50,13 @@ def after(tensor: tf.Tensor | tf.Variable, earlier: tf.Tensor | None) -> tf.Tens
     """
     if earlier is None or tf.executing_eagerly():
         return tensor
-    if _runs_as_a_graph():
+    if runs_as_a_graph():
         with tf.control_dependencies([earlier]):
             return tf.identity(tensor)
     return tensor + tf.cast(earlier, tensor.dtype)
 
 
-def _runs_as_a_graph() -> bool:
+def runs_as_a_graph() -> bool:
     """Whether what is traced now is to run as a graph, in which control dependencies hold."""
     if tf.executing_eagerly() or tf.config.optimizer.get_jit():
         return False

@@ -149,10 +149,14 @@ def peak_bytes(
     if slices == 1:
         return inputs + block.bytes(batch_size, tiled).update_peak
     own = block.bytes(-(-batch_size // slices), tiled)
-    outputs = block.bytes(batch_size).output * (slices - 1) // slices
+    output = block.bytes(batch_size).output // slices
+    kept_input = inputs // slices if cut_input else inputs
+    # A slice runs beside the gradients of the one before: at first, and with the last one.
+    first = inputs + own.kept
+    last = min(2 * kept_input, inputs) + (slices - 2) * output + own.kept
     # The gradients of the slices so far lie beside those of the one at work.
-    last = outputs + (inputs // slices if cut_input else inputs)
-    return max(inputs, last) + own.update_peak + _weight_bytes(block, tiled)
+    beside = max(first, last, kept_input + (slices - 1) * output)
+    return beside + own.update_peak + _weight_bytes(block, tiled)
 
 
 def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:

@@ -24,7 +24,7 @@ from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.alike import Alike, alike
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, token
+from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.recording import Recording, added
 from mem_dfa.scopes import scope
 from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, slice_counts
@@ -177,12 +177,21 @@ class MemDFA(RandomFeedback):
         outputs: list[tf.Tensor] = []
         gradients: list[tf.Tensor | TiledGradient | None] = [None] * len(block.trainable_variables)
         tiled = update.tiled_layers(block)
+        projected: tf.Tensor | None = None
         for error in errors:
-            # Not before block i-1, or the slice before, is done with.
             activation = activations.pop(0)
-            output, own = self._differentiated(block, activation, error, done, not outputs, tiled)
+            # Not before block i-1 is done with; a slice runs beside the gradients of the last one.
+            earlier = done if projected is None or not runs_as_a_graph() else projected
+            recording = Recording(block, activation, "replay", earlier=earlier, tiled=tiled)
+            output = recording.outputs
+            own: list[tf.Tensor | TiledGradient | None] = []
+            if recording.variables:
+                signal = self._signal(block, output, error, done)
+                projected = token([signal])
+                own = recording.gradients(signal, self.optimizer.scale_loss, not outputs)
+                del signal
             outputs.append(output)
-            del output, activation
+            del output, activation, recording
             # G_iᵀ δ_i, the sum over the slices
             with scope("backward", block.name):
                 gradients = [added(*pair) for pair in zip(gradients, own, strict=True)]
@@ -196,26 +205,14 @@ class MemDFA(RandomFeedback):
             done = update.apply(block.name, gradients, block.trainable_variables)
         return outputs, done
 
-    def _differentiated(
-        self,
-        block: Block,
-        activation: tf.Tensor,
-        error: tf.Tensor,
-        earlier: tf.Tensor | None,
-        penalties: bool,
-        tiled: Sequence[keras.layers.Layer],
-    ) -> tuple[tf.Tensor, list[tf.Tensor | TiledGradient | None]]:
-        """a_i and the gradients of W_i for one slice of the batch."""
-        # a_i = f_i(a_{i-1}; W_i)
-        recording = Recording(block, activation, "replay", earlier=earlier, tiled=tiled)
-        outputs = recording.outputs
-        if not recording.variables:
-            return outputs, []
-        # δ_i = e·B_i, not before a_i is there.
+    def _signal(
+        self, block: Block, output: tf.Tensor, error: tf.Tensor, done: tf.Tensor | None
+    ) -> tf.Tensor:
+        """δ_i = e·B_i, not before a_i is there and the slice before is done with."""
         with scope("backward", block.name):
-            late_error = after(error, token([outputs]))
-        signal = self.error_signal(block.name, late_error, outputs.shape[1:])
-        return outputs, recording.gradients(signal, self.optimizer.scale_loss, penalties)
+            there = [output] if done is None else [output, done]
+            late_error = after(error, token(there))
+        return self.error_signal(block.name, late_error, output.shape[1:])
 
 
 def _refuse_unrepeatable_draws() -> None:
