@@ -89,7 +89,12 @@ CHOSEN: dict[str, dict[str, str]] = {
         "dfa": "--learning-rate 0.01 --feedback-initializer xavier_uniform",
         "mem_dfa": "--learning-rate 0.01 --feedback-initializer xavier_uniform",
     },
-    "mnist_conv": _UNTRIED,
+    "mnist_conv": {
+        "bp": "--learning-rate 0.001",
+        "fa": "--learning-rate 0.003 --feedback-initializer he_normal",
+        "dfa": "--learning-rate 0.003 --feedback-initializer xavier_uniform",
+        "mem_dfa": "--learning-rate 0.003 --feedback-initializer xavier_uniform",
+    },
     "liao_cifar": _UNTRIED,
     "vgg16": _UNTRIED,
 }

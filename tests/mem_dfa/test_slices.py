@@ -124,10 +124,10 @@ def test_what_a_sliced_block_takes_is_made_in_slices() -> None:
     layers += [keras.layers.Conv2D(8, 3, padding="same", activation="tanh") for _ in range(4)]
     network = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
     blocks = Chain.from_model(network).blocks
-    assert peak_bytes(blocks, 0, 4096, 1) < chain_peak_bytes(blocks, [4] * 4, 4096)
-    assert slice_counts(blocks, 4096, 4)[:3] == [4, 4, 4]
-    whole_first = chain_peak_bytes(blocks, [1, 4, 4, 4], 4096)
-    assert whole_first > chain_peak_bytes(blocks, [4, 4, 4, 4], 4096)
+    assert peak_bytes(blocks, 0, 4096, 1) < chain_peak_bytes(blocks, [3] * 4, 4096)
+    assert slice_counts(blocks, 4096, 3)[:3] == [3, 3, 3]
+    whole_first = chain_peak_bytes(blocks, [1, 3, 3, 3], 4096)
+    assert whole_first > chain_peak_bytes(blocks, [3, 3, 3, 3], 4096)
 
 
 def test_no_slice_is_smaller_than_it_is_worth() -> None:
