@@ -5,7 +5,8 @@
                   W_i ← W_i − η·G_iᵀ δ_i,  free a_{i-1}
 
 a_i is computed before W_i changes, so the second pass sees the weights of the first and every
-update equals DFA's. Alive at any time: x, e and two adjacent blocks.
+update equals DFA's. Alive at any time: x, e and two adjacent blocks. Where those are worked on in
+slices of the batch, one slice runs beside the gradients of the one before, so that no core waits.
 
 A layer that draws with `tf.random` itself, rather than through a Keras seed generator, would draw
 anew in the second pass. It is refused when the step is traced; eagerly it cannot be seen.

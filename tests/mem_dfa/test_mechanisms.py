@@ -1,5 +1,6 @@
 """Why the memory is saved: what runs again, what is freed, what is kept in order."""
 
+import itertools
 import sys
 
 import keras
@@ -124,9 +125,22 @@ def test_slices_of_a_block_are_freed_one_by_one() -> None:
         for slices in (SLICES, 1)
     )
     assert whole >= 3 * ACTIVATION_BYTES
-    # Input or output whole, two slices at work; gradients of the classifier, the largest weights.
+    # Input or output whole, and what is at work; gradients of the classifier, the largest weights.
     classifier_bytes = 32 * 32 * 16 * 10 * 4
     assert sliced <= ACTIVATION_BYTES + 2 * SLICE_BYTES + 2 * classifier_bytes
+
+
+def test_a_slice_runs_beside_the_gradients_of_the_one_before() -> None:
+    """One, not more: at first all inputs, an output and its error signal, and the next output."""
+    trainer, greatest = trained_conv("mem_dfa", 9, options={"slices": SLICES}), []
+    for _ in range(3):  # on a busy machine the one may be over before the other begins
+        tensors = recorded(trainer).tensors
+        tensors = tensors[(tensors["requested_bytes"] == SLICE_BYTES) & (tensors["start_ns"] >= 0)]
+        changes = [(end, -1) for end in tensors["end_ns"]]
+        changes += [(start, 1) for start in tensors["start_ns"]]
+        alive = itertools.accumulate(change for _, change in sorted(changes))
+        greatest.append(max(alive))
+    assert max(greatest) == SLICES + 3
 
 
 def test_slices_are_joined_when_their_block_is_done_with(monkeypatch: pytest.MonkeyPatch) -> None:
