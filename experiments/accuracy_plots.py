@@ -116,6 +116,8 @@ def _panel(
             linewidth=0,
             zorder=1,
         )
-        text = f"{algorithm} {means[-1]:.1f} %"
+        # The caption says the rest, and beside other settings of the same algorithm the label.
+        alone = sum(other.split()[0] == algorithm.split()[0] for other in runs) == 1
+        text = f"{algorithm.split()[0] if alone else algorithm} {means[-1]:.1f} %"
         ends.append(labels.Label(places[-1], means[-1], text, look.colour))
     labels.label_ends(axes, ends, 0.74 * _SIZE[1])

@@ -84,21 +84,21 @@ def _training(model: str, dataset: str, epochs: int, seeds: str) -> tuple[str, .
 _UNTRIED = dict.fromkeys(_FOUR.split(","), "--learning-rate 0.0003")
 CHOSEN: dict[str, dict[str, str]] = {
     "mlp": {
-        "bp": "--learning-rate 0.003",
-        "fa": "--learning-rate 0.01",
-        "dfa": "--learning-rate 0.01 --feedback-initializer xavier_uniform",
-        "mem_dfa": "--learning-rate 0.01 --feedback-initializer xavier_uniform",
+        "bp": "--learning-rate 0.001",
+        "fa": "--learning-rate 0.001 --feedback-initializer xavier_uniform",
+        "dfa": "--learning-rate 0.001 --feedback-initializer he_normal",
+        "mem_dfa": "--learning-rate 0.001 --feedback-initializer he_normal",
     },
     "mnist_conv": {
-        "bp": "--learning-rate 0.001",
-        "fa": "--learning-rate 0.003 --feedback-initializer he_normal",
-        "dfa": "--learning-rate 0.003 --feedback-initializer xavier_uniform",
-        "mem_dfa": "--learning-rate 0.003 --feedback-initializer xavier_uniform",
+        "bp": "--learning-rate 0.0003",
+        "fa": "--learning-rate 0.001 --feedback-initializer he_normal",
+        "dfa": "--learning-rate 0.001",
+        "mem_dfa": "--learning-rate 0.001",
     },
     "liao_cifar": _UNTRIED,
     "vgg16": _UNTRIED,
 }
-"""What the searches among the figures below found best for each model and algorithm.
+"""What the searches among the figures below say to take for each model and algorithm.
 
 Models whose search has not run share one setting.
 """

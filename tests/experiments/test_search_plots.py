@@ -21,7 +21,15 @@ def cells_of(lines: tuple[str, ...]) -> list[Cell]:
     return [cell for line in lines for cell in commands.plan_of(line).cells]
 
 
-def test_the_best_in_training_is_taken(tmp_path: Path) -> None:
+def test_the_least_rate_that_is_nearly_the_best_is_taken() -> None:
+    bp_low, dfa_low, bp_high, dfa_high, dfa_signs = cells_of(LINES)
+    found = {bp_low: 58.0, bp_high: 60.0, dfa_low: 50.0, dfa_high: 60.0, dfa_signs: 20.0}
+    assert search_plots.chosen(found) == {"bp": bp_low, "dfa": dfa_high}
+    found |= {dfa_low: 57.5, dfa_signs: 58.5}  # of one rate the better one
+    assert search_plots.chosen(found)["dfa"] == dfa_signs
+
+
+def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
     cells = cells_of(LINES)
     in_training = [0.5, 0.4, 0.6, 0.3, 0.7]
     for cell, accuracy in zip(cells, in_training, strict=True):
@@ -29,7 +37,7 @@ def test_the_best_in_training_is_taken(tmp_path: Path) -> None:
         results.write_history(tmp_path, measured.with_depth(vars(cell)), [epoch])
     found = search_plots.read_search(str(tmp_path), cells)
     assert list(found.values()) == pytest.approx([50, 40, 60, 30, 70])
-    best = search_plots.best(found)
+    best = search_plots.chosen(found)
     assert (best["bp"].learning_rate, best["dfa"].feedback_initializer) == (0.2, "signs")
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
     points = [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines]
@@ -50,7 +58,7 @@ def test_what_is_trained_is_what_the_search_found(figure: paper.PlannedFigure) -
     found = search_plots.read_search(str(RESULTS), cells)
     if len(found) < len(cells):
         pytest.skip(f"{figure.name}: {len(cells) - len(found)} cells are not trained yet")
-    best = search_plots.best(found)
+    best = search_plots.chosen(found)
     taken = paper.CHOSEN[figure.name.removeprefix("search_")]
     assert set(taken) == set(best)
     for algorithm, options in taken.items():
