@@ -33,7 +33,7 @@ def chosen(found: dict[Cell, float]) -> dict[str, Cell]:
     """What is taken for each algorithm: of the least learning rate that is nearly the best.
 
     The rate at which a short training does best may be too large for a long one: `dfa` on `mlp`,
-    with the best rate of two epochs, fell from 96 to 68 % after fifteen.
+    with the best rate of two epochs, fell from 90 to 68 % after eleven.
     """
     by_algorithm: dict[str, list[Cell]] = {}
     for cell in found:
