@@ -111,9 +111,9 @@ def test_phases_are_the_algorithms_own(algorithm: str, eager: bool) -> None:
 @pytest.mark.parametrize("algorithm", ANY_NETWORK)
 def test_prediction_from_shapes_is_near(algorithm: str) -> None:
     trainer = trainer_of(algorithm)
-    # Of BP's layers two gradients are predicted to run at once, which on a busy machine they may
-    # not do in every step.
-    measured = max(recorded(trainer).step_requested_bytes for _ in range(4))
+    # Of a step of BP's layers two gradients may or may not run at once: of several the middle one.
+    steps = sorted(recorded(trainer).step_requested_bytes for _ in range(5))
+    measured = steps[len(steps) // 2]
     predicted = trainer.predict_step_bytes(BATCH)
     # The classifier's gradient, as large as its kernel, may or may not be alive at the peak.
     kernel_bytes = 4 * 32 * 32 * 16 * 10
