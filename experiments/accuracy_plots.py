@@ -1,7 +1,8 @@
-"""Test accuracy of trained cells against epochs and against seconds."""
+"""Test accuracy of trained cells against epochs and against time."""
 
+import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -36,12 +37,16 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         by_epoch, by_time = figure.subplots(1, 2)
-        _panel(by_epoch, runs, "epoch", 1, "a  against epochs", "epoch")
+        _panel(by_epoch, runs, dict.fromkeys(runs, 1), "a  against epochs", "epoch")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
-        timed = {n: r for n, r in runs.items() if all(_TIME in epochs[-1] for epochs in r)}
-        longest = max((epochs[-1][_TIME] for r in timed.values() for epochs in r), default=0)
-        unit, name = (60, "minutes") if longest >= 300 else (1, "seconds")
-        _panel(by_time, timed, _TIME, unit, "b  against time", f"{name} of training")
+        seconds = {name: _epoch_s(own) for name, own in runs.items()}
+        timed = {name: each for name, each in seconds.items() if each}
+        longest = max((each * len(runs[name][0]) for name, each in timed.items()), default=0)
+        unit, word = (60, "minutes") if longest >= 300 else (1, "seconds")
+        paces = {name: each / unit for name, each in timed.items()}
+        _panel(
+            by_time, {n: runs[n] for n in timed}, paces, "b  against time", f"{word} of training"
+        )
         by_time.set_ylim(by_epoch.get_ylim())
         if not timed:
             by_time.set_xticks([])
@@ -65,7 +70,7 @@ def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequen
         times = " to ".join(map(str, sorted({counts[0], counts[-1]})))
         several = f"Means of {times} seeds, bands from the least to the greatest."
         notes.append(several if counts[-1] > 1 else "One seed.")
-    notes.append("Seconds are of training alone, without testing, and with tracing.")
+    notes.append("Time: the median epoch of training without tests, times the epochs so far.")
     title = datasets().DATASETS[cells[0].dataset].title
     settings = _grouped(
         (f"{c.optimizer} {c.learning_rate:g}, batch {c.batch_size}", c) for c in cells
@@ -90,9 +95,21 @@ def _grouped(said: Iterable[tuple[str, Cell]]) -> str:
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
 
 
+def _epoch_s(runs: Sequence[Epochs]) -> float | None:
+    """Seconds of an epoch, the median of all seeds; None where some were not written down.
+
+    The sum of them would count what else the machine did meanwhile, and how often it was halted.
+    """
+    if not all(_TIME in epoch for epochs in runs for epoch in epochs):
+        return None
+    ends = [[0.0, *(epoch[_TIME] for epoch in epochs)] for epochs in runs]
+    return statistics.median(b - a for own in ends for a, b in itertools.pairwise(own))
+
+
 def _panel(
-    axes: Axes, runs: dict[str, list[Epochs]], column: str, unit: int, name: str, xlabel: str
+    axes: Axes, runs: dict[str, list[Epochs]], paces: Mapping[str, float], name: str, xlabel: str
 ) -> None:
+    """A line for each algorithm, whose every epoch takes its pace along the x axis."""
     axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.set(xlabel=xlabel, ylabel="test accuracy (%)")
     axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
@@ -100,7 +117,7 @@ def _panel(
     for algorithm, trained in runs.items():
         look = look_of(algorithm.split()[0])
         epochs = list(zip(*trained, strict=True))
-        places = [statistics.fmean(run[column] for run in epoch) / unit for epoch in epochs]
+        places = [number * paces[algorithm] for number in range(1, len(epochs) + 1)]
         values = [[100 * run["test_accuracy"] for run in epoch] for epoch in epochs]
         means = [statistics.fmean(epoch) for epoch in values]
         axes.plot(

@@ -82,6 +82,9 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
                 [cell.learning_rate], [found[cell]], "o", markersize=13, fillstyle="none",
                 color=look_of(cell.algorithm).colour,
             )  # fmt: skip
+        tried = sorted({cell.learning_rate for cell in found})
+        axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
+        axes.minorticks_off()
         labels.label_ends(axes, ends, 0.74 * _SIZE[1])
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
