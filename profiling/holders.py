@@ -111,13 +111,8 @@ def _layer_in(path: str, layers: list[Any]) -> str:
 def _tensors() -> Iterator[Held]:
     import tensorflow as tf
 
-    # Asked of each type once: a process that traced much holds millions of objects.
-    has_buffer: dict[type, bool] = {}
     for item in gc.get_objects():
-        kind = type(item)
-        if kind not in has_buffer:
-            has_buffer[kind] = issubclass(kind, tf.Tensor) and hasattr(kind, "_numpy")
-        if has_buffer[kind]:
+        if isinstance(item, tf.Tensor) and hasattr(item, "_numpy"):
             yield from _held(item, "", "", INPUT)
 
 
