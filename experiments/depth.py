@@ -10,6 +10,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.table import Table
@@ -136,6 +137,7 @@ def _measure(
         if row["status"] != "ok":
             display.note(f"{cell.title}: {row['status']}: {row['error']}")
         kept = {name: row.get(name) for name in depth_rows.COLUMNS}
+        kept["tensorflow"] = kept["tensorflow"] or version("tensorflow")
         rows = depth_rows.keep(out, kept)
     return rows
 

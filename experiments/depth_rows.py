@@ -1,6 +1,7 @@
 """The CSV of measurements against depth: one row a cell, written as soon as it is known."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from experiments.keyed import KeyedFile, Row
@@ -32,7 +33,12 @@ read, keep = FILE.read, FILE.keep
 
 
 def is_settled(row: Row | None, limits: Limits) -> bool:
-    """Whether measuring again would tell nothing new: it is known, or was limited no more."""
+    """Whether measuring again would tell nothing new: it is known, or was limited no more.
+
+    Another version of TensorFlow may tell otherwise.
+    """
+    if row is not None and row["tensorflow"] not in (None, version("tensorflow")):
+        return False
     if row is None or row["status"] not in LIMITED:
         return row is not None and row["status"] == "ok"
     allowed = row["time_limit_s"] >= limits.time_s

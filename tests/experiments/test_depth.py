@@ -1,6 +1,7 @@
 """Memory against depth: what is measured once stays, and limits are rows."""
 
 import itertools
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ def test_limited_cells_are_tried_again_with_higher_limits() -> None:
     assert depth_rows.is_settled(row(10), higher)
     assert not depth_rows.is_settled(row(10, "failed"), LIMITS)
     assert not depth_rows.is_settled(None, LIMITS)
+
+
+def test_another_version_of_tensorflow_is_measured_anew() -> None:
+    for status in ("ok", "timed_out"):
+        assert depth_rows.is_settled(row(10, status, tensorflow=version("tensorflow")), LIMITS)
+        assert not depth_rows.is_settled(row(10, status, tensorflow="2.20.0"), LIMITS)
 
 
 def test_what_was_measured_is_not_measured_again(
