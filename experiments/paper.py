@@ -179,7 +179,7 @@ FIGURES = (
         "ResNet-32 and RevNet-38, batch 100: peak against step time",
         Kind.PARETO,
         (
-            "sweep --algo bp,mem_dfa,checkpoint,microbatch --model resnet32 --optimizer momentum",
+            "sweep --algo bp,mem_dfa,checkpoint --model resnet32 --optimizer momentum",
             "sweep --algo bp,revnet --model revnet38 --optimizer momentum",
         ),
     ),

@@ -19,7 +19,9 @@ from experiments import (
     reproduce,
     results,
     training,
+    worker,
 )
+from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.claims import PARTS
 from experiments.plan import Cell
 from tests.experiments.made import history, row, table
@@ -57,6 +59,23 @@ def test_every_command_makes_sense(quick: bool) -> None:
     assert {figure.name for figure in paper.FIGURES if figure.commands} == {
         figure.name for figure in paper.FIGURES
     }
+
+
+@pytest.mark.slow
+def test_every_command_names_what_can_be_trained() -> None:
+    """Built in a process, each algorithm on each net with each of its options once."""
+    asked = [cell for quick in (False, True) for line in paper.all_lines(quick)
+             for cell in commands.plan_of(line).cells]  # fmt: skip
+    alike: dict[tuple, Cell] = {}
+    for cell in asked:
+        options = (getattr(cell, name) for name in ALGORITHM_OPTIONS)
+        known = dataclasses.replace(cell, dataset="synthetic", data_dir=None)
+        alike.setdefault((cell.algorithm, cell.model, *options), known)
+    result = worker.call("survey", list(alike.values()), lambda *_: None)
+    assert result["status"] == "ok", result["error"]
+    refused = zip(alike, result["refusals"], strict=True)
+    assert [pair for pair in refused if pair[1]] == []
+    assert len(alike) > 40
 
 
 def test_lists_become_every_combination() -> None:
