@@ -12,7 +12,7 @@ from jinja2 import Environment
 
 from profiling import page_pictures, page_tables
 from profiling.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
-from profiling.series import peak_parts
+from profiling.series import COLUMNS, peak_parts
 from profiling.timeline import ATTRIBUTIONS, Timeline
 from sizes.units import show_bytes
 
@@ -133,6 +133,6 @@ def _notes(run: Timeline) -> str:
             f" The {page_pictures.SHAPES} largest of {count:,} tensors have a shape of their own; "
             "the smaller are the grey band on top."
         )
-    if len(run.events) >= 4 * page_pictures.COLUMNS:
+    if len(run.events) >= 4 * COLUMNS:
         notes += " Areas and phases leave out what is too short to be seen without zooming."
     return notes

@@ -29,8 +29,6 @@ from profiling.stacking import largest, remainder, stacked
 from profiling.timeline import Timeline
 from sizes.units import show_bytes
 
-# A browser draws areas of more moments too slowly to be zoomed.
-COLUMNS = 400
 # Tensors that have a shape of their own; more make the page slow, and can hardly be told apart.
 SHAPES = 400
 # What is said of a tensor, in pictures and tables alike.
@@ -68,7 +66,7 @@ def _phases(timeline: Timeline, times: Range1d) -> figure:
     plot.axis.visible = plot.grid.visible = False
     plot.outline_line_color = None
     plot.min_border_top = plot.min_border_bottom = 2
-    bands = reduced_bands(phase_bands(timeline), COLUMNS)
+    bands = reduced_bands(phase_bands(timeline))
     source = ColumnDataSource(
         {
             "phase": [band.phase for band in bands],
@@ -88,7 +86,7 @@ def _phases(timeline: Timeline, times: Range1d) -> figure:
 def _areas(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
     plot = figure(height=230, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
     plot.toolbar_location, plot.yaxis.axis_label = None, "memory (MiB)"
-    areas = reduced(bytes_by_category(timeline), COLUMNS)
+    areas = reduced(bytes_by_category(timeline))
     tops = areas.cumsum(axis=1) / MEBIBYTE
     # What a run never has needs no place in the file.
     shown = [category for category in CATEGORIES if areas[category].any()]
@@ -157,7 +155,7 @@ def _shapes(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
         )
     )
     if len(rows) < (timeline.tensors["allocated_bytes"] > 0).sum():
-        _draw_smaller(plot, reduced(remainder(timeline, rows), COLUMNS))
+        _draw_smaller(plot, reduced(remainder(timeline, rows)))
     return plot
 
 

@@ -120,11 +120,13 @@ def _panel(
 ) -> None:
     # The last step function value lasts to the end of the recording.
     times = areas.index.to_numpy().clip(0) / NANOSECONDS
-    heights = areas.to_numpy().T / MEBIBYTE
-    colours = [CATEGORY_COLOURS[category] for category in areas.columns]
+    # What there is nothing of would still be an outline in the file.
+    there = areas.loc[:, areas.any()]
+    heights = there.to_numpy().T / MEBIBYTE
+    colours = [CATEGORY_COLOURS[category] for category in there.columns]
     axes.stackplot(times, heights, colors=colours, step="post", linewidth=0)
     # Where it rises and falls in every column of the picture, the line would hide the areas.
-    if len(times) <= COLUMNS:
+    if len(times) <= 2 * COLUMNS:
         axes.step(times, heights.sum(axis=0), where="post", color=INK, linewidth=0.4)
     top = axes.get_ylim()[1]
     for phase in PHASES:

@@ -12,8 +12,9 @@ from profiling.attribution import CATEGORIES, PHASES
 from profiling.timeline import Timeline
 from sizes.units import show_bytes
 
-# What a screen can show side by side; pictures need no more moments than a few for each of them.
-COLUMNS = 1000
+# What a picture shows side by side, with a few moments each. A browser draws areas of more too
+# slowly to be zoomed, and a vector file of more takes megabytes.
+COLUMNS = 400
 NANOSECONDS = 1_000_000  # in a millisecond
 MEBIBYTE = 2**20
 

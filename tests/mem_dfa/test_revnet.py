@@ -227,14 +227,14 @@ def test_each_branch_runs_twice_a_step() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "depths", "exponent"),
-    [("bp", [4, 8, 16], 1.0), ("checkpoint", [15, 30, 60], 0.5)],
+    [("bp", [3, 6, 12], 1.0), ("checkpoint", [12, 24, 48], 0.5)],
 )
 def test_how_the_peak_of_others_grows_with_depth(
     algorithm: str, depths: list[int], exponent: float
 ) -> None:
-    # A layer's two gradients may run at once, or in either order: of eight steps the least.
+    # A layer's two gradients may run at once, or in either order: of five steps the least.
     low, middle, high = (
-        min(timeline.step_requested_bytes for timeline in measured(algorithm, n, 8)[0])
+        min(timeline.step_requested_bytes for timeline in measured(algorithm, n, 5)[0])
         for n in depths
     )
     # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ: what is there once, as error
@@ -245,7 +245,7 @@ def test_how_the_peak_of_others_grows_with_depth(
 @pytest.mark.slow
 def test_reversible_blocks_take_no_memory_for_being_more() -> None:
     few, many = (
-        [timeline.step_requested_bytes for timeline in measured("revnet", depth, 12)[0]]
+        [timeline.step_requested_bytes for timeline in measured("revnet", depth, 8)[0]]
         for depth in (4, 12)
     )
     # Three times the blocks, whichever step: a run of N beside the gradient of the half after it,
