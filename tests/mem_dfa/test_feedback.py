@@ -1,5 +1,6 @@
 """Feedback that costs no memory: the same matrices, held in three ways."""
 
+import gc
 import math
 from pathlib import Path
 
@@ -245,6 +246,7 @@ MATRIX_BYTES = 4 * 10 * 32 * 32 * 16
 def measured(kind: str, layers: int) -> tuple[int, int]:
     """Of MEM-DFA on the conv net: bytes that the trainer and two steps leave, bytes of a step."""
     batch = tf.fill((16, 32, 32, 3), 0.5), tf.zeros((16,), tf.int32)
+    gc.collect()  # what earlier tests left would go meanwhile
     before = tf.config.experimental.get_memory_info("CPU:0")["current"]
     trainer = MemDFA(MODELS["conv20"](layers=layers, seed=0), feedback=kind)
     trainer.compile(keras.optimizers.SGD(0.01), LOSS, jit_compile=False)
@@ -260,8 +262,9 @@ def measured(kind: str, layers: int) -> tuple[int, int]:
 def test_feedback_grows_neither_what_stays_nor_the_step_with_depth(kind: str) -> None:
     (few_left, few_step), (many_left, many_step) = (measured(kind, layers) for layers in (3, 9))
     # Constants would be a matrix a layer, draws at the start of the step as well. A layer's own
-    # weights are 25 KiB, before the allocator rounds.
-    assert many_left - few_left < MATRIX_BYTES
+    # weights are 25 KiB, before the allocator rounds; it may give the one matrix that there is, or
+    # the batch, a chunk of nearly twice its size.
+    assert many_left - few_left < 2 * MATRIX_BYTES
     assert many_step <= few_step + 6 * 2**10
 
 
