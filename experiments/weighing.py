@@ -1,5 +1,6 @@
 """What a step asks for, and what it finds there, by block and category. Imports TensorFlow."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from experiments import measuring
 from experiments.plan import Cell
 
 UNNAMED = "other/resident"
+_QUIET_LOOKS = 5
 
 
 def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
     """
     with profiling.trace(title="making", device=cell.device) as making:
         allocator, trainer, batch, _ = measuring.warmed_up(cell, report)
+        settle(allocator.current_bytes)
     steps, residents = [], []
     for number in range(cell.steps):
         report(f"recording {number + 1} of {cell.steps}", 0.3 + 0.7 * number / cell.steps)
@@ -47,6 +50,20 @@ def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def settle(current_bytes: Callable[[], int]) -> None:
+    """Wait until the allocator's bytes have stayed the same for a tenth of a second.
+
+    A thread that is held up releases what it had after the step has ended, and what is there when
+    a recording ends counts as staying.
+    """
+    last, same = current_bytes(), 0
+    while same < _QUIET_LOOKS:
+        time.sleep(0.1 / _QUIET_LOOKS)
+        now = current_bytes()
+        same = same + 1 if now == last else 0
+        last = now
 
 
 def in_the_middle(steps: Sequence[pd.Series]) -> pd.Series:

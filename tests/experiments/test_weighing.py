@@ -40,6 +40,13 @@ def test_one_step_that_takes_less_or_more_is_passed_over() -> None:
 
 
 @pytest.mark.slow
+def test_what_a_thread_still_holds_is_waited_for() -> None:
+    looks = [90, 90, 90, 90, 70, 70, 70, 70, 70, 70, 50]
+    left = iter(looks)
+    weighing.settle(lambda: next(left))
+    assert list(left) == [50], "five more looks at 70, and no other one"
+
+
 def test_what_nobody_can_name_is_what_was_asked_for() -> None:
     unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
     # Constants of the traced step; the batch in a chunk twice its size would be ten times more.
