@@ -121,7 +121,7 @@ def _panel(
     # The last step function value lasts to the end of the recording.
     times = areas.index.to_numpy().clip(0) / NANOSECONDS
     # What there is nothing of would still be an outline in the file.
-    there = areas.loc[:, areas.any()]
+    there = areas.loc[:, areas.any()] if areas.any(axis=None) else areas
     heights = there.to_numpy().T / MEBIBYTE
     colours = [CATEGORY_COLOURS[category] for category in there.columns]
     axes.stackplot(times, heights, colors=colours, step="post", linewidth=0)
