@@ -1,16 +1,19 @@
 """What the gate sees, in processes of their own, of memory that moved."""
 
 import dataclasses
+import threading
 from typing import Any
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 
-from experiments import baseline, gate_cells, weighing, worker
+from experiments import baseline, gate_cells, measuring, weighing, worker
 from tests.experiments import mutants
 
 ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
 MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
+LATE_BYTES = 2**20
 
 
 def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
@@ -39,7 +42,6 @@ def test_one_step_that_takes_less_or_more_is_passed_over() -> None:
     assert weighing.in_the_middle(steps).sum() == 188
 
 
-@pytest.mark.slow
 def test_what_a_thread_still_holds_is_waited_for() -> None:
     looks = [90, 90, 90, 90, 70, 70, 70, 70, 70, 70, 50]
     left = iter(looks)
@@ -47,6 +49,27 @@ def test_what_a_thread_still_holds_is_waited_for() -> None:
     assert list(left) == [50], "five more looks at 70, and no other one"
 
 
+def test_what_a_thread_releases_late_does_not_count_as_staying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cell = dataclasses.replace(
+        gate_cells.REGENERATED[0], layers=2, batch_size=4, device="CPU:0", steps=1
+    )
+    before = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
+    warmed_up = measuring.warmed_up
+
+    def with_a_slow_thread(*arguments: Any) -> Any:
+        found = warmed_up(*arguments)
+        held = [tf.zeros(LATE_BYTES // 4)]
+        threading.Timer(0.05, held.clear).start()
+        return found
+
+    monkeypatch.setattr(measuring, "warmed_up", with_a_slow_thread)
+    after = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
+    assert after - before < LATE_BYTES / 2
+
+
+@pytest.mark.slow
 def test_what_nobody_can_name_is_what_was_asked_for() -> None:
     unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
     # Constants of the traced step; the batch in a chunk twice its size would be ten times more.

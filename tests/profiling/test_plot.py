@@ -89,6 +89,11 @@ def test_nothing_inexact_is_drawn(tmp_path: Path) -> None:
             draw(inexact)
 
 
+def test_a_step_in_which_nothing_was_alive() -> None:
+    figure = plot(small(scale=0))
+    assert figure.axes[0].get_title("right") == "peak 0 B"
+
+
 def test_no_runs_no_figure() -> None:
     with pytest.raises(ValueError, match="at least one"):
         plot([])
