@@ -1,6 +1,5 @@
 """Test accuracy of trained cells against epochs and against time."""
 
-import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,47 +18,57 @@ from profiling import plot
 from profiling.palette import INK, QUIET
 
 _SIZE = (11.0, 4.4)  # inches
-_TIME = "train_time_s"
+_PROCESSES = 3  # that a step's time is the median of; what trains is one
 
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Test accuracy, the mean over seeds and their range, a line for each algorithm."""
-    read = {cell: histories.read(folder, cell) for cell in cells}
+    """Test accuracy, the mean over seeds and their range, a line for each algorithm.
+
+    Time is that of steps in processes of their own, over bp's. How long training took would tell
+    what else the machine did in those hours.
+
+    Args:
+        folder: of the results.
+        title: of the figure.
+        cells: with epochs those that are trained, without any those whose step is timed.
+    """
+    trained = [cell for cell in cells if cell.epochs]
+    read = {cell: histories.read(folder, cell) for cell in trained}
     runs: dict[str, list[Epochs]] = {}
     for cell, epochs in read.items():
         if epochs:
             runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
-    missing = [cell for cell, epochs in read.items() if not epochs]
-    timeless = [cell for cell, epochs in read.items() if epochs and _TIME not in epochs[-1]]
-    notes = _notes(cells, runs, missing)
+    untrained = [cell for cell, epochs in read.items() if not epochs]
+    timed = [cell for cell in cells if not cell.epochs]
+    steps = measured.select(measured.read(folder), timed, _PROCESSES)
+    notes = _notes(trained, runs, untrained)
+    missing = [*untrained, *steps.missing]
     if not runs:
         return Drawn(None, notes, missing)
+    seconds = {measured.name_of(row): row["step_time_s"] for row in steps.rows}
+    notes[1:1] = _note_on_time(seconds)
+    paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         by_epoch, by_time = figure.subplots(1, 2)
         _panel(by_epoch, runs, dict.fromkeys(runs, 1), "a  against epochs", "epoch")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
-        seconds = {name: _epoch_s(own) for name, own in runs.items()}
-        timed = {name: each for name, each in seconds.items() if each}
-        longest = max((each * len(runs[name][0]) for name, each in timed.items()), default=0)
-        unit, word = (60, "minutes") if longest >= 300 else (1, "seconds")
-        paces = {name: each / unit for name, each in timed.items()}
-        _panel(
-            by_time, {n: runs[n] for n in timed}, paces, "b  against time", f"{word} of training"
-        )
+        shown = {name: runs[name] for name in paces}
+        _panel(by_time, shown, paces, "b  against time", "time (1 is an epoch of bp)")
         by_time.set_ylim(by_epoch.get_ylim())
-        if not timed:
+        if not paces:
             by_time.set_xticks([])
-            by_time.text(0.5, 0.5, "no times were recorded", ha="center", color=QUIET,
+            by_time.text(0.5, 0.5, "no step was timed", ha="center", color=QUIET,
                          transform=by_time.transAxes)  # fmt: skip
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
-    problem = (
-        f"{len(timeless)} histories were written without {_TIME}; train again into another folder"
-        if timeless
-        else ""
-    )
-    return Drawn(figure, notes, [*missing, *timeless], problem)
+    return Drawn(figure, notes, missing)
+
+
+def _note_on_time(seconds: Mapping[str, float]) -> list[str]:
+    shown = ", ".join(f"{name} {1000 * each:.0f}" for name, each in seconds.items())
+    several = f"the median of {_PROCESSES} processes (ms)"
+    return [f"Time: of steps without reading the data, {several}: {shown}."] if shown else []
 
 
 def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequence[Cell]) -> list:
@@ -70,7 +79,6 @@ def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequen
         times = " to ".join(map(str, sorted({counts[0], counts[-1]})))
         several = f"Means of {times} seeds, bands from the least to the greatest."
         notes.append(several if counts[-1] > 1 else "One seed.")
-    notes.append("Time: the median epoch of training without tests, times the epochs so far.")
     title = datasets().DATASETS[cells[0].dataset].title
     settings = _grouped(
         (f"{c.optimizer} {c.learning_rate:g}, batch {c.batch_size}", c) for c in cells
@@ -93,17 +101,6 @@ def _grouped(said: Iterable[tuple[str, Cell]]) -> str:
     for text, cell in said:
         groups.setdefault(text, {})[measured.name_of(vars(cell))] = None
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
-
-
-def _epoch_s(runs: Sequence[Epochs]) -> float | None:
-    """Seconds of an epoch, the median of all seeds; None where some were not written down.
-
-    The sum of them would count what else the machine did meanwhile, and how often it was halted.
-    """
-    if not all(_TIME in epoch for epochs in runs for epoch in epochs):
-        return None
-    ends = [[0.0, *(epoch[_TIME] for epoch in epochs)] for epochs in runs]
-    return statistics.median(b - a for own in ends for a, b in itertools.pairwise(own))
 
 
 def _panel(

@@ -40,14 +40,12 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
-def history(
-    folder: Path, cell: Cell, accuracies: Sequence[float], seconds: Sequence[float] | None
-) -> None:
-    """The history of a cell whose epochs take so many seconds each; None for an old one."""
-    epochs: list[dict[str, Any]] = []
-    for number, accuracy in enumerate(accuracies, start=1):
-        time_s = {} if seconds is None else {"train_time_s": sum(seconds[:number])}
-        epochs.append({"epoch": number, **time_s, "test_accuracy": accuracy})
+def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
+    """The history of a cell with the test accuracy after each epoch."""
+    epochs = [
+        {"epoch": number, "test_accuracy": accuracy}
+        for number, accuracy in enumerate(accuracies, start=1)
+    ]
     results.write_history(folder, measured.with_depth(vars(cell)), epochs)
 
 

@@ -180,37 +180,49 @@ def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
         tradeoff_plots.taking_turns(str(tmp_path), "title", [])
 
 
-LINE = "sweep --algo bp,dfa --model mlp --dataset mnist --epochs 2 --seed 0,1"
+STEPS = "sweep --algo bp,dfa --model mlp --dataset mnist"
+LINE = f"{STEPS} --epochs 2 --seed 0,1"
 
 
 def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
     for cell in cells(LINE):
         if (cell.algorithm, cell.seed) != ("dfa", 1):
-            # An epoch of 97 s was disturbed: of all epochs the middle ones say how long one takes.
-            seconds = [3, 97] if cell.seed else [3, 3]
-            history(tmp_path, cell, [0.5 + 0.1 * cell.seed, 0.9], seconds)
-    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(LINE))
+            history(tmp_path, cell, [0.5 + 0.1 * cell.seed, 0.9])
+    usual = {"model": "mlp", "dataset": "mnist", "batch_size": 100}
+    table(
+        tmp_path / results.FILE_NAME,
+        row("bp", 2, **usual, step_time_s=0.004),
+        row("dfa", 2, **usual, step_time_s=0.006),
+        # A step beside training, in one process, is no time of a step.
+        row("dfa", 2, **usual, step_time_s=9, epochs=2, repeats=1),
+    )
+    both = [*cells(STEPS), *cells(LINE)]
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", both)
     by_epoch, by_time = (lines(axes) for axes in drawn.figure.axes)
     assert np.allclose(by_epoch["bp"], [[1, 55], [2, 90]])
-    assert np.allclose(by_time["bp"], [[3, 55], [6, 90]])
+    assert np.allclose(by_time["bp"], [[1, 55], [2, 90]])
     assert np.allclose(by_epoch["dfa"], [[1, 50], [2, 90]])
+    assert np.allclose(by_time["dfa"], [[1.5, 50], [3, 90]])
     assert [(cell.algorithm, cell.seed) for cell in drawn.missing] == [("dfa", 1)]
-    assert "Not trained, or not for 2 epochs: dfa: seed 1." in texts(drawn.figure)
+    said = texts(drawn.figure).replace("\n", " ")
+    assert "Not trained, or not for 2 epochs: dfa: seed 1." in said
+    assert "the median of 3 processes (ms): bp 4, dfa 6." in said
 
 
-def test_histories_without_times_are_said(tmp_path: Path) -> None:
+def test_without_times_accuracies_are_drawn_against_epochs(tmp_path: Path) -> None:
     for cell in cells(LINE):
-        history(tmp_path, cell, [0.5, 0.9], seconds=None)
-    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(LINE))
+        history(tmp_path, cell, [0.5, 0.9])
+    both = [*cells(STEPS), *cells(LINE)]
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", both)
     assert set(lines(drawn.figure.axes[0])) == {"bp", "dfa"}
     assert not lines(drawn.figure.axes[1])
-    assert len(drawn.missing) == 4
-    assert "4 histories were written without train_time_s" in drawn.problem
+    assert "no step was timed" in texts(drawn.figure)
+    assert list(drawn.missing) == list(cells(STEPS))
 
 
 def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     cell = cells(LINE)[0]
-    history(tmp_path, cell, [0.5, 0.9], [1, 1])
+    history(tmp_path, cell, [0.5, 0.9])
     (file,) = tmp_path.glob("history_*.csv")
     file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
     with pytest.raises(results.ResultsError, match="no history of training"):

@@ -102,7 +102,7 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     values = {"model": "mlp", "batch_size": 100, "dataset": "mnist", "epochs": 2}
     results.append(out, [row("bp", 2, **values)])
     assert not commands.is_done(trained, out)
-    history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6], [1, 1])
+    history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6])
     assert commands.is_done(trained, out)
     assert not commands.is_done("claims", out)
 
