@@ -8,8 +8,7 @@ BIN := $(ENVIRONMENT)/bin
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
 
-# In two rounds of two processes: traced graphs pile up in a process, and what Python holds is
-# searched at every recording.
+# In two rounds of two processes: traced graphs pile up in a process.
 test: $(ENVIRONMENT)/made
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/experiments tests/profiling tests/test_*.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa

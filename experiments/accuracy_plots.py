@@ -12,13 +12,14 @@ from experiments import histories, labels, measured, pictures
 from experiments.catalogue import datasets
 from experiments.colours import look_of
 from experiments.histories import Epochs
+from experiments.measured import Row, Selection
 from experiments.pictures import Drawn
 from experiments.plan import Cell
 from profiling import plot
 from profiling.palette import INK, QUIET
 
 _SIZE = (11.0, 4.4)  # inches
-_PROCESSES = 3  # that a step's time is the median of; what trains is one
+_PROCESSES = 3  # that a step's time is the median of
 
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -39,14 +40,13 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         if epochs:
             runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
     untrained = [cell for cell, epochs in read.items() if not epochs]
-    timed = [cell for cell in cells if not cell.epochs]
-    steps = measured.select(measured.read(folder), timed, _PROCESSES)
+    steps = _timed(folder, [cell for cell in cells if not cell.epochs])
     notes = _notes(trained, runs, untrained)
     missing = [*untrained, *steps.missing]
     if not runs:
         return Drawn(None, notes, missing)
     seconds = {measured.name_of(row): row["step_time_s"] for row in steps.rows}
-    notes[1:1] = _note_on_time(seconds)
+    notes += _notes_on_time(steps)
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
@@ -54,21 +54,46 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         _panel(by_epoch, runs, dict.fromkeys(runs, 1), "a  against epochs", "epoch")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
         shown = {name: runs[name] for name in paces}
-        _panel(by_time, shown, paces, "b  against time", "time (1 is an epoch of bp)")
+        _panel(by_time, shown, paces, "b  against time", "time of steps (1 is an epoch of bp)")
         by_time.set_ylim(by_epoch.get_ylim())
         if not paces:
             by_time.set_xticks([])
-            by_time.text(0.5, 0.5, "no step was timed", ha="center", color=QUIET,
+            by_time.text(0.5, 0.5, "bp's step was not timed", ha="center", color=QUIET,
                          transform=by_time.transAxes)  # fmt: skip
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
     return Drawn(figure, notes, missing)
 
 
-def _note_on_time(seconds: Mapping[str, float]) -> list[str]:
-    shown = ", ".join(f"{name} {1000 * each:.0f}" for name, each in seconds.items())
-    several = f"the median of {_PROCESSES} processes (ms)"
-    return [f"Time: of steps without reading the data, {several}: {shown}."] if shown else []
+def _timed(folder: str, cells: Sequence[Cell]) -> Selection:
+    """The rows of just these cells: no step of a training, or of another setting, stands in."""
+    same = ("dataset", "learning_rate", "steps")
+    asked = {(measured.name_of(vars(c)), *(getattr(c, name) for name in same)) for c in cells}
+    rows = [
+        row
+        for row in measured.read(folder)
+        if not row.get("epochs")
+        and (measured.name_of(row), *(row.get(name) for name in same)) in asked
+    ]
+    return measured.select(rows, cells, _PROCESSES)
+
+
+def _notes_on_time(steps: Selection) -> list[str]:
+    if not steps.rows:
+        return []
+    shown = ", ".join(map(_step_ms, steps.rows))
+    return [
+        "Time: epochs times a step's time over bp's. A step, without reading the data, took in the "
+        f"median of {_PROCESSES} processes, one after another, {shown}.",
+        *pictures.notes_on(steps)[1:],
+    ]
+
+
+def _step_ms(row: Row) -> str:
+    usual = row["step_time_s"]
+    ends = (row.get(f"step_time_s_{end}") or usual for end in ("min", "max"))
+    least, greatest = (f"{1000 * each:.3g}" for each in ends)
+    return f"{row['algorithm']} {1000 * usual:.3g} ms ({least} to {greatest})"
 
 
 def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequence[Cell]) -> list:

@@ -16,8 +16,9 @@ _OPTIONS = tuple(ALGORITHM_OPTIONS)
 _KEY = ("algorithm", "model", "layers", "batch_size", "execution", "optimizer", *_OPTIONS)
 _WHOLE = ("layers", "batch_size", "peak_bytes", "resident_bytes", "step_bytes", "repeats")
 _WHOLE += ("step_requested_bytes", "peak_bytes_min", "peak_bytes_max", "classes", "seed")
-_WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs")
+_WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs", "steps")
 _FRACTIONS = ("step_time_s", "step_time_s_min", "step_time_s_max", "accuracy", "first_step_s")
+_FRACTIONS += ("learning_rate",)
 _KINDS = {**dict.fromkeys(_WHOLE, int), **dict.fromkeys(_FRACTIONS, float)}
 _NEEDED = (
     *(name for name in _KEY if name not in _OPTIONS),
@@ -89,7 +90,14 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         repeats: what was measured in fewer processes does not count.
     """
     asked = {_key(vars(cell)): cell for cell in cells}
-    found = [row for row in rows if _key(row) in asked and _is_usual(row)]
+    found = [
+        row
+        for row in rows
+        # Training that failed does not say that a step cannot be measured.
+        if _key(row) in asked
+        and _is_usual(row)
+        and (row["status"] == "ok" or not row.get("epochs"))
+    ]
     left_out: list[str] = []
     for column, name, rank in (
         ("tensorflow", "TensorFlow", _version),

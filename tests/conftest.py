@@ -2,7 +2,6 @@
 
 import gc
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,8 +10,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @pytest.fixture(autouse=True)
-def _earlier_tests_are_not_searched_again() -> Iterator[None]:
-    """Graphs that were traced stay in TensorFlow's caches: each recording searched all of them."""
-    yield
+def _earlier_tests_are_not_searched_again() -> None:
+    """TensorFlow's caches keep traced graphs: a recording would search those of all earlier tests.
+
+    Before a test, because after it what its fixtures gave is still held.
+    """
     gc.collect()
     gc.freeze()

@@ -49,6 +49,12 @@ def test_a_cell_that_failed_is_no_gap(tmp_path: Path) -> None:
     assert not [cell for cell in found.missing if cell.algorithm == "bp"]
 
 
+def test_training_that_failed_says_nothing_of_a_step(tmp_path: Path) -> None:
+    found = select(tmp_path, row("bp", step_bytes=7), row("bp", status="killed", epochs=4))
+    assert [r["step_bytes"] for r in found.rows] == [7]
+    assert not found.failed
+
+
 def test_other_versions_and_devices_are_left_out_and_said(tmp_path: Path) -> None:
     found = select(
         tmp_path,
