@@ -119,7 +119,7 @@ CHOSEN: dict[str, dict[str, str]] = {
 }
 """What the searches among the figures below say to take for each model and algorithm.
 
-`liao_cifar` and `vgg16`, whose searches have not run, have one setting each.
+`liao_cifar` and `vgg16`, whose searches are not complete, have one setting each.
 """
 _CONV20, _CONV4 = "--model conv20 --layers 20", "--model conv20 --layers 4 --batch-size 16"
 

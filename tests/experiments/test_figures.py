@@ -1,26 +1,20 @@
 """Figures show the rows that were measured, and say what is missing."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib import colors
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from experiments import (
-    accuracy_plots,
     catalogue,
     colours,
     commands,
     depth_plot,
     depth_rows,
     figures,
-    histories,
     labels,
     memory_plots,
     paper,
@@ -31,26 +25,16 @@ from experiments import (
 )
 from experiments.drawings import DRAWINGS
 from experiments.measured import ALGORITHM_OPTIONS
-from experiments.plan import Cell
-from tests.experiments.made import MIB, history, row, table
+from tests.experiments.drawn import cells, lines, texts
+from tests.experiments.made import MIB, row, table
 from tests.perception import distance
 from tests.profiling.drawn import small
 
 FAILED = {"status": "out_of_memory", "peak_bytes": None, "step_bytes": None, "step_time_s": None}
 
 
-def cells(line: str) -> Sequence[Cell]:
-    return commands.plan_of(line).cells
-
-
 def test_every_kind_has_a_drawing() -> None:
     assert set(DRAWINGS) == set(paper.Kind)
-
-
-def lines(axes: Axes) -> dict[str, list[list[float]]]:
-    """The points of each named line."""
-    named = [line for line in axes.lines if not line.get_label().startswith("_")]
-    return {line.get_label(): line.get_xydata().tolist() for line in named}
 
 
 def line_colours(figure: Figure) -> dict[str, str]:
@@ -60,10 +44,6 @@ def line_colours(figure: Figure) -> dict[str, str]:
         for line in found
         if not line.get_label().startswith("_")
     }
-
-
-def texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
 
 
 def test_every_algorithm_has_a_look_of_its_own() -> None:
@@ -179,75 +159,6 @@ def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().rsplit(",", 8)[0] + "\n")
     with pytest.raises(results.ResultsError, match="a row is not whole"):
         tradeoff_plots.taking_turns(str(tmp_path), "title", [])
-
-
-STEPS = "sweep --algo bp,dfa --model mlp --dataset mnist --steps 25"
-LINE = "sweep --algo bp,dfa --model mlp --dataset mnist --epochs 2 --seed 0,1"
-BOTH = [*cells(STEPS), *cells(LINE)]
-
-
-def timed(algorithm: str, step_time_s: float, **changes: Any) -> dict[str, Any]:
-    """A row of mlp as the figures of accuracy take it."""
-    usual = {"model": "mlp", "dataset": "mnist", "batch_size": 100, "steps": 25}
-    return row(algorithm, 2, **usual | {"step_time_s": step_time_s} | changes)
-
-
-def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
-    for cell in cells(LINE):
-        if (cell.algorithm, cell.seed) != ("dfa", 1):
-            history(tmp_path, cell, [0.5 + 0.1 * cell.seed, 0.9])
-    table(
-        tmp_path / results.FILE_NAME,
-        timed("bp", 0.004),
-        timed("dfa", 0.006),
-        # Later, and not what was asked for.
-        timed("dfa", 9, learning_rate=0.3),
-        timed("dfa", 9, steps=5),
-        timed("dfa", 9, epochs=2, status="killed"),
-    )
-    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
-    by_epoch, by_time = (lines(axes) for axes in drawn.figure.axes)
-    assert np.allclose(by_epoch["bp"], [[1, 55], [2, 90]])
-    assert np.allclose(by_time["bp"], [[1, 55], [2, 90]])
-    assert np.allclose(by_epoch["dfa"], [[1, 50], [2, 90]])
-    assert np.allclose(by_time["dfa"], [[1.5, 50], [3, 90]])
-    assert [(cell.algorithm, cell.seed) for cell in drawn.missing] == [("dfa", 1)]
-    said = texts(drawn.figure).replace("\n", " ")
-    assert "Not trained, or not for 2 epochs: dfa: seed 1." in said
-    assert "bp 4 ms (4 to 4), dfa 6 ms (6 to 6)." in said
-
-
-@pytest.mark.parametrize(
-    ("rows", "against_time", "untimed"),
-    [
-        ([], set(), ["bp", "dfa"]),
-        ([timed(name, 0.004, epochs=2) for name in ("bp", "dfa")], set(), ["bp", "dfa"]),
-        ([timed("bp", 0.004, repeats=1), timed("dfa", 0.004)], set(), ["bp"]),
-        ([timed("bp", 0.004)], {"bp"}, ["dfa"]),
-    ],
-    ids=["none", "training", "one process", "dfa missing"],
-)
-def test_what_was_not_timed_is_drawn_against_epochs_alone(
-    tmp_path: Path, rows: list[dict[str, Any]], against_time: set[str], untimed: list[str]
-) -> None:
-    for cell in cells(LINE):
-        history(tmp_path, cell, [0.5, 0.9])
-    if rows:
-        table(tmp_path / results.FILE_NAME, *rows)
-    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
-    assert set(lines(drawn.figure.axes[0])) == {"bp", "dfa"}
-    assert set(lines(drawn.figure.axes[1])) == against_time
-    assert ("bp's step was not timed" in texts(drawn.figure)) is (not against_time)
-    assert [cell.algorithm for cell in drawn.missing] == untimed
-
-
-def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
-    cell = cells(LINE)[0]
-    history(tmp_path, cell, [0.5, 0.9])
-    (file,) = tmp_path.glob("history_*.csv")
-    file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
-    with pytest.raises(results.ResultsError, match="no history of training"):
-        histories.read(tmp_path, cell)
 
 
 def test_depths_are_the_rows_of_their_own_table(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Accuracies are those of the histories, and time is that of steps timed by themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import accuracy_plots, histories, results
+from tests.experiments.drawn import cells, lines, texts
+from tests.experiments.made import history, row, table
+
+STEPS = "sweep --algo bp,dfa --model mlp --dataset mnist --steps 25"
+LINE = "sweep --algo bp,dfa --model mlp --dataset mnist --epochs 2 --seed 0,1"
+BOTH = [*cells(STEPS), *cells(LINE)]
+
+
+def timed(algorithm: str, step_time_s: float, **changes: Any) -> dict[str, Any]:
+    """A row of mlp as the figures of accuracy take it."""
+    usual = {"model": "mlp", "dataset": "mnist", "batch_size": 100, "steps": 25}
+    return row(algorithm, 2, **usual | {"step_time_s": step_time_s} | changes)
+
+
+def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
+    for cell in cells(LINE):
+        if (cell.algorithm, cell.seed) != ("dfa", 1):
+            history(tmp_path, cell, [0.5 + 0.1 * cell.seed, 0.9])
+    table(
+        tmp_path / results.FILE_NAME,
+        timed("bp", 0.004),
+        timed("dfa", 0.006),
+        # Later, and not what was asked for.
+        timed("dfa", 9, learning_rate=0.3),
+        timed("dfa", 9, steps=5),
+        timed("dfa", 9, epochs=2, status="killed"),
+    )
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
+    by_epoch, by_time = (lines(axes) for axes in drawn.figure.axes)
+    assert np.allclose(by_epoch["bp"], [[1, 55], [2, 90]])
+    assert np.allclose(by_time["bp"], [[1, 55], [2, 90]])
+    assert np.allclose(by_epoch["dfa"], [[1, 50], [2, 90]])
+    assert np.allclose(by_time["dfa"], [[1.5, 50], [3, 90]])
+    assert [(cell.algorithm, cell.seed) for cell in drawn.missing] == [("dfa", 1)]
+    said = texts(drawn.figure)
+    assert "Not trained, or not for 2 epochs: dfa: seed 1." in said
+    assert "bp 4 ms (4 to 4), dfa 6 ms (6 to 6)." in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "against_time", "untimed"),
+    [
+        ([], set(), ["bp", "dfa"]),
+        ([timed(name, 0.004, epochs=2) for name in ("bp", "dfa")], set(), ["bp", "dfa"]),
+        ([timed("bp", 0.004, repeats=1), timed("dfa", 0.004)], set(), ["bp"]),
+        ([timed("bp", 0.004)], {"bp"}, ["dfa"]),
+    ],
+    ids=["none", "training", "one process", "dfa missing"],
+)
+def test_what_was_not_timed_is_drawn_against_epochs_alone(
+    tmp_path: Path, rows: list[dict[str, Any]], against_time: set[str], untimed: list[str]
+) -> None:
+    for cell in cells(LINE):
+        history(tmp_path, cell, [0.5, 0.9])
+    if rows:
+        table(tmp_path / results.FILE_NAME, *rows)
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
+    assert set(lines(drawn.figure.axes[0])) == {"bp", "dfa"}
+    assert set(lines(drawn.figure.axes[1])) == against_time
+    assert ("bp's step was not timed" in texts(drawn.figure)) is (not against_time)
+    assert [cell.algorithm for cell in drawn.missing] == untimed
+
+
+def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
+    cell = cells(LINE)[0]
+    history(tmp_path, cell, [0.5, 0.9])
+    (file,) = tmp_path.glob("history_*.csv")
+    file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
+    with pytest.raises(results.ResultsError, match="no history of training"):
+        histories.read(tmp_path, cell)
