@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments import histories, labels, measured, pictures
-from experiments.catalogue import datasets
 from experiments.colours import look_of
 from experiments.histories import Epochs
 from experiments.measured import Row, Selection
@@ -41,7 +40,8 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
             runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
     untrained = [cell for cell, epochs in read.items() if not epochs]
     steps = _timed(folder, [cell for cell in cells if not cell.epochs])
-    notes = _notes(trained, runs, untrained)
+    images = histories.images(folder, trained[0].dataset)
+    notes = _notes(images, trained, runs, untrained)
     missing = [*untrained, *steps.missing]
     if not runs:
         return Drawn(None, notes, missing)
@@ -96,7 +96,9 @@ def _step_ms(row: Row) -> str:
     return f"{row['algorithm']} {1000 * usual:.3g} ms ({least} to {greatest})"
 
 
-def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequence[Cell]) -> list:
+def _notes(
+    images: str, cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequence[Cell]
+) -> list[str]:
     seeds = {name: len(found) for name, found in runs.items()}
     counts = sorted(set(seeds.values()))
     notes = []
@@ -104,11 +106,10 @@ def _notes(cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequen
         times = " to ".join(map(str, sorted({counts[0], counts[-1]})))
         several = f"Means of {times} seeds, bands from the least to the greatest."
         notes.append(several if counts[-1] > 1 else "One seed.")
-    title = datasets().DATASETS[cells[0].dataset].title
     settings = _grouped(
         (f"{c.optimizer} {c.learning_rate:g}, batch {c.batch_size}", c) for c in cells
     )
-    notes.append(f"{title}, no augmentation; {settings}.")
+    notes.append(f"{images}, no augmentation; {settings}.")
     if missing:
         seeds: dict[str, list[str]] = {}
         for cell in missing:

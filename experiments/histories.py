@@ -1,9 +1,10 @@
-"""What each epoch of a trained cell gave. No TensorFlow here."""
+"""What each epoch of a trained cell gave, and on which images. No TensorFlow here."""
 
 import csv
 from pathlib import Path
 
 from experiments import measured, results
+from experiments.catalogue import datasets
 from experiments.plan import Cell
 
 Epochs = list[dict[str, float]]
@@ -32,3 +33,20 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
             f"{path} is no history of training ({error}); move it away and train again"
         ) from error
     return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
+
+
+def images(folder: str | Path, dataset: str) -> str:
+    """What the images are that were trained on, such as "CIFAR-10 (JPEG re-encoded)".
+
+    Of one data set there are several copies, which need not hold the same bytes; which one it was
+    is in the rows.
+
+    Raises:
+        results.ResultsError: the table of measurements is damaged.
+    """
+    said = {
+        row["accuracy_label"].removesuffix(", test")
+        for row in measured.read(folder)
+        if row["dataset"] == dataset and row.get("epochs") and row.get("accuracy_label")
+    }
+    return " and ".join(sorted(said)) or datasets().DATASETS[dataset].title

@@ -6,7 +6,6 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from experiments import histories, labels, measured, pictures
-from experiments.catalogue import datasets
 from experiments.colours import look_of
 from experiments.histories import Epochs
 from experiments.pictures import Drawn
@@ -51,7 +50,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     found = read_search(folder, cells)
     missing = [cell for cell in cells if cell not in found]
     notes = [
-        f"{datasets().DATASETS[cells[0].dataset].title}, {cells[0].optimizer}, one seed, training "
+        f"{histories.images(folder, cells[0].dataset)}, {cells[0].optimizer}, one seed, training "
         f"accuracy in epoch {cells[0].epochs}.",
         f"Ringed: what is taken, the least rate within {NEARLY_POINTS:g} points of the best. "
         "Dashed: feedback of another distribution.",

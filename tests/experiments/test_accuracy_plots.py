@@ -70,6 +70,19 @@ def test_what_was_not_timed_is_drawn_against_epochs_alone(
     assert [cell.algorithm for cell in drawn.missing] == untimed
 
 
+def test_which_copy_of_the_images_it_was_is_said(tmp_path: Path) -> None:
+    """As the rows of trainings have it: a step that was only measured says nothing of them."""
+    for cell in cells(LINE):
+        history(tmp_path, cell, [0.5, 0.9])
+    table(
+        tmp_path / results.FILE_NAME,
+        timed("bp", 0.004, accuracy_label="MNIST (a copy), test", epochs=2),
+        timed("dfa", 0.004, accuracy_label="MNIST (a step), the held training batch"),
+    )
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
+    assert "MNIST (a copy), no augmentation" in texts(drawn.figure)
+
+
 def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     cell = cells(LINE)[0]
     history(tmp_path, cell, [0.5, 0.9])
