@@ -57,8 +57,10 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         f"{histories.images(folder, cells[0].dataset)}, {cells[0].optimizer}, one seed, training "
         f"accuracy in epoch {cells[0].epochs}.",
         f"Ringed: what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
-        "guessing. Dashed: feedback of another distribution.",
+        "guessing.",
     ]
+    if any(cell.feedback_initializer for cell in found):
+        notes[-1] += " Dashed: feedback of another distribution."
     if not found:
         return Drawn(None, notes, missing)
     lines: dict[str, list[Cell]] = {}
