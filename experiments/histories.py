@@ -1,6 +1,8 @@
 """What each epoch of a trained cell gave, and on which images. No TensorFlow here."""
 
 import csv
+import math
+import re
 from pathlib import Path
 
 from experiments import measured, results
@@ -8,6 +10,7 @@ from experiments.catalogue import datasets
 from experiments.plan import Cell
 
 Epochs = list[dict[str, float]]
+_DIVERGED = 10  # times the training loss of the first epoch
 
 
 def read(folder: str | Path, cell: Cell) -> Epochs:
@@ -17,8 +20,30 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
         results.ResultsError: the file is no history, or damaged.
     """
     path = results.history_file(folder, measured.with_depth(vars(cell)))
-    if not path.exists():
-        return []
+    epochs = _read_file(path) if path.exists() else []
+    return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
+
+
+def diverged(folder: str | Path, cell: Cell) -> bool:
+    """Whether a training with a cell's settings, of any seed and length, diverged.
+
+    That is a training loss that is no number, or ten times that of the first epoch.
+
+    Raises:
+        results.ResultsError: a file is no history, or damaged.
+    """
+    own = results.history_file(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
+    any_seed = re.escape(own.name).replace("SEED", r"\d+")
+    for path in own.parent.glob("history_*.csv"):
+        if not re.fullmatch(any_seed, path.name):
+            continue
+        losses = [epoch.get("train_loss", math.nan) for epoch in _read_file(path)]
+        if not all(loss < _DIVERGED * losses[0] for loss in losses):  # NaN is not
+            return True
+    return False
+
+
+def _read_file(path: Path) -> Epochs:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             epochs = [
@@ -32,7 +57,7 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
         raise results.ResultsError(
             f"{path} is no history of training ({error}); move it away and train again"
         ) from error
-    return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
+    return epochs
 
 
 def images(folder: str | Path, dataset: str) -> str:

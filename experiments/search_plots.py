@@ -1,6 +1,6 @@
 """What a search for learning rates and feedback distributions found, and what it says to take."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -28,18 +28,29 @@ def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
     return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
 
 
-def chosen(found: dict[Cell, float]) -> dict[str, Cell]:
+def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
+    """The cells with whose settings some training diverged: in the search, or later."""
+    return {cell for cell in cells if histories.diverged(folder, cell)}
+
+
+def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[str, Cell]:
     """What is taken for each algorithm: of the least learning rate that is nearly the best.
 
     Nearly is a part of what was gained over guessing, since a few points are nothing to 96 % and
     most of what there is to 14 %.
 
     The rate at which a short training does best may be too large for a long one: `dfa` on `mlp`,
-    with the best rate of two epochs, fell from 90 to 68 % after eleven.
+    with the best rate of two epochs, fell from 90 to 68 % after eleven. At which rates a long one
+    diverged is known when it was run: those are not taken.
+
+    Args:
+        found: training accuracy (%) of each cell.
+        diverged: the cells that are not taken.
     """
     by_algorithm: dict[str, list[Cell]] = {}
     for cell in found:
-        by_algorithm.setdefault(cell.algorithm, []).append(cell)
+        if cell not in diverged:
+            by_algorithm.setdefault(cell.algorithm, []).append(cell)
     taken = {}
     for name, cells in by_algorithm.items():
         guessing = 100 / cells[0].classes
@@ -52,6 +63,7 @@ def chosen(found: dict[Cell, float]) -> dict[str, Cell]:
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Training accuracy against the learning rate, a line for each algorithm and distribution."""
     found = read_search(folder, cells)
+    diverged = read_diverged(folder, list(found))
     missing = [cell for cell in cells if cell not in found]
     notes = [
         f"{histories.images(folder, cells[0].dataset)}, {cells[0].optimizer}, one seed, training "
@@ -61,6 +73,8 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     ]
     if any(cell.feedback_initializer for cell in found):
         notes[-1] += " Dashed: feedback of another distribution."
+    if diverged:
+        notes[-1] += " Crossed out: a training diverged, here or with more epochs."
     if not found:
         return Drawn(None, notes, missing)
     lines: dict[str, list[Cell]] = {}
@@ -82,7 +96,9 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
             )  # fmt: skip
             shown = name.replace("feedback_initializer ", "")
             ends.append(labels.Label(rates[-1], values[-1], shown, look.colour))
-        for cell in chosen(found).values():
+        for cell in diverged:
+            axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
+        for cell in chosen(found, diverged).values():
             axes.plot(
                 [cell.learning_rate], [found[cell]], "o", markersize=13, fillstyle="none",
                 color=look_of(cell.algorithm).colour,

@@ -1,5 +1,6 @@
 """Settings are chosen by a recorded search, and by nothing that was seen of the test images."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -51,6 +52,37 @@ def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
     assert not drawn.missing
 
 
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [([2.3, 22.0], False), ([2.3, 24.0, 2.0], True), ([2.3, None], True), ([None], True)],
+)
+def test_what_diverged_in_a_longer_training_is_not_taken(
+    tmp_path: Path, losses: list[float | None], diverged: bool
+) -> None:
+    """With another seed and more epochs than the search has; a loss of NaN is an empty field."""
+    _, low, _, high, signs = cells_of(LINES)
+    cells = [low, high]
+    bad = {"epoch": 1, "train_loss": None, "test_accuracy": 0.1}
+    results.write_history(tmp_path, measured.with_depth(vars(signs)), [bad])  # of other settings
+    for cell, accuracy in zip(cells, (0.4, 0.6), strict=True):
+        epoch = {"epoch": 1, "train_loss": 2.0, "train_accuracy": accuracy, "test_accuracy": 0.5}
+        results.write_history(tmp_path, measured.with_depth(vars(cell)), [epoch])
+    epochs = [
+        {"epoch": number, "train_loss": loss, "test_accuracy": 0.1}
+        for number, loss in enumerate(losses, start=1)
+    ]
+    longer = dataclasses.replace(high, seed=3, epochs=len(losses))
+    results.write_history(tmp_path, measured.with_depth(vars(longer)), epochs)
+    found = search_plots.read_search(str(tmp_path), cells)
+    struck = search_plots.read_diverged(str(tmp_path), cells)
+    assert struck == ({high} if diverged else set())
+    assert search_plots.chosen(found, struck) == {"dfa": low if diverged else high}
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    crosses = [line for line in drawn.figure.axes[0].lines if line.get_marker() == "x"]
+    assert len(crosses) == len(struck)
+    assert ("Crossed out" in " ".join(drawn.notes)) is diverged
+
+
 def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:
     cells = cells_of(LINES)
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
@@ -64,7 +96,7 @@ def test_what_is_trained_is_what_the_search_found(figure: paper.PlannedFigure) -
     found = search_plots.read_search(str(RESULTS), cells)
     if len(found) < len(cells):
         pytest.skip(f"{figure.name}: {len(cells) - len(found)} cells are not trained yet")
-    best = search_plots.chosen(found)
+    best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), cells))
     best.setdefault("mem_dfa", best["dfa"])  # whose updates are the same
     taken = paper.CHOSEN[figure.name.removeprefix("search_")]
     assert set(taken) == set(best)
