@@ -121,8 +121,8 @@ CHOSEN: dict[str, dict[str, str]] = {
         "mem_dfa": "--learning-rate 0.01",
     },
     "vgg16": {
-        "bp": "--learning-rate 0.01",
-        "fa": "--learning-rate 0.01",
+        "bp": "--learning-rate 0.03",
+        "fa": "--learning-rate 0.03",
         "dfa": "--learning-rate 0.001",
         "mem_dfa": "--learning-rate 0.001",
     },
