@@ -39,8 +39,9 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         if epochs:
             runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
     untrained = [cell for cell, epochs in read.items() if not epochs]
-    steps = _timed(folder, [cell for cell in cells if not cell.epochs])
-    images = histories.images(folder, trained[0].dataset)
+    rows = measured.read(folder)
+    steps = _timed(rows, [cell for cell in cells if not cell.epochs])
+    images = measured.images(rows, trained[0].dataset)
     notes = _notes(images, trained, runs, untrained)
     missing = [*untrained, *steps.missing]
     if not runs:
@@ -65,17 +66,17 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     return Drawn(figure, notes, missing)
 
 
-def _timed(folder: str, cells: Sequence[Cell]) -> Selection:
+def _timed(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
     """The rows of just these cells: no step of a training, or of another setting, stands in."""
     same = ("dataset", "learning_rate", "steps")
     asked = {(measured.name_of(vars(c)), *(getattr(c, name) for name in same)) for c in cells}
-    rows = [
+    steps = [
         row
-        for row in measured.read(folder)
+        for row in rows
         if not row.get("epochs")
         and (measured.name_of(row), *(row.get(name) for name in same)) in asked
     ]
-    return measured.select(rows, cells, _PROCESSES)
+    return measured.select(steps, cells, _PROCESSES)
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

@@ -1,4 +1,4 @@
-"""What each epoch of a trained cell gave, and on which images. No TensorFlow here."""
+"""What each epoch of a trained cell gave. No TensorFlow here."""
 
 import csv
 import math
@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 from experiments import measured, results
-from experiments.catalogue import datasets
 from experiments.plan import Cell
 
 Epochs = list[dict[str, float]]
-_DIVERGED = 10  # times the training loss of the first epoch
+_DIVERGED = 10  # times the loss of guessing
 
 
 def read(folder: str | Path, cell: Cell) -> Epochs:
@@ -27,18 +26,20 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
 def diverged(folder: str | Path, cell: Cell) -> bool:
     """Whether a training with a cell's settings, of any seed and length, diverged.
 
-    That is a training loss that is no number, or ten times that of the first epoch.
+    That is a training loss that is no number, or ten times that of guessing, the logarithm of the
+    number of classes.
 
     Raises:
         results.ResultsError: a file is no history, or damaged.
     """
     own = results.history_file(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
     any_seed = re.escape(own.name).replace("SEED", r"\d+")
+    most = _DIVERGED * math.log(cell.classes)
     for path in own.parent.glob("history_*.csv"):
         if not re.fullmatch(any_seed, path.name):
             continue
-        losses = [epoch.get("train_loss", math.nan) for epoch in _read_file(path)]
-        if not all(loss < _DIVERGED * losses[0] for loss in losses):  # NaN is not
+        # NaN is an empty field, and smaller than nothing.
+        if not all(epoch.get("train_loss", math.nan) < most for epoch in _read_file(path)):
             return True
     return False
 
@@ -58,20 +59,3 @@ def _read_file(path: Path) -> Epochs:
             f"{path} is no history of training ({error}); move it away and train again"
         ) from error
     return epochs
-
-
-def images(folder: str | Path, dataset: str) -> str:
-    """What the images are that were trained on, such as "CIFAR-10 (JPEG re-encoded)".
-
-    Of one data set there are several copies, which need not hold the same bytes; which one it was
-    is in the rows.
-
-    Raises:
-        results.ResultsError: the table of measurements is damaged.
-    """
-    said = {
-        row["accuracy_label"].removesuffix(", test")
-        for row in measured.read(folder)
-        if row["dataset"] == dataset and row.get("epochs") and row.get("accuracy_label")
-    }
-    return " and ".join(sorted(said)) or datasets().DATASETS[dataset].title

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import results
-from experiments.catalogue import ALGORITHM_OPTIONS, MODEL_DEFAULTS, WHOLE_DEPTHS
+from experiments.catalogue import ALGORITHM_OPTIONS, MODEL_DEFAULTS, WHOLE_DEPTHS, datasets
 from experiments.plan import Cell
 
 Row = dict[str, Any]
@@ -127,6 +127,20 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
 def _processes(row: Row | None) -> int:
     """In how many it was measured; files of earlier versions do not say."""
     return 0 if row is None or row["status"] != "ok" else row.get("repeats") or 1
+
+
+def images(rows: Sequence[Row], dataset: str) -> str:
+    """What the images are that were trained on, such as "CIFAR-10 (JPEG re-encoded)".
+
+    Of one data set there are several copies, which need not hold the same bytes; the rows of
+    trainings say which one it was.
+    """
+    said = {
+        row["accuracy_label"].removesuffix(", test")
+        for row in rows
+        if row["dataset"] == dataset and row.get("epochs") and row.get("accuracy_label")
+    }
+    return " and ".join(sorted(said)) or datasets().DATASETS[dataset].title
 
 
 def newest_rows(rows: Sequence[Row]) -> list[Row]:

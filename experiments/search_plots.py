@@ -66,8 +66,8 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     diverged = read_diverged(folder, list(found))
     missing = [cell for cell in cells if cell not in found]
     notes = [
-        f"{histories.images(folder, cells[0].dataset)}, {cells[0].optimizer}, one seed, training "
-        f"accuracy in epoch {cells[0].epochs}.",
+        f"{measured.images(measured.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
+        f"one seed, training accuracy in epoch {cells[0].epochs}.",
         f"Ringed: what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
         "guessing.",
     ]
