@@ -40,7 +40,8 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
             runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
     untrained = [cell for cell, epochs in read.items() if not epochs]
     rows = measured.read(folder)
-    steps = _timed(rows, [cell for cell in cells if not cell.epochs])
+    timed = [cell for cell in cells if not cell.epochs]
+    steps = measured.select(rows, timed, _PROCESSES)
     images = measured.images(rows, trained[0].dataset)
     notes = _notes(images, trained, runs, untrained)
     missing = [*untrained, *steps.missing]
@@ -64,19 +65,6 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
     return Drawn(figure, notes, missing)
-
-
-def _timed(rows: Sequence[Row], cells: Sequence[Cell]) -> Selection:
-    """The rows of just these cells: no step of a training, or of another setting, stands in."""
-    same = ("dataset", "learning_rate", "steps")
-    asked = {(measured.name_of(vars(c)), *(getattr(c, name) for name in same)) for c in cells}
-    steps = [
-        row
-        for row in rows
-        if not row.get("epochs")
-        and (measured.name_of(row), *(row.get(name) for name in same)) in asked
-    ]
-    return measured.select(steps, cells, _PROCESSES)
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

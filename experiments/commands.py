@@ -5,7 +5,9 @@ A line names a module of `experiments` and its options, as "sweep --algo bp --mo
 
 import csv
 import dataclasses
+import functools
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from experiments import arguments, histories, machine, measured, results, sweep_options, traces
 from experiments import run as run_command
+from experiments.cell import die_with
 from experiments.claims import PARTS
 from experiments.plan import REPEATS, Cell
 
@@ -47,6 +50,8 @@ def shown(line: str, out: str | None = None) -> str:
 def run(line: str, out: str) -> int:
     """Runs a line in a process of its own, which shows its progress, and returns its status.
 
+    That process ends with this one, however this one ends.
+
     When it ran, how long and on what is a row of commands.csv under `out`.
 
     Raises:
@@ -55,7 +60,7 @@ def run(line: str, out: str) -> int:
     module, *words = shlex.split(line)
     started, start = datetime.now(UTC), time.perf_counter()
     command = [sys.executable, "-m", f"experiments.{module}", *words, "--out", out]
-    status = subprocess.run(command).returncode
+    status = subprocess.run(command, preexec_fn=functools.partial(die_with, os.getpid())).returncode
     seconds = round(time.perf_counter() - start, 1)
     began = started.isoformat(timespec="seconds")
     values = (shown(line), began, seconds, status, machine.description())
@@ -117,7 +122,11 @@ def is_done(line: str, out: str) -> bool:
     module = shlex.split(line)[0]
     if missing_cells(line, out):
         return False
-    if not all(Path(out, name).exists() for name in _FILES.get(module, ())):
+    if module in _CELL_COMMANDS:
+        return True
+    if not all(Path(out, name).exists() for name in files_of(line)):
+        return False
+    if module == "bench" and not is_of_bench(line, out):
         return False
     ended = {run["command"] for run in read_runs(out) if run["exit_status"] == "0"}
     return module not in _TOLD or shown(line) in ended
@@ -133,6 +142,31 @@ _FILES = {
     "claims": tuple(f"claims_{part}.csv" for part in PARTS),
 }
 _TOLD = ("bench", "depth", "fit")
+
+
+def files_of(line: str) -> tuple[str, ...]:
+    """The tables that a line adds to or writes."""
+    return _FILES.get(shlex.split(line)[0], (results.FILE_NAME,))
+
+
+def is_of_bench(line: str, out: str) -> bool:
+    """Whether bench.csv, of which each run takes the place of the one before, is of this line.
+
+    Raises:
+        results.ResultsError: the file cannot be read.
+    """
+    path = Path(out, *files_of(line))
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            wanted, told = shlex.split(line)[1:], csv.DictReader(file)
+            commands = [shlex.split(row.get("command") or "")[3:] for row in told]
+    except (OSError, ValueError, csv.Error) as error:
+        raise results.ResultsError(f"{path} is no table of experiments.bench ({error})") from error
+    count = len(wanted)
+    return bool(commands) and all(
+        words[:count] == wanted and words[count : count + 1] in ([], ["--out"])
+        for words in commands
+    )
 
 
 def missing_cells(line: str, out: str) -> list[Cell]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import worker
 from experiments.arguments import UsageError
-from experiments.processes import MachineError
+from experiments.worker import MachineError
 
 if TYPE_CHECKING:
     import distributed
@@ -167,9 +167,4 @@ def _machine_errors() -> Iterator[None]:
         raise MachineError(
             "the dask scheduler is gone; every cell measured so far is in the results, so start "
             "it and the sweep again"
-        ) from error
-    except OSError as error:
-        raise MachineError(
-            f"no process could be started to measure in ({error}); every cell measured so far is "
-            "in the results, so run the sweep again when that is mended"
         ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import arguments, commands, display, paper, results
-from experiments.paper import PlannedFigure
+from experiments.paper import Kind, PlannedFigure
 from experiments.run import guarded
 from profiling.xplane import TraceError
 
@@ -123,6 +123,8 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
     asked = list(dict.fromkeys(cell for line in lines for cell in cells[line]))
     try:
         drawn = DRAWINGS[figure.kind](source, figure.title, asked)
+        of_others = figure.kind is Kind.TAKING_TURNS and drawn.figure is not None
+        of_others = of_others and not commands.is_of_bench(lines[0], source)
     except results.ResultsError as error:
         return Outcome(figure, problem=str(error), lines=list(lines))
     if drawn.figure is not None:
@@ -131,6 +133,8 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
         except TraceError as error:
             raise results.ResultsError(str(error)) from error
     problems = [drawn.problem] if drawn.problem else []
+    if of_others:
+        problems.append("bench.csv is of another command; made by")
     if drawn.missing:
         problems.append(f"{len(drawn.missing)} of {len(asked)} cells are missing; made by")
     missing = set(drawn.missing)

@@ -63,11 +63,15 @@ ANSWERS = KeyedFile(
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
 
 
+ACCIDENTS = ("failed", "killed")
+"""How a process may have ended for a reason that another one would not meet."""
+
+
 def is_settled(row: Row, time_limit_s: int) -> bool:
     """Whether trying again in a later run would tell nothing new."""
     if row["status"] == "timed_out":
         return row["time_limit_s"] >= time_limit_s
-    return row["status"] != "failed"  # which may have been an accident
+    return row["status"] not in ACCIDENTS
 
 
 def same_but(row: Mapping[str, Any], other: Mapping[str, Any], *free: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from experiments import display, fit_rows, search, worker
+from experiments import display, fit_rows, measured, search, worker
 from experiments.keyed import Row
 from experiments.plan import Cell
 
@@ -99,6 +99,9 @@ class Search:
         limits = dataclasses.replace(self.limits, memory_bytes=limit_bytes)
         with display.progress(f"{cell.algorithm} {self.over} {size} {note}") as report:
             result = worker.call("fit", [cell], report, limits)
+            if result["status"] in fit_rows.ACCIDENTS:
+                display.note(f"{cell.title}: {result['error']}; tried once more")
+                result = worker.call("fit", [cell], report, limits)
         row = {
             **self._settings(),
             **dataclasses.asdict(cell),
@@ -118,6 +121,8 @@ class Search:
     def _answer(self, known: dict[int, Row]) -> Row:
         low, high = search.bracket(known, self.maximum)
         row = {**known[low or high], "over": self.over, "maximum": self.maximum, "size": low}
+        # As it is of a whole model, whether one trained or not.
+        row["layers"] = row["depth"] or measured.with_depth(row)["layers"]
         if low == 0:
             row["size"] = None
             if row["status"] == "out_of_memory":
@@ -125,7 +130,6 @@ class Search:
                 row["least_memory_bytes"] = self._least_bytes()
         else:
             row["status"] = "ok" if high in known else "maximum"
-            row["layers"] = row["depth"]
             row["image_time_s"] = row["step_time_s"] / row["batch_size"]
         if low and high in known:
             row["next_status"], row["next_error"] = known[high]["status"], known[high]["error"]

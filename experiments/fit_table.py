@@ -27,12 +27,20 @@ def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
         shown.add_column(head, justify=justify, no_wrap=True)
     for head in NUMBERS:
         shown.add_column(head, justify="right", no_wrap=True)
+    for line in lines(rows):
+        shown.add_row(*line)
+    return shown
+
+
+def lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The cells of each answer's line, under `HEADS` and `NUMBERS`."""
+    shown = []
     for row in rows:
         names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
         cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
         if row["size"] is None:
-            cells[fit_rows.OVER[over]] = "none"
-        shown.add_row(*cells.values(), *_numbers(row, rows))
+            cells[fit_rows.OVER[row["over"]]] = "none"
+        shown.append([*cells.values(), *_numbers(row, rows)])
     return shown
 
 
@@ -50,8 +58,10 @@ def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
     """How many times as large as bp's of the same cell."""
-    other_field = "layers" if row["over"] == "batch" else "batch_size"
+    same = ["model", "over", "memory_limit_bytes", "execution", "device"]
+    same.append("layers" if row["over"] == "batch" else "batch_size")
     for other in rows:
-        if other["algorithm"] == "bp" and other[other_field] == row[other_field] and other["size"]:
+        is_alike = all(other[name] == row[name] for name in same)
+        if other["algorithm"] == "bp" and is_alike and other["size"]:
             return f"{row['size'] / other['size']:.2f}x"
     return "-"

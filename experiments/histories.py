@@ -3,13 +3,46 @@
 import csv
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from experiments import measured, results
+from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.plan import Cell
 
 Epochs = list[dict[str, float]]
 _DIVERGED = 10  # times the loss of guessing
+
+
+def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
+    """Keeps what each epoch of the cell in ``row`` gave, in the place of an earlier training.
+
+    A longer one stays: its first epochs are these, and what its later ones tell would be lost.
+
+    Raises:
+        results.ResultsError: the file cannot be written, or what is there is no history.
+    """
+    path = file_of(folder, row)
+    try:
+        with results.locked(Path(folder, "histories")):
+            if path.exists() and len(_read_file(path)) > len(epochs):
+                return
+            for left in path.parent.glob(f".{path.name}.*"):
+                left.unlink()  # of a run that was killed as it wrote
+            results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
+    except OSError as error:
+        raise results.unwritable(folder, error) from error
+
+
+def file_of(folder: str | Path, row: Mapping) -> Path:
+    """Where the epochs of the cell in ``row``, which has a number of layers, are kept."""
+    names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
+    names += ("learning_rate", "seed")
+    own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
+    name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
+    return Path(folder, f"history_{name}.csv")
 
 
 def read(folder: str | Path, cell: Cell) -> Epochs:
@@ -18,7 +51,7 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
     Raises:
         results.ResultsError: the file is no history, or damaged.
     """
-    path = results.history_file(folder, measured.with_depth(vars(cell)))
+    path = file_of(folder, measured.with_depth(vars(cell)))
     epochs = _read_file(path) if path.exists() else []
     return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
 
@@ -32,7 +65,7 @@ def diverged(folder: str | Path, cell: Cell) -> bool:
     Raises:
         results.ResultsError: a file is no history, or damaged.
     """
-    own = results.history_file(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
+    own = file_of(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
     any_seed = re.escape(own.name).replace("SEED", r"\d+")
     most = _DIVERGED * math.log(cell.classes)
     for path in own.parent.glob("history_*.csv"):

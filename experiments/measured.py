@@ -1,5 +1,6 @@
 """The measured rows that a figure is drawn from. No TensorFlow here."""
 
+import collections
 import csv
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ from experiments.plan import Cell
 
 Row = dict[str, Any]
 _OPTIONS = tuple(ALGORITHM_OPTIONS)
-_KEY = ("algorithm", "model", "layers", "batch_size", "execution", "optimizer", *_OPTIONS)
+_KEY = ("algorithm", "model", "layers", "batch_size", "execution", "optimizer")
+_KEY += ("learning_rate", "steps", *_OPTIONS)
 _WHOLE = ("layers", "batch_size", "peak_bytes", "resident_bytes", "step_bytes", "repeats")
 _WHOLE += ("step_requested_bytes", "peak_bytes_min", "peak_bytes_max", "classes", "seed")
 _WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs", "steps")
@@ -69,9 +71,9 @@ class Selection:
     """What was measured of some cells."""
 
     rows: list[Row]
-    """Those measured, in the order of the cells, each the newest of its cell."""
+    """Those measured, in the order of the cells, each the newest good one of its cell."""
     failed: list[Row]
-    """Those whose newest row says that they could not be measured."""
+    """The newest of those that nobody could measure."""
     missing: list[Cell]
     """Those without a row."""
     left_out: list[str]
@@ -79,10 +81,12 @@ class Selection:
 
 
 def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Selection:
-    """The newest row of each cell, all of one TensorFlow version and device.
+    """The newest good row of each cell, all of one TensorFlow version and device.
 
-    Where several are mixed these are the newest version, and of its devices the one used last. A
-    row from fewer processes does not take the place of one from more.
+    Where several are mixed this is the version that measured most of the cells, of equal ones the
+    newest, and of its devices the one that did, of equal ones that used last: one cell measured
+    with another must not empty a figure. A row from fewer processes does not take the place of one
+    from more, nor does one of a failure that of a measurement.
 
     Args:
         rows: as `read` gives them.
@@ -106,14 +110,20 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         # A process that died could not tell its version.
         values = {row[column] for row in found if row[column]}
         if len(values) > 1:
-            taken = max(values, key=rank)
+            good = {(row[column], _key(row)) for row in found if row["status"] == "ok"}
+            count = collections.Counter(value for value, _ in good)
+            taken = max(values, key=lambda value: (count[value], rank(value)))
             others = ", ".join(sorted(values - {taken}))
             left_out.append(f"{name} {taken} alone; rows of {others} are left out")
             found = [row for row in found if row[column] in (taken, None)]
     newest: dict[tuple, Row] = {}
     for row in found:
-        least = max(repeats, _processes(newest.get(_key(row))))
-        if row["status"] != "ok" or _processes(row) >= least:
+        before = newest.get(_key(row))
+        if row["status"] == "ok":
+            is_better = _processes(row) >= max(repeats, _processes(before))
+        else:
+            is_better = before is None or before["status"] != "ok"
+        if is_better:
             newest[_key(row)] = row
     known = [newest[key] for key in asked if key in newest]
     return Selection(
@@ -129,6 +139,9 @@ def _processes(row: Row | None) -> int:
     return 0 if row is None or row["status"] != "ok" else row.get("repeats") or 1
 
 
+_TESTED = ", test"  # how the label of an accuracy on test images ends
+
+
 def images(rows: Sequence[Row], dataset: str) -> str:
     """What the images are that were trained on, such as "CIFAR-10 (JPEG re-encoded)".
 
@@ -136,17 +149,18 @@ def images(rows: Sequence[Row], dataset: str) -> str:
     trainings say which one it was.
     """
     said = {
-        row["accuracy_label"].removesuffix(", test")
+        row["accuracy_label"].removesuffix(_TESTED)
         for row in rows
-        if row["dataset"] == dataset and row.get("epochs") and row.get("accuracy_label")
+        if row["dataset"] == dataset and (row.get("accuracy_label") or "").endswith(_TESTED)
     }
     return " and ".join(sorted(said)) or datasets().DATASETS[dataset].title
 
 
 def newest_rows(rows: Sequence[Row]) -> list[Row]:
-    """The newest row of each cell, data set, learning rate and seed, in the order of their keys."""
-    more = ("dataset", "learning_rate", "seed", "epochs", "tensorflow", "device")
-    newest = {(_key(row), *(row.get(name) for name in more)): row for row in rows}
+    """The newest row of each cell, data set and seed, a good one if any, in order."""
+    more = ("dataset", "seed", "epochs", "tensorflow", "device")
+    ranked = sorted(rows, key=lambda row: row["status"] == "ok")  # keeps the order of equals
+    newest = {(_key(row), *(row.get(name) for name in more)): row for row in ranked}
     return sorted(newest.values(), key=lambda row: [str(row[name]).zfill(6) for name in _SORTED])
 
 

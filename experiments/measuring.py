@@ -171,17 +171,17 @@ def _timeline(
 ) -> dict[str, Any]:
     """What the operations of one more step asked for; the timeline is kept if asked for."""
     predicted = _predicted(trainer, cell)
+    requested: dict[str, Any] = {"step_requested_bytes": None}
     try:
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
             step(trainer, batch)
         if predicted is not None:
             timeline.predicted_peak_bytes = timeline.resident_bytes + predicted
         requested = {"step_requested_bytes": timeline.step_requested_bytes}
+        fault = {"error": f"timeline: {timeline.fault}"} if timeline.fault else {}
         if cell.trace_file:
             timeline.save(cell.trace_file)
-        fault = {"error": f"timeline: {timeline.fault}"} if timeline.fault else {}
     except profiling.TraceError as error:  # what the allocator said is worth keeping
-        requested = {"step_requested_bytes": None}
         fault = {"error": building.one_line(error)}
     return {**requested, **fault, "predicted_step_bytes": predicted}
 

@@ -9,6 +9,7 @@ from typing import Any
 from experiments import results, worker
 from experiments.arguments import UsageError
 from experiments.plan import REPEATS, Cell
+from experiments.worker import MachineError
 
 Row = dict[str, Any]
 Report = Callable[[str, float], None]
@@ -16,10 +17,6 @@ Report = Callable[[str, float], None]
 
 class MeterSilentError(Exception):
     """The allocator's numbers cannot be trusted, so nothing is measured: one sentence."""
-
-
-class MachineError(Exception):
-    """What cells are measured with failed, and no cell is to blame: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
         machines = sorted({run["machine"] for run in commands.read_runs(source)})
     except results.ResultsError as error:
         damaged.append(str(error))
+    sections = report_tables.sections(Path(source), rows)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["is_number"] = lambda text: bool(_NUMBER.fullmatch(text))
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
@@ -49,10 +50,20 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
         versions=report_tables.versions(rows),
         machines=machines,
         figures=_figures(outcomes, source, out, quick),
-        sections=report_tables.sections(Path(source), rows),
+        sections=sections,
+        behind={section.name: _behind(section, source, quick) for section in sections},
         lines=[commands.shown(line, source) for line in paper.all_lines(quick)],
     )
     return files.write_whole(Path(out, FILE_NAME), page.encode())
+
+
+def _behind(section: report_tables.Section, source: str, quick: bool) -> list[str]:
+    """The commands that write the file of a table."""
+    return [
+        commands.shown(line, source)
+        for line in paper.all_lines(quick)
+        if Path(section.source).stem in {Path(name).stem for name in commands.files_of(line)}
+    ]
 
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
@@ -79,6 +90,9 @@ def _figures(
                 "image": _data_uri(pictures) if is_there else "",
                 "notes": " ".join(outcome.notes) if outcome else "",
                 "problem": outcome.problem if outcome else "",
+                "missing": [commands.shown(line, source) for line in outcome.lines]
+                if outcome
+                else [],
                 "lines": [commands.shown(line, source) for line in lines],
             }
         )

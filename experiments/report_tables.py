@@ -1,6 +1,7 @@
 """The tables of the page, from those that commands left."""
 
 import csv
+import html
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +11,11 @@ from typing import Any
 
 import markdown_it
 
-from experiments import depth_rows, display, measured, results
+from experiments import depth_rows, display, fit_rows, fit_table, measured, results
 from experiments.keyed import Row
 
 # Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, "fit_tries.csv")
+_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
 _TITLES = {
     "bench": "Beside Keras and TensorFlow, taking turns",
     "claims_constant": "Claims: constant memory in every execution mode",
@@ -22,7 +23,6 @@ _TITLES = {
     "claims_feedback": "Claims: random feedback",
     "claims_timelines": "Claims: timelines",
     "commands": "Commands, when they ran and on what",
-    "fit": "The largest batch or depth within a budget",
 }
 
 
@@ -48,7 +48,8 @@ class Section:
 
 def sections(folder: Path, rows: Sequence[measured.Row]) -> list[Section]:
     """Every table of a folder whose rows of measurements are known."""
-    return [*_accuracies(rows), *_depths(folder), *_tables(folder), *_measurements(rows)]
+    own = [*_accuracies(rows), *_depths(folder), *_fits(folder)]
+    return [*own, *_tables(folder), *_measurements(rows)]
 
 
 def _tables(folder: Path) -> Iterable[Section]:
@@ -77,10 +78,25 @@ def _depths(folder: Path) -> Iterable[Section]:
         found = [rows.get((algorithm, execution, depth, batch_size)) for depth in depths]
         lines.append([algorithm, execution, str(batch_size), *map(_at_depth, found)])
     if lines:
-        heads = ["algorithm", "execution", "batch", *(f"{depth} layers" for depth in depths)]
+        heads = ["algorithm", "execution", "batch", *(f"depth {depth}" for depth in depths)]
         title = "Requested step bytes / peak bytes against depth (MiB)"
         table = Table(heads, lines)
         yield Section("table_depth", title, table=table, source=depth_rows.FILE_NAME)
+
+
+def _fits(folder: Path) -> Iterable[Section]:
+    """The largest batch, and the greatest depth, within a budget, a line for each answer."""
+    try:
+        rows = list(fit_rows.ANSWERS.read(str(folder)).values())
+    except results.ResultsError as error:
+        rows, said = [], f"<p>{html.escape(str(error))}</p>"
+        yield Section("table_fit", "How large can I go?", said, source=fit_rows.ANSWERS.name)
+    if rows:
+        heads = ["memory (MiB)", "searched", *fit_table.HEADS, *fit_table.NUMBERS]
+        limits = [[display.mebibytes(row["memory_limit_bytes"]), row["over"]] for row in rows]
+        shown = [[*own, *line] for own, line in zip(limits, fit_table.lines(rows), strict=True)]
+        table = Table(heads, shown)
+        yield Section("table_fit", "How large can I go?", table=table, source=fit_rows.ANSWERS.name)
 
 
 def _at_depth(row: Row | None) -> str:
@@ -125,37 +141,57 @@ def versions(rows: Sequence[measured.Row]) -> Table:
 
 
 def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
-    """Test accuracy after the last epoch, over the seeds."""
-    groups: dict[tuple, list[float]] = {}
+    """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
+    groups: dict[tuple, dict[int, float]] = {}
     trained = [r for r in measured.newest_rows(rows) if r.get("epochs") and r["status"] == "ok"]
     for row in trained:
         if row["accuracy"] is not None:
             key = (measured.name_of(row), *(row.get(name) for name in _TRAINED_BY))
-            groups.setdefault(key, []).append(row["accuracy"])
+            groups.setdefault(key, {})[row["seed"]] = row["accuracy"]
     if not groups:
         return
-    heads = ["algorithm", *_TRAINED_BY, "seeds", "mean", "least", "greatest"]
+    heads = ["algorithm", *_TRAINED_BY.values(), "seeds", "mean", "least", "greatest"]
     lines = [
-        [*map(_text, key), str(len(values)), *(f"{pick(values):.2%}" for pick in _SUMMARIES)]
-        for key, values in groups.items()
+        [
+            *map(_text, key),
+            ", ".join(map(str, sorted(seeds))),
+            *(f"{pick(seeds.values()):.2%}" for pick in _SUMMARIES),
+        ]
+        for key, seeds in groups.items()
     ]
     yield Section("accuracy", "Test accuracy", table=Table(heads, lines), source=results.FILE_NAME)
 
 
 _SUMMARIES = (statistics.fmean, min, max)
-_TRAINED_BY = ("model", "accuracy_label", "epochs", "batch_size", "optimizer", "learning_rate")
+_TRAINED_BY = {
+    "model": "model",
+    "layers": "layers",
+    "accuracy_label": "images",
+    "epochs": "epochs",
+    "batch_size": "batch",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate",
+    "execution": "execution",
+    "device": "device",
+    "tensorflow": "TensorFlow",
+}
 
 
 def _measurements(rows: Sequence[measured.Row]) -> Iterable[Section]:
     """The newest row of every cell."""
     if not rows:
         return
-    heads = ["model", "algorithm", "layers", "batch", "execution", "dataset", "optimizer", "status"]
-    heads += ["peak (MiB)", "step (MiB)", "min-max", "requested (MiB)", "step (ms)", "measured"]
+    heads = ["model", "algorithm", *(name.replace("_", " ") for name in _DECIDING), "status"]
+    heads += ["peak (MiB)", "step (MiB)", "step min-max (MiB)", "requested (MiB)", "step (ms)"]
+    heads += ["measured on"]
     lines = [_measurement(row) for row in measured.newest_rows(rows)]
     yield Section(
         "measurements", "All measurements", table=Table(heads, lines), source=results.FILE_NAME
     )
+
+
+_DECIDING = ("layers", "batch_size", "execution", "dataset", "optimizer", "learning_rate")
+_DECIDING += ("seed", "steps", "epochs")
 
 
 def _measurement(row: Mapping[str, Any]) -> list[str]:
@@ -164,8 +200,7 @@ def _measurement(row: Mapping[str, Any]) -> list[str]:
     return [
         row["model"],
         measured.name_of(row),
-        *(_text(row[name]) for name in ("layers", "batch_size", "execution", "dataset")),
-        *(_text(row[name]) for name in ("optimizer", "status")),
+        *(_text(row[name]) for name in (*_DECIDING, "status")),
         mebibytes(row["peak_bytes"]),
         mebibytes(row["step_bytes"]),
         "-".join(spread) if row["step_bytes"] is not None else "-",

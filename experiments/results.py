@@ -5,7 +5,6 @@ import csv
 import errno
 import io
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ def check_writable(out: str | os.PathLike[str]) -> None:
             file.write(written.encode())
             file.write(bytes(FREE_BYTES))
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> Path:
@@ -95,7 +94,7 @@ def locked(path: Path) -> Iterator[None]:
             "wait for it or give another --out"
         ) from error
     except OSError as error:
-        raise _unwritable(path.parent, error) from error
+        raise unwritable(path.parent, error) from error
 
 
 def read(path: Path) -> str:
@@ -129,7 +128,7 @@ def rows(out: str | os.PathLike[str]) -> list[dict[str, str]]:
     try:
         return list(csv.DictReader(io.StringIO(read(Path(out, FILE_NAME)))))
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def replace(path: Path, text: str) -> None:
@@ -179,32 +178,12 @@ def write_table(
         replace(folder / f"{name}.csv", csv_text)
         replace(folder / f"{name}.md", f"{heading}\n\n{text}" if heading else text)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     return folder / f"{name}.md"
 
 
-def write_history(out: str | os.PathLike[str], row: Mapping, epochs: Sequence[Mapping]) -> None:
-    """Writes what each epoch of the cell in ``row`` gave, in the place of an earlier run of it.
-
-    Raises:
-        ResultsError: the file cannot be written.
-    """
-    try:
-        replace(history_file(out, row), pd.DataFrame(epochs).to_csv(index=False))
-    except OSError as error:
-        raise _unwritable(out, error) from error
-
-
-def history_file(out: str | os.PathLike[str], row: Mapping) -> Path:
-    """Where the epochs of the cell in ``row`` are kept."""
-    names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
-    names += ("learning_rate", "seed")
-    own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
-    name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
-    return Path(out) / f"history_{name}.csv"
-
-
-def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
+def unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
+    """The error of a folder that cannot be written, with what to do."""
     reason = error.strerror or type(error).__name__
     space = "make room, or " if error.errno == errno.ENOSPC else ""
     return ResultsError(

@@ -9,8 +9,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import arguments, catalogue, display, processes, results, traces
+from experiments import arguments, catalogue, display, histories, processes, results, traces
 from experiments.plan import Cell
+from profiling.xplane import TraceError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -24,7 +25,7 @@ def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int
     """Runs ``command`` and turns the errors that a user can cause into one sentence each."""
     try:
         return command(argv)
-    except (arguments.UsageError, results.ResultsError) as error:
+    except (arguments.UsageError, results.ResultsError, TraceError) as error:
         display.note(f"error: {error}")
         return 2
     except (processes.MeterSilentError, processes.MachineError) as error:
@@ -58,13 +59,17 @@ def _run(argv: Sequence[str]) -> int:
     with display.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
     tell_dataset(options.dataset, cells[0])
+    # One that is damaged is told before hours of training.
+    for cell in cells:
+        if cell.epochs:
+            histories.read(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
             row, epochs = processes.measure(cell, report)
-        path = results.append(options.out, [row])
         if epochs:
-            results.write_history(options.out, row, epochs)
+            histories.write(options.out, row, epochs)
+        path = results.append(options.out, [row])
         if row["error"]:
             display.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)
@@ -75,7 +80,8 @@ def _run(argv: Sequence[str]) -> int:
             written = traces.render(rows, options.out)
         for file in written:
             print(f"timeline: {file}")
-    return 0 if all(row["status"] == "ok" for row in rows) else 1
+    whole = all(row["status"] == "ok" and not (options.trace and row["error"]) for row in rows)
+    return 0 if whole else 1
 
 
 def with_baseline(cells: Sequence[Cell]) -> list[Cell]:

@@ -20,7 +20,7 @@ from concurrent import futures
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments import display, engines, processes, results, sweep_options, sweep_rows
+from experiments import display, engines, histories, processes, results, sweep_options, sweep_rows
 from experiments.board import Board, title
 from experiments.plan import Cell
 from experiments.run import guarded, tell_dataset
@@ -112,7 +112,7 @@ class Sweep:
             MachineError: nothing can be measured any more.
         """
         known = self.settled()
-        waiting = [task for task in tasks if task.identity not in known]
+        waiting = [task for task in tasks if not self._is_known(task, known)]
         running: dict[futures.Future, Task] = {}
         measured = {}
         board = Board([task.cell for task in waiting], len(tasks) - len(waiting), self.engine.slots)
@@ -129,6 +129,17 @@ class Sweep:
                     board.ended(task.cell, row)
         return measured
 
+    def _is_known(self, task: Task, known: Mapping[Identity, Mapping[str, str]]) -> bool:
+        """Whether a task has its row and, if that says that it was trained, its history.
+
+        Raises:
+            ResultsError: that is damaged, which is told before hours of training.
+        """
+        row, cell = known.get(task.identity), task.cell
+        whole = replace(cell, layers=cell.layers or task.depth)
+        has_history = not cell.epochs or bool(histories.read(self.out, whole))
+        return row is not None and (has_history or row["status"] != "ok")
+
     def _begin(
         self,
         waiting: list[Task],
@@ -143,7 +154,7 @@ class Sweep:
             if not holds.take(task.identity):
                 continue  # another sweep is measuring it
             waiting.remove(task)
-            if task.identity in self.settled():  # since this sweep began
+            if self._is_known(task, self.settled()):  # since this sweep began
                 holds.release(task.identity)
                 board.found(task.cell)
                 continue
@@ -162,7 +173,7 @@ class Sweep:
             row, epochs = processes.failed(task.cell, error), []
         row = task.completed(row)
         if epochs:
-            results.write_history(self.out, row, epochs)
+            histories.write(self.out, row, epochs)
         results.append(self.out, [row])
         return row
 

@@ -27,6 +27,8 @@ def file_of(cell: Cell, out: str) -> Path:
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     """Draw the timelines that rows name, each by itself and, where there are several, together.
 
+    A row with an error has none, or one of another step: its file is left alone.
+
     Returns:
         The pages and pictures.
     """
@@ -34,7 +36,7 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     from profiling.timeline import Timeline
 
     timelines, written = [], []
-    kept = [row for row in rows if row["status"] == "ok" and row["trace_file"]]
+    kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
     for row in kept:
         file = Path(row["trace_file"])
         timeline = Timeline.load(file)

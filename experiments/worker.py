@@ -44,6 +44,11 @@ class Limits:
 
 NO_LIMITS = Limits()
 
+
+class MachineError(Exception):
+    """What cells are measured with failed, and no cell is to blame: one sentence."""
+
+
 _running: set[subprocess.Popen] = set()
 
 
@@ -58,7 +63,20 @@ def call(
     Returns:
         The result. With an ``error``, its ``status`` is "timed_out" if the process was ended as it
         took too long, "out_of_memory" or "killed" if it died so, and "failed" if otherwise.
+
+    Raises:
+        MachineError: no process can be started, or there is no room for what it tells.
     """
+    try:
+        return _call(task, cells, report, limits)
+    except OSError as error:
+        raise MachineError(
+            f"no process could be started to measure in ({error}); every cell measured so far is "
+            "in the results, so run this again when that is mended"
+        ) from error
+
+
+def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         with Path(folder, "stderr").open("w+", errors="replace") as errors:

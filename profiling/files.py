@@ -26,7 +26,8 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     unfinished = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        hidden = f".{path.name}."  # what a killed process leaves looks like no result
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=hidden, delete=False) as file:
             unfinished = Path(file.name)
             file.write(content)
         unfinished.chmod(0o644)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import measured, results
+from experiments import histories, measured, results
 from experiments.plan import Cell
 
 MIB = 2**20
@@ -30,6 +30,7 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
         "optimizer": "sgd",
         "learning_rate": 0.01,
         "seed": 0,
+        "steps": 5,
         "epochs": 0,
         "repeats": 3,
         "tensorflow": "2.21.0",
@@ -46,7 +47,7 @@ def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
         {"epoch": number, "test_accuracy": accuracy}
         for number, accuracy in enumerate(accuracies, start=1)
     ]
-    results.write_history(folder, measured.with_depth(vars(cell)), epochs)
+    histories.write(folder, measured.with_depth(vars(cell)), epochs)
 
 
 def table(path: Path, *rows: dict[str, Any]) -> None:

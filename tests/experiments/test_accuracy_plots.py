@@ -50,7 +50,7 @@ def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
     ("rows", "against_time", "untimed"),
     [
         ([], set(), ["bp", "dfa"]),
-        ([timed(name, 0.004, epochs=2) for name in ("bp", "dfa")], set(), ["bp", "dfa"]),
+        ([timed(name, 0.004, epochs=2, steps=5) for name in ("bp", "dfa")], set(), ["bp", "dfa"]),
         ([timed("bp", 0.004, repeats=1), timed("dfa", 0.004)], set(), ["bp"]),
         ([timed("bp", 0.004)], {"bp"}, ["dfa"]),
     ],
@@ -79,6 +79,9 @@ def test_which_copy_of_the_images_it_was_is_said(tmp_path: Path) -> None:
         timed("bp", 0.004, accuracy_label="MNIST (a copy), test", epochs=2),
         timed("dfa", 0.004, accuracy_label="MNIST (a step), the held training batch"),
     )
+    failed = timed("bp", 0.004, epochs=2, status="killed")
+    failed["accuracy_label"] = "MNIST (a step), the held training batch"
+    results.append(tmp_path, [failed])
     drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", BOTH)
     assert "MNIST (a copy), no augmentation" in texts(drawn.figure)
 

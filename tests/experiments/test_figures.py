@@ -142,6 +142,20 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     assert "Lines that reach the edge go on." in texts(drawn.figure)
 
 
+def test_a_bench_of_another_net_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = {"model": "vgg16", "layers": 15, "batch_size": 64, "rounds": 15, "status": "ok"}
+    whole |= dict.fromkeys(ALGORITHM_OPTIONS)
+    whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "algorithm": "bp", "step_bytes": MIB}
+    whole |= {"ratio_min": 1, "ratio_max": 1, "ratio_to_bp": 1}
+    line = ["--from", str(tmp_path), "--figure", "bench_conv20"]
+    for command, status in (("--model vgg16", 1), ("--model conv20 --layers 20", 0)):
+        table(tmp_path / "bench.csv", whole | {"command": f"python -m experiments.bench {command}"})
+        assert figures.main(line) == status
+        said = capsys.readouterr().err
+        assert ("bench.csv is of another command; made by" in said) is bool(status)
+        assert ("bench --model conv20 --layers 20" in said) is bool(status)
+
+
 def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
     names = dict.fromkeys(ALGORITHM_OPTIONS)
     whole = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}

@@ -132,7 +132,32 @@ def test_nothing_is_tried_twice(
     assert len(run.tries) == 2 * count, "another setting is another search"
 
 
-@pytest.mark.parametrize("status", ["failed", "timed_out", "refused"])
+@pytest.mark.parametrize("status", ["failed", "killed"])
+def test_an_accident_decides_nothing(status: str, run: Callable[..., int], tmp_path: Path) -> None:
+    """A process that died is followed by another one, at once and in a later run."""
+    accidents = iter([True])
+
+    def machine(one: Cell, memory_bytes: int | None) -> dict[str, Any]:
+        if one.batch_size > 33 and next(accidents, False):
+            return {"status": status, "error": "for a reason"}
+        return linear(one, memory_bytes)
+
+    assert run(machine) == 0
+    (row,) = answers(tmp_path)
+    assert (row["size"], row["next_status"]) == ("90", "out_of_memory")
+
+
+def test_an_answer_takes_the_place_of_none(run: Callable[..., int], tmp_path: Path) -> None:
+    """Of a whole model too, whose number of layers only a process that trained knows."""
+    line = ["--model", "vgg16", "--memory", "100MiB"]
+    late = {"status": "timed_out", "error": "too long"}
+    assert run(lambda *_: late, "--time-limit", "60", line=line) == 1
+    trained = ok(20 * MIB) | {"depth": 15}
+    assert run(lambda *_: trained, "--maximum", "3", line=line) == 0
+    assert [(row["status"], row["layers"]) for row in answers(tmp_path)] == [("maximum", "15")]
+
+
+@pytest.mark.parametrize("status", ["failed", "killed", "timed_out", "refused"])
 def test_other_ends_than_memory(
     status: str, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +174,7 @@ def test_other_ends_than_memory(
     assert f"{status}: for a reason" in capsys.readouterr().err
     # A crash may have been an accident, and a longer time may be enough.
     assert run(linear, "--time-limit", "60") == 0
-    assert answers(tmp_path)[0]["size"] == ("90" if status == "failed" else "33")
+    assert answers(tmp_path)[0]["size"] == ("90" if status in ("failed", "killed") else "33")
     assert run(linear, "--time-limit", "61") == 0
     assert answers(tmp_path)[0]["size"] == ("33" if status == "refused" else "90")
 

@@ -49,6 +49,24 @@ def test_a_cell_that_failed_is_no_gap(tmp_path: Path) -> None:
     assert not [cell for cell in found.missing if cell.algorithm == "bp"]
 
 
+def test_a_failure_hides_no_measurement(tmp_path: Path) -> None:
+    """As a sweep sees it, which measures no cell again that has a good row."""
+    failed = row("bp", status="killed", peak_bytes=None, step_bytes=None, timestamp="2027")
+    found = select(tmp_path, row("bp", step_bytes=7), failed)
+    assert [r["step_bytes"] for r in found.rows] == [7]
+    assert not found.failed
+    assert [r["step_bytes"] for r in measured.newest_rows(measured.read(tmp_path))] == [7]
+
+
+def test_one_cell_of_another_version_empties_no_figure(tmp_path: Path) -> None:
+    both = [row("bp"), row("bp", layers=2)]
+    found = select(tmp_path, *both, row("bp", tensorflow="2.22.0", device="GPU:0"))
+    assert [(r["layers"], r["tensorflow"]) for r in found.rows] == [(1, "2.21.0"), (2, "2.21.0")]
+    assert found.left_out == ["TensorFlow 2.21.0 alone; rows of 2.22.0 are left out"]
+    newer = row("bp", layers=2, tensorflow="2.22.0", device="GPU:0")
+    assert {r["tensorflow"] for r in select(tmp_path, newer).rows} == {"2.22.0"}
+
+
 def test_training_that_failed_says_nothing_of_a_step(tmp_path: Path) -> None:
     found = select(tmp_path, row("bp", step_bytes=7), row("bp", status="killed", epochs=4))
     assert [r["step_bytes"] for r in found.rows] == [7]
@@ -80,6 +98,8 @@ def test_other_versions_and_devices_are_left_out_and_said(tmp_path: Path) -> Non
         {"feedback": "shared"},
         {"dataset": "mnist"},
         {"classes": 100},
+        {"learning_rate": 0.1},
+        {"steps": 25},
     ],
 )
 def test_another_cell_is_not_taken(changes: dict, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import commands, depth_rows, figures, paper, report, results
+from experiments import commands, depth_rows, figures, fit_rows, paper, report, results
 from tests.experiments.made import row, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -29,15 +29,27 @@ def folder(tmp_path: Path) -> Path:
         f"| claim | verdict |\n| --- | --- |\n| {HOSTILE} | holds |\n"
     )
     table(tmp_path / "claims_exact.csv", {"claim": "as a CSV", "verdict": "-"})
-    table(
-        tmp_path / "fit.csv", {"algorithm": "bp", "batch_size": 512, "peak_bytes": 2**30, "x": ""}
-    )
+    answer = dict.fromkeys(fit_rows.ANSWERS.columns) | {
+        **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
+        **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
+        **{"execution": "graph", "device": "CPU:0", "repeats": 3, "next_status": "out_of_memory"},
+    }
+    fit_rows.ANSWERS.keep(str(tmp_path), answer)
+    more = {"algorithm": "dfa", "size": 1024, "batch_size": 1024}
+    fit_rows.ANSWERS.keep(str(tmp_path), answer | more)
+    # Another memory's answer is no measure of it.
+    fit_rows.ANSWERS.keep(str(tmp_path), answer | more | {"memory_limit_bytes": 2**31})
     return tmp_path
 
 
 def page(folder: Path, *names: str) -> str:
     figures.main(["--from", str(folder), "--figure", ",".join(names)])
     return (folder / report.FILE_NAME).read_text()
+
+
+def paper_line(name: str) -> str:
+    (line,) = next(figure.commands for figure in paper.FIGURES if figure.name == name)
+    return line
 
 
 def cells_of(text: str, section: str) -> list[list[str]]:
@@ -52,13 +64,18 @@ def test_every_table_is_there(folder: Path) -> None:
     assert cells_of(text, "table_claims_exact") == [
         ["&lt;img src=x onerror=alert(1)&gt;", "holds"]
     ], "what is written for readers is shown, not the CSV beside it"
-    assert cells_of(text, "table_fit") == [["bp", "512", "1024.0"]]
+    fits = [(line[0], line[5], *line[8:]) for line in cells_of(text, "table_fit")]
+    assert fits == [
+        ("1024.0", "512", "1.00x", "512.0", "10.00", "3", "out_of_memory"),
+        ("1024.0", "1024", "2.00x", "512.0", "10.00", "3", "out_of_memory"),
+        ("2048.0", "1024", "-", "512.0", "10.00", "3", "out_of_memory"),
+    ]
     (accuracy,) = cells_of(text, "accuracy")
     assert accuracy[:2] == ["dfa", "mlp"]
-    assert accuracy[-4:] == ["3", "98.00%", "97.00%", "99.00%"]
+    assert accuracy[-4:] == ["0, 1, 2", "98.00%", "97.00%", "99.00%"]
     measured = {(line[0], line[1]): line for line in cells_of(text, "measurements")}
-    assert measured["conv20", "bp"][8:10] == ["162.0", "160.0"]
-    assert measured["conv20", "mem_dfa"][7:10] == ["failed", "-", "-"]
+    assert measured["conv20", "bp"][11:14] == ["ok", "162.0", "160.0"]
+    assert measured["conv20", "mem_dfa"][11:14] == ["failed", "-", "-"]
 
 
 def test_depths_are_a_line_for_each_algorithm_and_execution(folder: Path) -> None:
@@ -98,6 +115,17 @@ def test_figures_are_inside_and_missing_ones_name_their_command(folder: Path) ->
     missing = re.search(r'<section id="depth">(.*?)</section>', text, re.DOTALL)[1]
     assert "<img" not in missing
     assert commands.shown("depth", str(folder)) in missing
+    part = re.search(r'<p class="missing">.* made by</p>\s*<pre>(.*?)</pre>', drawn, re.DOTALL)[1]
+    assert part.splitlines() == [commands.shown(paper_line("layers_conv20"), str(folder))]
+
+
+def test_a_table_names_its_commands(folder: Path) -> None:
+    text = page(folder, "depth")
+    part = re.search(r'<section id="table_fit">(.*?)</section>', text, re.DOTALL)[1]
+    assert commands.shown(paper.TABLES[0], str(folder)) in part
+    part = re.search(r'<section id="table_claims_exact">(.*?)</section>', text, re.DOTALL)[1]
+    assert commands.shown("claims", str(folder)) in part
+    assert "fit" not in part
 
 
 def test_figures_of_earlier_runs_stay_on_the_page(folder: Path) -> None:

@@ -2,6 +2,10 @@
 
 import dataclasses
 import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +109,55 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6])
     assert commands.is_done(trained, out)
     assert not commands.is_done("claims", out)
+
+
+def test_rows_of_other_settings_are_no_steps_that_were_timed(tmp_path: Path) -> None:
+    """What `accuracy_plots` does not draw is not done."""
+    line, out = "sweep --algo bp --model conv20 --layers 1 --learning-rate 0.1", str(tmp_path)
+    results.append(out, [row("bp"), row("bp", learning_rate=0.1)])
+    assert commands.is_done(line, out)
+    assert not commands.is_done(f"{line} --steps 25", out)
+    results.append(out, [row("bp", learning_rate=0.1, steps=25)])
+    assert commands.is_done(f"{line} --steps 25", out)
+
+
+def test_a_bench_of_another_net_is_not_done(tmp_path: Path) -> None:
+    line, out = "bench --model conv20 --layers 20", str(tmp_path)
+    values = (commands.shown(line), "2026-01-01", 9.0, 0, "m")
+    table(tmp_path / commands.RUNS_FILE, dict(zip(commands.RUN_COLUMNS, values, strict=True)))
+    for command, is_done in (
+        (f"{commands.shown(line)} --out {out}", True),
+        (commands.shown(line), True),
+        (f"{commands.shown(line)} --execution xla", False),
+        ("python -m experiments.bench --model conv20", False),
+        ("", False),
+    ):
+        table(tmp_path / "bench.csv", {"algorithm": "bp", "command": command})
+        assert commands.is_done(line, out) is is_done, command
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_a_command_ends_with_what_runs_it(tmp_path: Path) -> None:
+    """However that ends: a sweep that nobody waits for would disturb the next one."""
+    told = tmp_path / "pid"
+    child = f"#!/bin/sh\necho $$ > {told}.part && mv {told}.part {told}\nexec sleep 60\n"
+    (tmp_path / "python").write_text(child)
+    (tmp_path / "python").chmod(0o755)
+    code = f"import sys; from experiments import commands; sys.executable = {str(tmp_path)!r} + "
+    code += f"'/python'; commands.run('sweep', {str(tmp_path)!r})"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    wait_for(told.exists)
+    parent.kill()
+    parent.wait()
+    process = Path("/proc", told.read_text().strip(), "stat")
+    wait_for(lambda: not process.exists() or process.read_text().split()[2] == "Z")
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_fewer_processes_than_asked_for_are_not_enough(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import csv
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from experiments import claims, display, findings, processes, results, worker
+import profiling
+from experiments import claims, display, findings, processes, results, run, worker
 from experiments.plan import Cell
+from tests.experiments.meter import good
 
 SMALL = ["--model", "mlp", "--dataset", "synthetic", "--layers", "1", "--batch-size", "8"]
 CELL = Cell(
@@ -151,6 +154,33 @@ def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     result = worker.call("measure", [CELL])
     assert result["status"] == "failed"
     assert "exit status 1" in result["error"]
+
+
+def test_a_timeline_that_could_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as on a full disk: what was measured is a row, and no other step's is drawn for it."""
+
+    def measure(cell: Cell, report: processes.Report) -> tuple[processes.Row, list]:
+        known = {"peak_bytes": 3 * 2**20, "resident_bytes": 2**21, "step_time_s": 0.5}
+        return good(cell, **known, error="Cannot write it (No space left on device)."), []
+
+    monkeypatch.setattr(processes, "check", lambda cells, report: list(cells))
+    monkeypatch.setattr(processes, "measure", measure)
+    line = ["--algo", "bp", *SMALL, "--out", str(tmp_path)]
+    assert run.main([*line, "--trace"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert run.main(line) == 0
+    assert [row["status"] for row in results.rows(tmp_path)] == ["ok", "ok"]
+
+
+def test_what_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(argv: Sequence[str]) -> int:
+        raise profiling.TraceError("Cannot write depth.png (No space left on device).")
+
+    assert run.guarded(command, []) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: Cannot write depth.png (No space left on device)."
 
 
 def test_silent_meter_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments import processes, results, sweep, sweep_options
+from experiments import processes, results, sweep, sweep_options, worker
 from experiments import sweep_rows as rows
 from experiments.plan import Cell
 from tests.experiments.meter import (
@@ -85,14 +85,21 @@ def test_an_error_of_measuring_itself_is_a_row(meter: Meter, tmp_path: Path) -> 
 
 
 def test_no_process_to_measure_in_stops_the_sweep(
-    meter: Meter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    meter: Meter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Such as a full disk for temporary files: every cell would fail, and none is to blame."""
 
-    def full(cell: Cell) -> dict[str, Any]:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    meter.acts[1] = full
+    def measure(cell: Cell) -> dict[str, Any]:
+        return worker.call("measure", [cell])
+
+    monkeypatch.setattr(worker.tempfile, "TemporaryDirectory", full)
+    meter.acts[1] = measure
     assert sweep.main([*SMALL, "--out", str(tmp_path)]) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
     assert [row["status"] for row in read(tmp_path)] == ["ok"]
@@ -172,6 +179,26 @@ def test_training_leaves_its_history(meter: Meter, tmp_path: Path) -> None:
     assert history.name == "history_bp_mlp_2_synthetic_100_graph_sgd_0.01_0.csv"
     assert "0.5" in history.read_text()
     assert history.stat().st_mtime_ns <= (tmp_path / results.FILE_NAME).stat().st_mtime_ns
+
+
+def test_a_row_without_its_history_is_trained_again(meter: Meter, tmp_path: Path) -> None:
+    """And a history that is damaged stops it before the hours that training takes."""
+    meter.epochs = [{"epoch": n, "test_accuracy": 0.5} for n in (1, 2)]
+    line = ["--algo", "bp", "--model", "mlp", "--dataset", "synthetic", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert sweep.main([*line, "--epochs", "2"]) == 0
+    assert len(meter.measured) == 1
+    (history,) = tmp_path.glob("history_*.csv")
+    text = history.read_text()
+    history.unlink()
+    assert sweep.main([*line, "--epochs", "2"]) == 0
+    assert len(meter.measured) == 2
+    assert history.read_text() == text
+    history.write_text("epoch\n")
+    assert sweep.main([*line, "--epochs", "1"]) == 0  # no epoch, and so replaced
+    history.write_text("nonsense\n1\n")
+    assert sweep.main([*line, "--epochs", "3"]) == 2
+    assert len(meter.measured) == 3
 
 
 def test_each_cell_has_a_history_of_its_own(meter: Meter, tmp_path: Path) -> None:
