@@ -23,8 +23,8 @@ _STYLES = dict(zip(EXECUTIONS, ("-", (0, (1, 1.4)), (0, (5, 2))), strict=True))
 _MARKERS = dict(zip(EXECUTIONS, ("o", "s", "^"), strict=True))
 _SIZE = (14.4, 5.6)  # inches
 _PANELS = {
-    "step_requested_bytes": "a step: what its operations ask for",
-    "peak_bytes": "the peak: with weights, batch and all else that stays",
+    "step_requested_bytes": "a  step: what its operations ask for",
+    "peak_bytes": "b  peak: with weights, batch and all else that stays",
 }
 
 
@@ -72,9 +72,9 @@ def figure(rows: Sequence[Row], known: Sequence[Row]) -> Figure:
         picture = Figure(figsize=_SIZE, layout="constrained")
         models = " and ".join(sorted({row["model"] for row in known}))
         picture.suptitle(f"{models}, batch {known[0]['batch_size']}", x=0.01, ha="left",
-                         fontsize=12, fontweight="bold", color=INK)  # fmt: skip
+                         fontsize=12, color=INK)  # fmt: skip
         for axes, (column, title) in zip(picture.subplots(1, 2), _PANELS.items(), strict=True):
-            axes.set_title(title, loc="left", fontsize=10, color=INK)
+            axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
             _draw_panel(axes, rows, known, column)
         _explain(picture.axes[0], known)
     return picture

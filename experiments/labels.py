@@ -99,23 +99,37 @@ _PLACES = [
 ]
 
 
-def label_points(axes: Axes, labels: Sequence[Label]) -> list[Text]:
-    """Puts a name beside each point where it covers least of the other names and points.
+_NEAR = 10  # points; beyond that a line leads to a name
+_FARNESS = 2  # square pixels that a name may rather cover than be a point further away
+
+
+def label_points(
+    axes: Axes, labels: Sequence[Label], ranges: Sequence[tuple[float, float]] = ()
+) -> list[Text]:
+    """Puts a name beside each point where it covers least of the other names, points and lines.
 
     Args:
         axes: whose figure has its final size and layout.
         labels: one for each point.
+        ranges: of x, of the level line through each point; without any there are no lines.
     """
     figure = axes.get_figure()
     figure.draw_without_rendering()
     points = [axes.transData.transform((label.x, label.y)) for label in labels]
     radius = 4.5 * figure.dpi / 72
     taken = [Bbox([point - radius, point + radius]) for point in points]
+    for label, ends in zip(labels, ranges, strict=bool(ranges)):
+        (left, level), (right, _) = (axes.transData.transform((x, label.y)) for x in ends)
+        taken.append(Bbox([(left, level - 1), (right, level + 1)]))
     texts = []
     for label in labels:
         candidates = [_named(axes, label, *place) for place in _PLACES]
         boxes = [letters_of(text) for text in candidates]
-        costs = [_covered(box, taken) + _outside(box, axes.bbox) for box in boxes]
+        far = [_FARNESS * max(0.0, max(abs(x), abs(y)) - _NEAR) for x, y, _ in _PLACES]
+        costs = [
+            _covered(box, taken) + _outside(box, axes.bbox) + own
+            for box, own in zip(boxes, far, strict=True)
+        ]
         best = costs.index(min(costs))
         for number, text in enumerate(candidates):
             if number != best:
@@ -132,7 +146,7 @@ def letters_of(text: Text) -> Bbox:
 
 
 def _named(axes: Axes, label: Label, right: float, up: float, horizontal: str) -> Text:
-    far = max(abs(right), abs(up)) > 10
+    far = max(abs(right), abs(up)) > _NEAR
     return axes.annotate(
         label.text,
         (label.x, label.y),

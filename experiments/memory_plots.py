@@ -51,7 +51,7 @@ def _against(
         figure = Figure(figsize=_SIZE, layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, (size, name) in zip(panels, _PANELS.items(), strict=True):
-            highest = max(row[size] for row in selection.rows) / MEBIBYTE
+            highest = max(row.get(f"{size}_max") or row[size] for row in selection.rows) / MEBIBYTE
             axes.set_ylim(0, 1.06 * highest)
             prepare(axes, sorted({row[column] for row in selection.rows}))
             axes.set(xlabel=heading, ylabel="memory (MiB)")

@@ -146,14 +146,14 @@ FIGURES = (
     ),
     PlannedFigure(
         "timelines_vgg16",
-        "VGG-16, batch 64",
+        "VGG-16, batch 64: BP and MEM-DFA",
         Kind.AGAINST_TIME,
         ("run --algo bp,mem_dfa --model vgg16 --trace",),
         ("run --algo bp,mem_dfa --model vgg16 --layers 4 --batch-size 8 --steps 1 --trace",),
     ),
     PlannedFigure(
         "timelines_vgg16_all",
-        "VGG-16, batch 64",
+        "VGG-16, batch 64: all algorithms",
         Kind.AGAINST_TIME,
         (f"run --algo {_ALL} --model vgg16 --trace",),
     ),

@@ -60,6 +60,14 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     return taken
 
 
+def _said(cell: Cell) -> str:
+    return f"{_named(cell)} {cell.learning_rate:g}"
+
+
+def _named(cell: Cell) -> str:
+    return measured.name_of(vars(cell)).replace("feedback_initializer ", "")
+
+
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Training accuracy against the learning rate, a line for each algorithm and distribution."""
     found = read_search(folder, cells)
@@ -68,18 +76,18 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     notes = [
         f"{measured.images(measured.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
         f"one seed, training accuracy in epoch {cells[0].epochs}.",
-        f"Ringed: what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
-        "guessing.",
+        f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
+        f"guessing: {', '.join(map(_said, chosen(found, diverged).values()))}.",
     ]
     if any(cell.feedback_initializer for cell in found):
-        notes[-1] += " Dashed: feedback of another distribution."
+        notes.append("Solid: uniform feedback; dashed: of another distribution.")
     if diverged:
-        notes[-1] += " Crossed out: a training diverged, here or with more epochs."
+        notes.append("Crossed out: a training diverged, here or with more epochs.")
     if not found:
         return Drawn(None, notes, missing)
     lines: dict[str, list[Cell]] = {}
     for cell in sorted(found, key=lambda cell: cell.learning_rate):
-        lines.setdefault(measured.name_of(vars(cell)), []).append(cell)
+        lines.setdefault(_named(cell), []).append(cell)
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
@@ -94,8 +102,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
                 rates, values, style, color=look.colour, marker=look.marker,
                 markersize=look.width + 2, linewidth=look.width,
             )  # fmt: skip
-            shown = name.replace("feedback_initializer ", "")
-            ends.append(labels.Label(rates[-1], values[-1], shown, look.colour))
+            ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
         for cell in diverged:
             axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
         for cell in chosen(found, diverged).values():

@@ -148,7 +148,7 @@ def _figure(title: str, points: Sequence[Point], xlabel: str, ylabel: str) -> Fi
             labels.Label(point.time, point.memory, point.name, look_of(point.algorithm).colour)
             for point in points
         ]
-        labels.label_points(axes, names)
+        labels.label_points(axes, names, [point.time_range for point in points])
     return figure
 
 

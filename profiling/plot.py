@@ -48,12 +48,13 @@ STYLE = {
 _REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
 # Room above the highest peak, and the strip of phases at its top, as shares of the panel.
 _HEADROOM, _STRIP = 0.16, 0.04
-# Below this share of the panel's height nothing is hidden by the list of the peak's parts.
-_FREE = 0.55
+# The list of the peak's parts, as shares of the panel: its top, a line of it, its width.
+_LIST_TOP, _LIST_LINE, _LIST_WIDTH = 0.9, 0.062, 0.31
+_LIST_PLACES = 15  # that are looked at, from left to right
 # Lines that name the tensors behind a peak.
 _PARTS = 4
 # A category that never has this share of the greatest peak cannot be seen, nor is it explained.
-_VISIBLE = 1 / 500
+_VISIBLE = 1 / 1000
 
 
 def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
@@ -151,21 +152,27 @@ def _mark_peak(axes: Axes, run: Timeline, times: np.ndarray, totals: np.ndarray)
     """A dot at the peak and its parts beside it, where they hide least of the curve."""
     top, longest_ms = axes.get_ylim()[1], axes.get_xlim()[1]
     peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
-    is_late = times > 0.5 * longest_ms
-    highest = {late: totals[is_late == late].max(initial=0) for late in (False, True)}
-    at_right = peak[0] > 0.5 * longest_ms
-    if highest[at_right] > _FREE * top:
-        at_right = highest[True] < highest[False]
     parts = ["alive at the peak:", *peak_parts(run, _PARTS)]
     if run.attribution == "xla":
         parts += ["", *ATTRIBUTIONS["xla"].replace(", ", ",\n").split("\n")]
+    floor = (_LIST_TOP - _LIST_LINE * len(parts)) * top
+    ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
+
+    def cost(left: float) -> tuple[float, float]:
+        """What of the curve is hidden, then how far the list is from the peak."""
+        start, end = left * longest_ms, (left + _LIST_WIDTH) * longest_ms
+        covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
+        hidden = float((covered * (totals - floor).clip(0)).sum())
+        return hidden, abs((start + end) / 2 - peak[0])
+
+    left = min(np.linspace(0.02, 0.985 - _LIST_WIDTH, _LIST_PLACES), key=cost)
     axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
     axes.annotate(
         "\n".join(parts),
         peak,
-        xytext=(0.985 if at_right else 0.02, 0.9),
+        xytext=(left, _LIST_TOP),
         textcoords="axes fraction",
-        ha="right" if at_right else "left",
+        ha="left",
         va="top",
         multialignment="left",
         fontsize=8,
