@@ -181,10 +181,13 @@ def test_training_leaves_its_history(meter: Meter, tmp_path: Path) -> None:
     assert history.stat().st_mtime_ns <= (tmp_path / results.FILE_NAME).stat().st_mtime_ns
 
 
-def test_a_row_without_its_history_is_trained_again(meter: Meter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["mlp", "resnet110"])
+def test_a_row_without_its_history_is_trained_again(
+    model: str, meter: Meter, tmp_path: Path
+) -> None:
     """And a history that is damaged stops it before the hours that training takes."""
     meter.epochs = [{"epoch": n, "test_accuracy": 0.5} for n in (1, 2)]
-    line = ["--algo", "bp", "--model", "mlp", "--dataset", "synthetic", "--out", str(tmp_path)]
+    line = ["--algo", "bp", "--model", model, "--dataset", "synthetic", "--out", str(tmp_path)]
     for _ in range(2):
         assert sweep.main([*line, "--epochs", "2"]) == 0
     assert len(meter.measured) == 1
