@@ -48,7 +48,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     if not runs:
         return Drawn(None, notes, missing)
     seconds = {measured.name_of(row): row["step_time_s"] for row in steps.rows}
-    notes += _notes_on_time(steps)
+    notes += [*_note_on_mem_dfa(runs), *_notes_on_time(steps)]
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
@@ -65,6 +65,20 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
     return Drawn(figure, notes, missing)
+
+
+def _note_on_mem_dfa(runs: Mapping[str, Sequence[Epochs]]) -> list[str]:
+    """How far from dfa it ends, whose updates are the same but for rounding, in points."""
+    ends = {
+        name.split()[0]: [100 * epochs[-1]["test_accuracy"] for epochs in trained]
+        for name, trained in runs.items()
+    }
+    if not {"dfa", "mem_dfa"} <= ends.keys():
+        return []
+    apart = abs(statistics.fmean(ends["mem_dfa"]) - statistics.fmean(ends["dfa"]))
+    said = f"mem_dfa ends {apart:.2f} points from dfa"
+    spread = max(ends["dfa"]) - min(ends["dfa"])
+    return [f"{said}, whose seeds differ by {spread:.2f}." if len(ends["dfa"]) > 1 else f"{said}."]
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

@@ -86,6 +86,18 @@ def test_which_copy_of_the_images_it_was_is_said(tmp_path: Path) -> None:
     assert "MNIST (a copy), no augmentation" in texts(drawn.figure)
 
 
+def test_how_far_mem_dfa_ends_from_dfa_is_said(tmp_path: Path) -> None:
+    line = LINE.replace("bp,dfa", "dfa,mem_dfa")
+    ends = {("dfa", 0): 0.9, ("dfa", 1): 0.7, ("mem_dfa", 0): 0.91, ("mem_dfa", 1): 0.72}
+    for cell in cells(line):
+        history(tmp_path, cell, [0.5, ends[cell.algorithm, cell.seed]])
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(line))
+    assert "mem_dfa ends 1.50 points from dfa, whose seeds differ by 20.00." in texts(drawn.figure)
+    one = [cell for cell in cells(line) if cell.seed == 0]
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", one)
+    assert "mem_dfa ends 1.00 points from dfa. " in texts(drawn.figure) + " "
+
+
 def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     cell = cells(LINE)[0]
     history(tmp_path, cell, [0.5, 0.9])
