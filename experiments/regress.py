@@ -31,6 +31,7 @@ from experiments.plan import Cell
 from experiments.run import INTERRUPTED, guarded
 
 PROCESSES = min(2, os.cpu_count() or 1)  # most of a cell's time is one thread's
+LIMITS = worker.Limits(time_s=600)  # a cell that hangs fails; each takes seconds
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"
 
@@ -113,7 +114,10 @@ def _weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Each cell and its result, as soon as it is there, a process each."""
     pool = ThreadPoolExecutor(PROCESSES)
     try:
-        waiting = {pool.submit(worker.call, "weigh", [cell]): cell for cell in cells}
+        waiting = {
+            pool.submit(worker.call, "weigh", [cell], processes.silent, LIMITS): cell
+            for cell in cells
+        }
         for future in as_completed(waiting):
             yield waiting[future], future.result()
     finally:

@@ -159,12 +159,13 @@ def test_another_keras_is_told(gate: Gate) -> None:
 
 
 def test_a_cell_that_fails(gate: Gate) -> None:
-    """It is told, the others are compared, and nothing is written."""
+    """As one that hangs does: it is told, the others are compared, and nothing is written."""
     gate(fake(), "--update-baseline")
     before = FILE.read_text()
 
-    def call(task: str, cells: Sequence[Cell], *_: Any) -> dict[str, Any]:
-        broken = {"status": "failed", "error": "broken on purpose"}
+    def call(task: str, cells: Sequence[Cell], _: Any, limits: worker.Limits) -> dict[str, Any]:
+        assert limits.time_s
+        broken = {"status": "timed_out", "error": "broken on purpose"}
         failing = cells[0].title == gate_cells.DIRECT.title
         return broken if failing else fake()(task, cells)
 
