@@ -150,12 +150,14 @@ def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
             groups.setdefault(key, {})[row["seed"]] = row["accuracy"]
     if not groups:
         return
-    heads = ["algorithm", *_TRAINED_BY.values(), "seeds", "mean", "least", "greatest"]
+    trained_by = ["algorithm", *_TRAINED_BY.values()]
+    heads = [*trained_by[:_FIRST], "seeds", "mean", "least", "greatest", *trained_by[_FIRST:]]
     lines = [
         [
-            *map(_text, key),
+            *map(_text, key[:_FIRST]),
             ", ".join(map(str, sorted(seeds))),
             *(f"{pick(seeds.values()):.2%}" for pick in _SUMMARIES),
+            *map(_text, key[_FIRST:]),
         ]
         for key, seeds in groups.items()
     ]
@@ -165,16 +167,17 @@ def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
 _SUMMARIES = (statistics.fmean, min, max)
 _TRAINED_BY = {
     "model": "model",
-    "layers": "layers",
     "accuracy_label": "images",
     "epochs": "epochs",
-    "batch_size": "batch",
     "optimizer": "optimizer",
     "learning_rate": "learning rate",
+    "batch_size": "batch",
+    "layers": "layers",
     "execution": "execution",
     "device": "device",
     "tensorflow": "TensorFlow",
 }
+_FIRST = 6  # of these and the algorithm, before the accuracies; the others rarely differ
 
 
 def _measurements(rows: Sequence[measured.Row]) -> Iterable[Section]:
