@@ -1,5 +1,6 @@
 """Test accuracy of trained cells against epochs and against time."""
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -48,7 +49,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     if not runs:
         return Drawn(None, notes, missing)
     seconds = {measured.name_of(row): row["step_time_s"] for row in steps.rows}
-    notes += [*_note_on_mem_dfa(runs), *_notes_on_time(steps)]
+    notes += [*_note_on_mem_dfa(read), *_notes_on_time(steps)]
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
@@ -67,18 +68,22 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     return Drawn(figure, notes, missing)
 
 
-def _note_on_mem_dfa(runs: Mapping[str, Sequence[Epochs]]) -> list[str]:
+def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:
     """How far from dfa it ends, whose updates are the same but for rounding, in points."""
-    ends = {
-        name.split()[0]: [100 * epochs[-1]["test_accuracy"] for epochs in trained]
-        for name, trained in runs.items()
-    }
-    if not {"dfa", "mem_dfa"} <= ends.keys():
+    ends = {cell: 100 * epochs[-1]["test_accuracy"] for cell, epochs in read.items() if epochs}
+    apart = [
+        abs(end - ends[dfa])
+        for cell, end in ends.items()
+        if cell.algorithm == "mem_dfa"
+        and (dfa := dataclasses.replace(cell, algorithm="dfa")) in ends
+    ]
+    if not apart:
         return []
-    apart = abs(statistics.fmean(ends["mem_dfa"]) - statistics.fmean(ends["dfa"]))
-    said = f"mem_dfa ends {apart:.2f} points from dfa"
-    spread = max(ends["dfa"]) - min(ends["dfa"])
-    return [f"{said}, whose seeds differ by {spread:.2f}." if len(ends["dfa"]) > 1 else f"{said}."]
+    own = [end for cell, end in ends.items() if cell.algorithm == "dfa"]
+    said = f"mem_dfa ends within {max(apart):.2f} points of dfa"
+    if len(own) == 1:
+        return [f"{said}."]
+    return [f"{said} with the same seed; dfa's ends differ by {max(own) - min(own):.2f}."]
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

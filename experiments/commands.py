@@ -15,7 +15,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from experiments import arguments, histories, machine, measured, results, sweep_options, traces
+from experiments import (
+    arguments,
+    histories,
+    machine,
+    measured,
+    paper,
+    results,
+    sweep_options,
+    traces,
+)
 from experiments import run as run_command
 from experiments.cell import die_with
 from experiments.claims import PARTS
@@ -50,7 +59,7 @@ def shown(line: str, out: str | None = None) -> str:
 def run(line: str, out: str) -> int:
     """Runs a line in a process of its own, which shows its progress, and returns its status.
 
-    That process ends with this one, however this one ends.
+    On Linux that process ends with this one, however this one ends.
 
     When it ran, how long and on what is a row of commands.csv under `out`.
 
@@ -164,16 +173,25 @@ def is_of_bench(line: str, out: str) -> bool:
         raise results.ResultsError(f"{path} is no table of experiments.bench ({error})") from error
     count = len(wanted)
     return bool(commands) and all(
-        words[:count] == wanted and words[count : count + 1] in ([], ["--out"])
+        words[:count] == wanted
+        and words[count : count + 1] in ([], ["--out"])
+        and len(words) <= count + 2
         for words in commands
     )
 
 
 def missing_cells(line: str, out: str) -> list[Cell]:
-    """The cells of a line that are neither measured nor known to fail."""
+    """The cells of a line that are neither measured nor known to fail.
+
+    Where a line of the same figure was measured with a newer TensorFlow, that counts alone, as it
+    does for the figure.
+    """
     plan = plan_of(line)
     if plan.is_traced:
         return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]
-    missing = measured.select(measured.read(out), plan.cells, plan.repeats).missing
+    beside = [cell for other in paper.lines_beside(line) for cell in plan_of(other).cells]
+    selection = measured.select(measured.read(out), [*beside, *plan.cells], plan.repeats)
+    own = set(plan.cells)
+    missing = [cell for cell in selection.missing if cell in own]
     untrained = [cell for cell in plan.cells if cell.epochs and not histories.read(out, cell)]
     return list(dict.fromkeys([*missing, *untrained]))

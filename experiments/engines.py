@@ -168,3 +168,8 @@ def _machine_errors() -> Iterator[None]:
             "the dask scheduler is gone; every cell measured so far is in the results, so start "
             "it and the sweep again"
         ) from error
+    except OSError as error:
+        raise MachineError(
+            f"the dask scheduler or a worker cannot be reached ({error}); every cell measured so "
+            "far is in the results, so run the sweep again when that is mended"
+        ) from error

@@ -121,7 +121,7 @@ class Search:
     def _answer(self, known: dict[int, Row]) -> Row:
         low, high = search.bracket(known, self.maximum)
         row = {**known[low or high], "over": self.over, "maximum": self.maximum, "size": low}
-        # As it is of a whole model, whether one trained or not.
+        # Of most whole models, whether one trained or not, so that an answer replaces a failure.
         row["layers"] = row["depth"] or measured.with_depth(row)["layers"]
         if low == 0:
             row["size"] = None

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments import display, fit_rows
+from experiments import display, fit_rows, measured
+from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.keyed import Row
 from experiments.worker import Limits
 
@@ -38,6 +39,7 @@ def lines(rows: Sequence[Row]) -> list[list[str]]:
     for row in rows:
         names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
         cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
+        cells["algorithm"] = measured.name_of(row)
         if row["size"] is None:
             cells[fit_rows.OVER[row["over"]]] = "none"
         shown.append([*cells.values(), *_numbers(row, rows)])
@@ -57,11 +59,10 @@ def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
-    """How many times as large as bp's of the same cell."""
-    same = ["model", "over", "memory_limit_bytes", "execution", "device"]
-    same.append("layers" if row["over"] == "batch" else "batch_size")
+    """How many times as large as bp's with the same settings."""
+    free = ("algorithm", *ALGORITHM_OPTIONS, fit_rows.OVER[row["over"]])
     for other in rows:
-        is_alike = all(other[name] == row[name] for name in same)
+        is_alike = other["over"] == row["over"] and fit_rows.same_but(other, row, *free)
         if other["algorithm"] == "bp" and is_alike and other["size"]:
             return f"{row['size'] / other['size']:.2f}x"
     return "-"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import measured, results
+from experiments import display, measured, results
 from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.plan import Cell
 
@@ -19,21 +19,23 @@ _DIVERGED = 10  # times the loss of guessing
 def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
     """Keeps what each epoch of the cell in ``row`` gave, in the place of an earlier training.
 
-    A longer one stays: its first epochs are these, and what its later ones tell would be lost.
+    A longer one stays, since hours went into it and its first epochs are usually these, and the
+    user is told.
 
     Raises:
         results.ResultsError: the file cannot be written, or what is there is no history.
     """
     path = file_of(folder, row)
-    try:
-        with results.locked(Path(folder, "histories")):
-            if path.exists() and len(_read_file(path)) > len(epochs):
-                return
-            for left in path.parent.glob(f".{path.name}.*"):
-                left.unlink()  # of a run that was killed as it wrote
-            results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
-    except OSError as error:
-        raise results.unwritable(folder, error) from error
+    with results.locked(Path(folder, "histories")):
+        there = len(_read_file(path)) if path.exists() else 0
+        if there > len(epochs):
+            display.note(
+                f"{path} has {there} epochs and stays; move it away to keep one of {len(epochs)}"
+            )
+            return
+        for left in path.parent.glob(f".{path.name}.*"):
+            left.unlink()  # of a run that was killed as it wrote
+        results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
 
 
 def file_of(folder: str | Path, row: Mapping) -> Path:

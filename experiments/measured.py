@@ -1,6 +1,5 @@
 """The measured rows that a figure is drawn from. No TensorFlow here."""
 
-import collections
 import csv
 import re
 from collections.abc import Mapping, Sequence
@@ -83,10 +82,9 @@ class Selection:
 def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Selection:
     """The newest good row of each cell, all of one TensorFlow version and device.
 
-    Where several are mixed this is the version that measured most of the cells, of equal ones the
-    newest, and of its devices the one that did, of equal ones that used last: one cell measured
-    with another must not empty a figure. A row from fewer processes does not take the place of one
-    from more, nor does one of a failure that of a measurement.
+    Where several are mixed these are the newest version, and of its devices the one used last. A
+    row from fewer processes does not take the place of one from more, nor does one of a failure
+    that of a measurement.
 
     Args:
         rows: as `read` gives them.
@@ -110,9 +108,7 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         # A process that died could not tell its version.
         values = {row[column] for row in found if row[column]}
         if len(values) > 1:
-            good = {(row[column], _key(row)) for row in found if row["status"] == "ok"}
-            count = collections.Counter(value for value, _ in good)
-            taken = max(values, key=lambda value: (count[value], rank(value)))
+            taken = max(values, key=rank)
             others = ", ".join(sorted(values - {taken}))
             left_out.append(f"{name} {taken} alone; rows of {others} are left out")
             found = [row for row in found if row[column] in (taken, None)]
@@ -158,9 +154,15 @@ def images(rows: Sequence[Row], dataset: str) -> str:
 
 def newest_rows(rows: Sequence[Row]) -> list[Row]:
     """The newest row of each cell, data set and seed, a good one if any, in order."""
-    more = ("dataset", "seed", "epochs", "tensorflow", "device")
-    ranked = sorted(rows, key=lambda row: row["status"] == "ok")  # keeps the order of equals
-    newest = {(_key(row), *(row.get(name) for name in more)): row for row in ranked}
+    more = ("dataset", "seed", "epochs", "device")
+
+    def key_of(row: Row) -> tuple:
+        return _key(row), *(row.get(name) for name in more)
+
+    good = {key_of(row) for row in rows if row["status"] == "ok"}
+    # A process that died could not tell its version.
+    told = [row for row in rows if row["status"] == "ok" or key_of(row) not in good]
+    newest = {(key_of(row), row["tensorflow"]): row for row in told}
     return sorted(newest.values(), key=lambda row: [str(row[name]).zfill(6) for name in _SORTED])
 
 

@@ -296,6 +296,12 @@ def lines_of(figure: PlannedFigure, quick: bool) -> tuple[str, ...]:
     return figure.quick if quick else figure.commands
 
 
+def lines_beside(line: str) -> list[str]:
+    """The other lines of the figures that a line is for."""
+    figures = [own for f in FIGURES for own in (f.commands, f.quick) if line in own]
+    return [other for own in figures for other in own if other != line]
+
+
 def all_lines(quick: bool) -> list[str]:
     """Every command of the reproduction, each once, in the order in which they are to run."""
     lines = [line for figure in FIGURES for line in lines_of(figure, quick)]

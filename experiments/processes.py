@@ -148,7 +148,9 @@ def _merge(samples: list[Row]) -> Row:
     for column in ("step_time_s", "first_step_s", "step_requested_bytes"):
         values = [sample[column] for sample in samples if sample[column] is not None]
         merged[column] = statistics.median_low(values) if values else None
-    return {**merged, "repeats": len(samples)}
+    # Of a timeline, which may be of one process alone.
+    faults = [sample["error"] for sample in samples if sample.get("error")]
+    return {**merged, "repeats": len(samples), "error": faults[0] if faults else None}
 
 
 def _row(cell: Cell, result: Row) -> Row:

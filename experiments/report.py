@@ -58,11 +58,13 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
 
 
 def _behind(section: report_tables.Section, source: str, quick: bool) -> list[str]:
-    """The commands that write the file of a table."""
+    """The commands that write the file of a table, of accuracies those that train."""
+    stem = Path(section.source).stem
     return [
         commands.shown(line, source)
         for line in paper.all_lines(quick)
-        if Path(section.source).stem in {Path(name).stem for name in commands.files_of(line)}
+        if stem in {Path(name).stem for name in commands.files_of(line)}
+        and (section.name != "accuracy" or any(c.epochs for c in commands.plan_of(line).cells))
     ]
 
 

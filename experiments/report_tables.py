@@ -93,8 +93,15 @@ def _fits(folder: Path) -> Iterable[Section]:
         yield Section("table_fit", "How large can I go?", said, source=fit_rows.ANSWERS.name)
     if rows:
         heads = ["memory (MiB)", "searched", *fit_table.HEADS, *fit_table.NUMBERS]
+        heads += ["dataset", "optimizer", "TensorFlow"]
         limits = [[display.mebibytes(row["memory_limit_bytes"]), row["over"]] for row in rows]
-        shown = [[*own, *line] for own, line in zip(limits, fit_table.lines(rows), strict=True)]
+        rest = [
+            [_text(row[name]) for name in ("dataset", "optimizer", "tensorflow")] for row in rows
+        ]
+        shown = [
+            [*own, *line, *more]
+            for own, line, more in zip(limits, fit_table.lines(rows), rest, strict=True)
+        ]
         table = Table(heads, shown)
         yield Section("table_fit", "How large can I go?", table=table, source=fit_rows.ANSWERS.name)
 
@@ -147,7 +154,7 @@ def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
     for row in trained:
         if row["accuracy"] is not None:
             key = (measured.name_of(row), *(row.get(name) for name in _TRAINED_BY))
-            groups.setdefault(key, {})[row["seed"]] = row["accuracy"]
+            groups.setdefault(key, {})[row.get("seed")] = row["accuracy"]
     if not groups:
         return
     trained_by = ["algorithm", *_TRAINED_BY.values()]
@@ -155,7 +162,7 @@ def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
     lines = [
         [
             *map(_text, key[:_FIRST]),
-            ", ".join(map(str, sorted(seeds))),
+            ", ".join(map(_text, sorted(seeds, key=str))),
             *(f"{pick(seeds.values()):.2%}" for pick in _SUMMARIES),
             *map(_text, key[_FIRST:]),
         ]
@@ -203,7 +210,7 @@ def _measurement(row: Mapping[str, Any]) -> list[str]:
     return [
         row["model"],
         measured.name_of(row),
-        *(_text(row[name]) for name in (*_DECIDING, "status")),
+        *(_text(row.get(name)) for name in (*_DECIDING, "status")),
         mebibytes(row["peak_bytes"]),
         mebibytes(row["step_bytes"]),
         "-".join(spread) if row["step_bytes"] is not None else "-",

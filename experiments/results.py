@@ -51,7 +51,7 @@ def check_writable(out: str | os.PathLike[str]) -> None:
             file.write(written.encode())
             file.write(bytes(FREE_BYTES))
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise _unwritable(out, error) from error
 
 
 def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> Path:
@@ -94,7 +94,7 @@ def locked(path: Path) -> Iterator[None]:
             "wait for it or give another --out"
         ) from error
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise _unwritable(path.parent, error) from error
 
 
 def read(path: Path) -> str:
@@ -128,7 +128,7 @@ def rows(out: str | os.PathLike[str]) -> list[dict[str, str]]:
     try:
         return list(csv.DictReader(io.StringIO(read(Path(out, FILE_NAME)))))
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise _unwritable(out, error) from error
 
 
 def replace(path: Path, text: str) -> None:
@@ -178,12 +178,11 @@ def write_table(
         replace(folder / f"{name}.csv", csv_text)
         replace(folder / f"{name}.md", f"{heading}\n\n{text}" if heading else text)
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise _unwritable(out, error) from error
     return folder / f"{name}.md"
 
 
-def unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
-    """The error of a folder that cannot be written, with what to do."""
+def _unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:
     reason = error.strerror or type(error).__name__
     space = "make room, or " if error.errno == errno.ENOSPC else ""
     return ResultsError(

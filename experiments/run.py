@@ -67,9 +67,11 @@ def _run(argv: Sequence[str]) -> int:
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
             row, epochs = processes.measure(cell, report)
-        if epochs:
-            histories.write(options.out, row, epochs)
-        path = results.append(options.out, [row])
+        try:
+            if epochs:
+                histories.write(options.out, row, epochs)
+        finally:
+            path = results.append(options.out, [row])
         if row["error"]:
             display.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)

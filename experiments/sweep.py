@@ -172,9 +172,11 @@ class Sweep:
         except Exception as error:  # becomes a row, and the sweep goes on
             row, epochs = processes.failed(task.cell, error), []
         row = task.completed(row)
-        if epochs:
-            histories.write(self.out, row, epochs)
-        results.append(self.out, [row])
+        try:
+            if epochs:
+                histories.write(self.out, row, epochs)
+        finally:
+            results.append(self.out, [row])
         return row
 
 

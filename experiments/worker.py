@@ -71,8 +71,8 @@ def call(
         return _call(task, cells, report, limits)
     except OSError as error:
         raise MachineError(
-            f"no process could be started to measure in ({error}); every cell measured so far is "
-            "in the results, so run this again when that is mended"
+            f"no process could be started to measure in ({error}); run this again when that is "
+            "mended"
         ) from error
 
 

@@ -15,9 +15,13 @@ def accuracies(folder: Path) -> list[float]:
     return [epoch["test_accuracy"] for epoch in histories.read(folder, CELL)]
 
 
-def test_a_shorter_training_takes_no_place(tmp_path: Path) -> None:
+def test_a_shorter_training_takes_no_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     history(tmp_path, CELL, [0.5, 0.6, 0.7])
+    assert capsys.readouterr().err == ""
     history(tmp_path, CELL, [0.9])
+    assert "has 3 epochs and stays" in capsys.readouterr().err
     assert accuracies(tmp_path) == [0.5, 0.6]
     history(tmp_path, CELL, [0.1, 0.2, 0.3])
     assert accuracies(tmp_path) == [0.1, 0.2]

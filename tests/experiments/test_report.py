@@ -37,8 +37,9 @@ def folder(tmp_path: Path) -> Path:
     fit_rows.ANSWERS.keep(str(tmp_path), answer)
     more = {"algorithm": "dfa", "size": 1024, "batch_size": 1024}
     fit_rows.ANSWERS.keep(str(tmp_path), answer | more)
-    # Another memory's answer is no measure of it.
+    # What bp reaches with another memory or optimizer is no measure of it.
     fit_rows.ANSWERS.keep(str(tmp_path), answer | more | {"memory_limit_bytes": 2**31})
+    fit_rows.ANSWERS.keep(str(tmp_path), answer | more | {"optimizer": "adam", "slices": 4})
     return tmp_path
 
 
@@ -64,12 +65,15 @@ def test_every_table_is_there(folder: Path) -> None:
     assert cells_of(text, "table_claims_exact") == [
         ["&lt;img src=x onerror=alert(1)&gt;", "holds"]
     ], "what is written for readers is shown, not the CSV beside it"
-    fits = [(line[0], line[5], *line[8:]) for line in cells_of(text, "table_fit")]
+    fits = [(line[0], line[5], *line[8:13]) for line in cells_of(text, "table_fit")]
     assert fits == [
         ("1024.0", "512", "1.00x", "512.0", "10.00", "3", "out_of_memory"),
         ("1024.0", "1024", "2.00x", "512.0", "10.00", "3", "out_of_memory"),
         ("2048.0", "1024", "-", "512.0", "10.00", "3", "out_of_memory"),
+        ("1024.0", "1024", "-", "512.0", "10.00", "3", "out_of_memory"),
     ]
+    last = cells_of(text, "table_fit")[-1]
+    assert (last[2], last[-2]) == ("dfa slices 4", "adam")
     (accuracy,) = cells_of(text, "accuracy")
     assert accuracy[:2] == ["dfa", "mlp"]
     assert accuracy[6:10] == ["0, 1, 2", "98.00%", "97.00%", "99.00%"]

@@ -121,6 +121,19 @@ def test_rows_of_other_settings_are_no_steps_that_were_timed(tmp_path: Path) -> 
     assert commands.is_done(f"{line} --steps 25", out)
 
 
+def test_a_newer_version_beside_it_has_a_line_measured_again(tmp_path: Path) -> None:
+    """Because its figure is drawn from that version alone."""
+    figure = next(figure for figure in paper.FIGURES if figure.name == "pareto_conv20")
+    first, second, *_ = figure.commands
+    out, whole = str(tmp_path), {"layers": 20}
+    cells = commands.plan_of(second).cells
+    results.append(out, [row(c.algorithm, **whole, **c.options) for c in cells])
+    assert commands.is_done(second, out)
+    results.append(out, [row("bp", **whole, tensorflow="2.22.0")])
+    assert commands.missing_cells(second, out) == list(cells)
+    assert "bp" not in [cell.algorithm for cell in commands.missing_cells(first, out)]
+
+
 def test_a_bench_of_another_net_is_not_done(tmp_path: Path) -> None:
     line, out = "bench --model conv20 --layers 20", str(tmp_path)
     values = (commands.shown(line), "2026-01-01", 9.0, 0, "m")
@@ -129,6 +142,7 @@ def test_a_bench_of_another_net_is_not_done(tmp_path: Path) -> None:
         (f"{commands.shown(line)} --out {out}", True),
         (commands.shown(line), True),
         (f"{commands.shown(line)} --execution xla", False),
+        (f"{commands.shown(line)} --out {out} --execution xla", False),
         ("python -m experiments.bench --model conv20", False),
         ("", False),
     ):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,16 +161,21 @@ def test_a_timeline_that_could_not_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Such as on a full disk: what was measured is a row, and no other step's is drawn for it."""
+    tried = []
 
-    def measure(cell: Cell, report: processes.Report) -> tuple[processes.Row, list]:
+    def call(task: str, cells: list[Cell], *_: Any) -> dict[str, Any]:
         known = {"peak_bytes": 3 * 2**20, "resident_bytes": 2**21, "step_time_s": 0.5}
-        return good(cell, **known, error="Cannot write it (No space left on device)."), []
+        tried.append(cells[0].trace_file)
+        if cells[0].trace_file:  # one process of three
+            known["error"] = "Cannot write it (No space left on device)."
+        return good(cells[0], **known)
 
     monkeypatch.setattr(processes, "check", lambda cells, report: list(cells))
-    monkeypatch.setattr(processes, "measure", measure)
+    monkeypatch.setattr(worker, "call", call)
     line = ["--algo", "bp", *SMALL, "--out", str(tmp_path)]
     assert run.main([*line, "--trace"]) == 1
     assert "No space left on device" in capsys.readouterr().err
+    assert [bool(file) for file in tried] == [False, False, True]
     assert run.main(line) == 0
     assert [row["status"] for row in results.rows(tmp_path)] == ["ok", "ok"]
 

@@ -204,6 +204,19 @@ def test_a_row_without_its_history_is_trained_again(
     assert len(meter.measured) == 3
 
 
+def test_a_history_that_cannot_be_kept_loses_no_row(meter: Meter, tmp_path: Path) -> None:
+    def spoil(cell: Cell) -> dict[str, Any]:
+        (tmp_path / "history_bp_mlp_2_synthetic_100_graph_sgd_0.01_0.csv").write_text(
+            "nonsense\n1\n"
+        )
+        return good(cell)
+
+    meter.epochs, meter.acts[0] = [{"epoch": 1, "test_accuracy": 0.5}], spoil
+    line = ["--algo", "bp", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
+    assert sweep.main([*line, "--out", str(tmp_path)]) == 2
+    assert [row["status"] for row in read(tmp_path)] == ["ok"]
+
+
 def test_each_cell_has_a_history_of_its_own(meter: Meter, tmp_path: Path) -> None:
     meter.epochs = [{"epoch": 1, "test_accuracy": 0.5}]
     line = ["--algo", "microbatch", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]

@@ -1,6 +1,7 @@
 """Sweeps: what is asked for, and what cannot be."""
 
 import sys
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,11 @@ def test_each_model_and_algorithm_must_fit_one(monkeypatch: pytest.MonkeyPatch) 
         survey(monkeypatch, {("mlp", "bp"), ("mlp", "dfa")})
     with pytest.raises(arguments.UsageError, match="no mlp"):
         survey(monkeypatch, {("mlp", "bp"), ("mnist_conv", "bp")})
+
+
+def test_a_lost_connection_is_no_cells_fault() -> None:
+    """As those of dask are, which are errors of the operating system's kind."""
+    future: futures.Future = futures.Future()
+    future.set_exception(ConnectionError("closed by the other side"))
+    with pytest.raises(processes.MachineError, match="cannot be reached"):
+        engines.outcome(future)
