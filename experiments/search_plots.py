@@ -103,7 +103,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
                 markersize=look.width + 2, linewidth=look.width,
             )  # fmt: skip
             ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
-        for cell in diverged:
+        for cell in (cell for cell in found if cell in diverged):  # always in one order
             axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
         for cell in chosen(found, diverged).values():
             axes.plot(
