@@ -60,10 +60,6 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     return taken
 
 
-def _said(cell: Cell) -> str:
-    return f"{_named(cell)} {cell.learning_rate:g}"
-
-
 def _named(cell: Cell) -> str:
     return measured.name_of(vars(cell)).replace("feedback_initializer ", "")
 
@@ -73,18 +69,19 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     found = read_search(folder, cells)
     diverged = read_diverged(folder, list(found))
     missing = [cell for cell in cells if cell not in found]
+    if not found:
+        return Drawn(None, missing=missing)
+    taken = chosen(found, diverged).values()
     notes = [
         f"{measured.images(measured.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
         f"one seed, training accuracy in epoch {cells[0].epochs}.",
         f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
-        f"guessing: {', '.join(map(_said, chosen(found, diverged).values()))}.",
+        f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
     ]
     if any(cell.feedback_initializer for cell in found):
         notes.append("Solid: uniform feedback; dashed: of another distribution.")
     if diverged:
         notes.append("Crossed out: a training diverged, here or with more epochs.")
-    if not found:
-        return Drawn(None, notes, missing)
     lines: dict[str, list[Cell]] = {}
     for cell in sorted(found, key=lambda cell: cell.learning_rate):
         lines.setdefault(_named(cell), []).append(cell)
@@ -105,7 +102,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
             ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
         for cell in (cell for cell in found if cell in diverged):  # always in one order
             axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
-        for cell in chosen(found, diverged).values():
+        for cell in taken:
             axes.plot(
                 [cell.learning_rate], [found[cell]], "o", markersize=13, fillstyle="none",
                 color=look_of(cell.algorithm).colour,
