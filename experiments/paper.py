@@ -264,7 +264,7 @@ FIGURES = (
         "accuracy_mlp",
         "mlp on MNIST: test accuracy",
         Kind.ACCURACY,
-        _training("mlp", 20, _SEEDS),
+        _training("mlp", 40, _SEEDS),
     ),
     PlannedFigure(
         "accuracy_mnist_conv",
