@@ -21,7 +21,7 @@ from sizes.layers import ALLOCATION_UNIT_BYTES
 
 Report = Callable[[str, float], None]
 BENCH_ROUNDS = 15  # in each process
-FOLLOW_ROUNDS = 3
+FOLLOW_ROUNDS = 5
 REGION_BYTES = 2**30
 
 
