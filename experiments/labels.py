@@ -52,8 +52,8 @@ def label_ends(axes: Axes, ends: Sequence[Label], height_inches: float) -> None:
             arrowprops={
                 "arrowstyle": "-",
                 "color": end.colour,
-                "linewidth": 0.5,
-                "alpha": 0.6,
+                "linewidth": 0.7,
+                "linestyle": ":",  # not to be taken for a line of data
                 "relpos": (0, 0.5),
             },
             annotation_clip=False,

@@ -110,9 +110,9 @@ CHOSEN: dict[str, dict[str, str]] = {
     },
     "mnist_conv": {
         "bp": "--learning-rate 0.0003",
-        "fa": "--learning-rate 0.001 --feedback-initializer he_normal",
-        "dfa": "--learning-rate 0.001",
-        "mem_dfa": "--learning-rate 0.001",
+        "fa": "--learning-rate 0.0003 --feedback-initializer he_normal",
+        "dfa": "--learning-rate 0.0003",
+        "mem_dfa": "--learning-rate 0.0003",
     },
     "liao_cifar": {
         "bp": "--learning-rate 0.1",
@@ -271,7 +271,7 @@ FIGURES = (
         "accuracy_mnist_conv",
         "mnist_conv on MNIST: test accuracy",
         Kind.ACCURACY,
-        _training("mnist_conv", 10, _SEEDS),
+        _training("mnist_conv", 20, _SEEDS),
     ),
     PlannedFigure(
         "accuracy_liao_cifar",
