@@ -6,6 +6,7 @@ Exit status: 0 when every cell was measured, 1 when one failed, 2 for arguments 
 """
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Runs ``command`` and turns the errors that a user can cause into one sentence each."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `experiments/__init__.py` left it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return command(argv)
     except (arguments.UsageError, results.ResultsError, TraceError) as error:

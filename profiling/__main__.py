@@ -4,8 +4,8 @@
 `python -m profiling diff before.timeline.json.gz after.timeline.json.gz`
 
 A FILE is one that `Timeline.save` wrote, or an XPlane file (`*.xplane.pb`) of any TensorFlow
-profiler recording. Exit status: 0, or 2 where a file cannot be read or written, or arguments make
-no sense.
+profiler recording. Exit status: 0, 2 where a file cannot be read or written or arguments make no
+sense, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # what shells report for Ctrl-C
 
 
 class _Parser(argparse.ArgumentParser):

@@ -53,6 +53,17 @@ def test_show_prints_every_number(saved: str, capsys: pytest.CaptureFixture[str]
     assert ["1,024", "-", "-", "block_001", "forward", "activation", FORWARD] in found
 
 
+def test_ctrl_c(
+    saved: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(path: str) -> profiling.Timeline:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("profiling.opening.open_timeline", interrupt)
+    assert main(["show", saved]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "forward/[red]x[/red]/:smile:/MatMul"
     path = small("[bold]title[/bold]", layer_op=name).save(tmp_path / "t.timeline.json.gz")
