@@ -16,6 +16,8 @@ from experiments import display
 from experiments.plan import Cell
 from experiments.processes import Report
 
+LINE_EVERY_S = 60  # of one cell, where nobody watches
+
 
 @dataclass
 class Job:
@@ -23,12 +25,10 @@ class Job:
 
     cell: Cell
     began: float
+    told: float
+    """When a line last said something of it."""
     note: str = ""
     done: float = 0.0
-
-    def report(self, note: str, done: float) -> None:
-        """Takes news of it."""
-        self.note, self.done = note, done
 
     @property
     def seconds(self) -> float:
@@ -58,9 +58,17 @@ class Board:
     def began(self, cell: Cell) -> Report:
         """Moves a cell from waiting to those under way; returns what takes news of it."""
         self.waiting.remove(cell)
-        job = Job(cell, time.monotonic())
+        now = time.monotonic()
+        job = Job(cell, began=now, told=now)
         self.jobs.append(job)
-        return job.report
+
+        def report(note: str, done: float) -> None:
+            job.note, job.done = note, done
+            if not self._console.is_terminal and time.monotonic() - job.told >= LINE_EVERY_S:
+                job.told = time.monotonic()
+                self._print(f"{title(cell)}: {note}, {done:.0%}")
+
+        return report
 
     def ended(self, cell: Cell, row: Mapping[str, Any]) -> None:
         """Takes a cell off those under way, and says how it ended."""
@@ -74,6 +82,9 @@ class Board:
             result = f"ok, {display.mebibytes(row['step_bytes'])} MiB a step"
         done = f"{self._total - len(self.waiting) - len(self.jobs)}/{self._total}"
         line = f"{done} {title(cell)}: {result}, {display.duration(job.seconds)}; {self._left()}"
+        self._print(line)
+
+    def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def found(self, cell: Cell) -> None:

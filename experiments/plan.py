@@ -44,6 +44,8 @@ class Cell:
     """How many classes the images are of."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
+    training_file: str | None = None
+    """Where it is kept how far a training is, until its end is kept; None for nowhere."""
 
     @property
     def title(self) -> str:

@@ -63,9 +63,10 @@ def _run(argv: Sequence[str]) -> int:
         cells = processes.check(cells, report)
     tell_dataset(options.dataset, cells[0])
     # One that is damaged is told before hours of training.
-    for cell in cells:
+    for number, cell in enumerate(cells):
         if cell.epochs:
             histories.read(options.out, cell)
+            cells[number] = histories.resumable(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:

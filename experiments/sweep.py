@@ -158,9 +158,12 @@ class Sweep:
                 holds.release(task.identity)
                 board.found(task.cell)
                 continue
-            report = board.began(task.cell)
-            told = report if self.engine.in_this_process else processes.silent
-            call = (processes.measure, task.cell, told, self.repeats, self.limits)
+            report, cell = board.began(task.cell), task.cell
+            if not self.engine.in_this_process:
+                report = processes.silent
+            elif cell.epochs:
+                cell = histories.resumable(self.out, cell)
+            call = (processes.measure, cell, report, self.repeats, self.limits)
             running[self.engine.submit(*call)] = task
 
     def _keep(self, task: Task, future: futures.Future) -> Mapping[str, object]:

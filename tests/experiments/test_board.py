@@ -41,3 +41,18 @@ def test_the_table_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
         "1/5 cells: 0 measured here, 0 of them failed, 1 known, 3 waiting; time left not known yet"
     )
     assert last in text.splitlines()
+
+
+def test_a_line_a_minute_where_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(board.time, "monotonic", lambda: now)
+    shown = board.Board(cells(), known=0, slots=1)
+    report = shown.began(shown.waiting[0])
+    for seconds in range(150):
+        now = 100.0 + seconds
+        report("training: epoch 2 of 6", seconds / 150)
+    lines = capsys.readouterr().err.splitlines()
+    name = "bp mlp 1 layers batch 100 graph seed 0: training: epoch 2 of 6"
+    assert lines == [f"{name}, 40%", f"{name}, 80%"]

@@ -73,6 +73,23 @@ def test_what_fails_again_is_not_tried_for_ever(meter: Meter, tmp_path: Path) ->
     assert meter.measured == [*FOUR, ("dfa", 1)]
 
 
+def test_a_training_is_told_where_to_keep_how_far_it_is(meter: Meter, tmp_path: Path) -> None:
+    files: list[str | None] = []
+
+    def trained(cell: Cell) -> dict[str, Any]:
+        files.append(cell.training_file)
+        return good(cell)
+
+    meter.acts = dict.fromkeys(range(3), trained)
+    line = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
+    line += ["--out", str(tmp_path)]
+    assert sweep.main([*line, "--epochs", "2", "--seed", "0,1"]) == 0
+    assert sweep.main(line) == 0
+    assert files.pop() is None
+    assert len(set(files)) == 2
+    assert {Path(str(file)).parent for file in files} == {tmp_path}
+
+
 def test_an_error_of_measuring_itself_is_a_row(meter: Meter, tmp_path: Path) -> None:
     def broken(cell: Cell) -> dict[str, Any]:
         raise LookupError("no such\nthing")

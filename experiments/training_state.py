@@ -1,0 +1,70 @@
+"""What a training needs to go on after an epoch, should it be ended. Imports TensorFlow."""
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Row = dict[str, Any]
+
+
+def save(file: Path, trainer: keras.Model, rows: Sequence[Row]) -> None:
+    """Keeps every variable and the finished epochs' ``rows``, whole or not at all.
+
+    Where that cannot be written the training goes on without: its end tells what is wrong.
+    """
+    arrays = {str(number): v.numpy() for number, v in enumerate(_variables(trainer))}
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", delete=False) as new,
+    ):
+        try:
+            np.savez(new, told=_told(rows), **arrays)
+            new.flush()
+            os.replace(new.name, file)
+        except BaseException:
+            os.unlink(new.name)
+            raise
+
+
+def restore(file: Path, trainer: keras.Model) -> list[Row]:
+    """Sets every variable as it was kept, and returns the finished epochs' rows.
+
+    None where nothing is kept, or of other versions or another net: then nothing is set.
+    """
+    if not file.exists() or not trainer.trainable_variables:  # a class of the user's own makes
+        return []  # them as late as in its first step
+    if not trainer.optimizer.built:
+        trainer.optimizer.build(trainer.trainable_variables)
+    variables = _variables(trainer)
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            rows = json.loads(str(kept["told"]))["rows"]
+            fits = str(kept["told"]) == _told(rows) and len(kept.files) == 1 + len(variables)
+            values = [kept[str(number)] for number in range(len(variables))] if fits else []
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return []
+    if not fits or any(v.shape != a.shape for v, a in zip(variables, values, strict=True)):
+        return []
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return rows
+
+
+def _variables(trainer: keras.Model) -> list[keras.Variable]:
+    """With the states of random generators, such as Dropout's; metrics begin anew every epoch."""
+    return [*trainer.variables, *trainer.optimizer.variables]
+
+
+def _told(rows: Sequence[Row]) -> str:
+    """What is kept beside the variables."""
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    return json.dumps({**versions, "rows": list(rows)})
