@@ -1,5 +1,6 @@
 """What a sweep is doing: a table that is drawn again and again, or lines where nobody watches."""
 
+import contextlib
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,8 @@ class Board:
             job.note, job.done = note, done
             if not self._console.is_terminal and time.monotonic() - job.told >= LINE_EVERY_S:
                 job.told = time.monotonic()
-                self._print(f"{title(cell)}: {note}, {done:.0%}")
+                with contextlib.suppress(OSError):  # a log on a full disk ends no measurement
+                    self._print(f"{title(cell)}: {note}, {done:.0%}")
 
         return report
 

@@ -4,7 +4,6 @@ import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,10 +32,10 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
             display.note(
                 f"{path} has {there} epochs and stays; move it away to keep one of {len(epochs)}"
             )
-        else:
-            results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
+            return
         for left in path.parent.glob(f".{path.name}.*"):
-            left.unlink()  # of a training that was ended, or a run that was killed as it wrote
+            left.unlink(missing_ok=True)  # of a run that was killed as it wrote
+        results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
 
 
 def file_of(folder: str | Path, row: Mapping) -> Path:
@@ -46,12 +45,6 @@ def file_of(folder: str | Path, row: Mapping) -> Path:
     own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
     name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
     return Path(folder, f"history_{name}.csv")
-
-
-def resumable(folder: str | Path, cell: Cell) -> Cell:
-    """A cell whose training, if it is ended, goes on where it was; `write` removes that file."""
-    path = file_of(folder, measured.with_depth(vars(cell)))
-    return replace(cell, training_file=str(path.with_name(f".{path.name}.training")))
 
 
 def read(folder: str | Path, cell: Cell) -> Epochs:

@@ -10,7 +10,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import arguments, catalogue, display, histories, processes, results, traces
+from experiments import (
+    arguments,
+    catalogue,
+    display,
+    histories,
+    processes,
+    results,
+    traces,
+    unfinished,
+)
 from experiments.plan import Cell
 from profiling.xplane import TraceError
 
@@ -66,7 +75,7 @@ def _run(argv: Sequence[str]) -> int:
     for number, cell in enumerate(cells):
         if cell.epochs:
             histories.read(options.out, cell)
-            cells[number] = histories.resumable(options.out, cell)
+            cells[number] = unfinished.resumable(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
@@ -74,6 +83,7 @@ def _run(argv: Sequence[str]) -> int:
         try:
             if epochs:
                 histories.write(options.out, row, epochs)
+                unfinished.forget(cell)
         finally:
             path = results.append(options.out, [row])
         if row["error"]:

@@ -20,7 +20,16 @@ from concurrent import futures
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments import display, engines, histories, processes, results, sweep_options, sweep_rows
+from experiments import (
+    display,
+    engines,
+    histories,
+    processes,
+    results,
+    sweep_options,
+    sweep_rows,
+    unfinished,
+)
 from experiments.board import Board, title
 from experiments.plan import Cell
 from experiments.run import guarded, tell_dataset
@@ -112,7 +121,7 @@ class Sweep:
             MachineError: nothing can be measured any more.
         """
         known = self.settled()
-        waiting = [task for task in tasks if not self._is_known(task, known)]
+        waiting = [self._resumable(task) for task in tasks if not self._is_known(task, known)]
         running: dict[futures.Future, Task] = {}
         measured = {}
         board = Board([task.cell for task in waiting], len(tasks) - len(waiting), self.engine.slots)
@@ -140,6 +149,12 @@ class Sweep:
         has_history = not cell.epochs or bool(histories.read(self.out, whole))
         return row is not None and (has_history or row["status"] != "ok")
 
+    def _resumable(self, task: Task) -> Task:
+        """What is kept here is no help to other machines."""
+        if not self.engine.in_this_process:
+            return task
+        return replace(task, cell=unfinished.resumable(self.out, task.cell))
+
     def _begin(
         self,
         waiting: list[Task],
@@ -158,12 +173,9 @@ class Sweep:
                 holds.release(task.identity)
                 board.found(task.cell)
                 continue
-            report, cell = board.began(task.cell), task.cell
-            if not self.engine.in_this_process:
-                report = processes.silent
-            elif cell.epochs:
-                cell = histories.resumable(self.out, cell)
-            call = (processes.measure, cell, report, self.repeats, self.limits)
+            report = board.began(task.cell)
+            told = report if self.engine.in_this_process else processes.silent
+            call = (processes.measure, task.cell, told, self.repeats, self.limits)
             running[self.engine.submit(*call)] = task
 
     def _keep(self, task: Task, future: futures.Future) -> Mapping[str, object]:
@@ -178,6 +190,7 @@ class Sweep:
         try:
             if epochs:
                 histories.write(self.out, row, epochs)
+                unfinished.forget(task.cell)
         finally:
             results.append(self.out, [row])
         return row

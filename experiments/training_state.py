@@ -19,20 +19,21 @@ Row = dict[str, Any]
 def save(file: Path, trainer: keras.Model, rows: Sequence[Row]) -> None:
     """Keeps every variable and the finished epochs' ``rows``, whole or not at all.
 
-    Where that cannot be written the training goes on without: its end tells what is wrong.
+    Where there is no room for that the training goes on without: its end tells what is wrong.
     """
-    arrays = {str(number): v.numpy() for number, v in enumerate(_variables(trainer))}
-    with (
-        contextlib.suppress(OSError),
-        tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", delete=False) as new,
-    ):
-        try:
-            np.savez(new, told=_told(rows), **arrays)
-            new.flush()
-            os.replace(new.name, file)
-        except BaseException:
-            os.unlink(new.name)
-            raise
+    with contextlib.suppress(OSError, MemoryError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {str(number): v.numpy() for number, v in enumerate(_variables(trainer))}
+        with tempfile.NamedTemporaryFile(
+            dir=file.parent, prefix=f"{file.name}.", delete=False
+        ) as new:
+            try:
+                np.savez(new, told=_told(rows), **arrays)
+                new.flush()
+                os.replace(new.name, file)
+            except BaseException:
+                os.unlink(new.name)
+                raise
 
 
 def restore(file: Path, trainer: keras.Model) -> list[Row]:
@@ -40,8 +41,6 @@ def restore(file: Path, trainer: keras.Model) -> list[Row]:
 
     None where nothing is kept, or of other versions or another net: then nothing is set.
     """
-    if not file.exists() or not trainer.trainable_variables:  # a class of the user's own makes
-        return []  # them as late as in its first step
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)

@@ -4,14 +4,24 @@ import csv
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import profiling
-from experiments import claims, display, findings, processes, results, run, worker
+from experiments import (
+    claims,
+    display,
+    findings,
+    histories,
+    processes,
+    results,
+    run,
+    sweep,
+    worker,
+)
 from experiments.plan import Cell
 from tests.experiments.meter import good
 
@@ -178,6 +188,41 @@ def test_a_timeline_that_could_not_be_kept(
     assert [bool(file) for file in tried] == [False, False, True]
     assert run.main(line) == 0
     assert [row["status"] for row in results.rows(tmp_path)] == ["ok", "ok"]
+
+
+def refuse(*_: Any) -> None:
+    raise results.ResultsError("no space left on the device")
+
+
+@pytest.mark.parametrize("command", [run.main, sweep.main])
+def test_how_far_a_training_is_goes_once_its_end_is_kept(
+    command: Callable[[Sequence[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+
+    def call(task: str, cells: list[Cell], *_: Any) -> dict[str, Any]:
+        row = good(cells[0], peak_bytes=2**21, resident_bytes=2**20, step_time_s=0.5)
+        if task == "train":
+            kept.append(Path(str(cells[0].training_file)))
+            kept[-1].touch()
+            history = [{"epoch": 1, "test_accuracy": 0.5}]
+            return {**row, "accuracy": 0.5, "accuracy_label": "data", "history": history}
+        return row
+
+    survey = processes.Survey("CPU:0", "2.21.0", {})
+    monkeypatch.setattr(processes, "check", lambda cells, report: list(cells))
+    monkeypatch.setattr(processes, "survey", lambda cells, report: survey)
+    monkeypatch.setattr(worker, "call", call)
+    line = ["--algo", "bp", *SMALL, "--epochs", "1", "--out", str(tmp_path)]
+    with monkeypatch.context() as full:
+        full.setattr(histories, "write", refuse)
+        assert command(line) == 2
+    assert kept[0].parent == tmp_path
+    assert kept[0].exists()
+    # Of `sweep` the row is there by now, without its history.
+    assert command(line) == 0
+    assert kept[0] == kept[1]
+    assert not kept[0].exists()
 
 
 def test_what_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

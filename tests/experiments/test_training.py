@@ -1,13 +1,15 @@
 """Training that was ended goes on where it was, and ends as if it had not been."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import keras
 import numpy as np
 import pytest
 
-from experiments import histories, training, training_state
+from experiments import training, training_state, unfinished, worker
 from experiments.plan import Cell
 from mem_dfa import ALGORITHMS
 from tests.experiments.drawn import cells
@@ -17,7 +19,7 @@ LINE = "--model mlp --layers 1 --batch-size 8 --dataset synthetic --optimizer ad
 
 def cell(algorithm: str, folder: Path) -> Cell:
     (planned,) = cells(f"sweep --algo {algorithm} {LINE}")
-    return histories.resumable(folder, planned)
+    return unfinished.resumable(folder, planned)
 
 
 def rows(result: dict) -> list[dict]:
@@ -46,22 +48,58 @@ def test_goes_on_after_the_last_finished_epoch(algorithm: str, tmp_path: Path) -
         training.train(whole, end_after(2))
     notes: list[str] = []
     resumed = training.train(whole, lambda note, done: notes.append(note))
-    assert notes[0] == "epoch 3 of 4"
+    known = straight["history"][1]["test_accuracy"]
+    assert notes[:2] == [f"goes on after epoch 2 of 4: test accuracy {known:.4f}", "epoch 3 of 4"]
     assert rows(resumed) == rows(straight)
     assert [row["epoch"] for row in rows(straight)] == [1, 2, 3, 4]
     assert len({row["train_loss"] for row in rows(straight)}) == 4
     times = [row["train_time_s"] for row in resumed["history"]]
     assert times == sorted(set(times))
+    unfinished.forget(whole)
+    assert not list(tmp_path.iterdir())
 
-    # A shorter one is known by now, and what was trained beyond it stays.
-    shorter = training.train(replace(whole, epochs=3), silent)
-    assert shorter["accuracy"] == straight["history"][2]["test_accuracy"]
-    assert rows(shorter) == rows(straight)
 
-    written = histories.file_of(tmp_path, {**vars(whole), "layers": 1})
-    histories.write(tmp_path, {**vars(whole), "layers": 1}, resumed["history"])
-    assert {file.suffix for file in tmp_path.iterdir()} <= {".csv", ".lock"}
-    assert written.exists()
+def test_goes_on_after_its_process_was_killed(tmp_path: Path) -> None:
+    whole = cell("dfa", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        worker.call("train", [whole], end_after(2))
+    notes: list[str] = []
+    resumed = worker.call("train", [whole], lambda note, done: notes.append(note))
+    assert notes[0].startswith("goes on after epoch ")
+    assert rows(resumed) == rows(training.train(replace(whole, training_file=None), silent))
+
+
+def test_each_training_has_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that decides its result is in the name; another one's is neither taken nor removed."""
+    first = cell("bp", tmp_path)
+    prepared = tmp_path / "data" / "mnist" / "3.0.1"
+    prepared.mkdir(parents=True)
+    (prepared / "dataset_info.json").touch()
+    here = {"dataset": "mnist", "data_dir": str(tmp_path / "data")}
+    changes = [{"device": "GPU:0"}, {"epochs": 5}, {"seed": 1}, {"classes": 5}, here]
+    changes += [{**here, "data_dir": str(tmp_path)}]
+    others = [unfinished.resumable(tmp_path, replace(first, **change)) for change in changes]
+    monkeypatch.setattr(unfinished.engines, "fingerprint", lambda: "other code")
+    others.append(unfinished.resumable(tmp_path, first))
+    files = {str(made.training_file) for made in (first, *others)}
+    assert len(files) == 1 + len(others)
+    for file in files:
+        Path(file).touch()
+    left = Path(f"{first.training_file}.of_a_killed_one")
+    left.touch()
+    unfinished.forget(first)
+    assert not left.exists()
+    assert {file for file in files if not Path(file).exists()} == {first.training_file}
+
+
+def test_begins_anew_where_it_is_not_known_what_to_keep(tmp_path: Path) -> None:
+    own = replace(cell("bp", tmp_path), algorithm="package.module:Class", training_file=None)
+    assert unfinished.resumable(tmp_path, own) == own
+    measured = replace(cell("bp", tmp_path), epochs=0, training_file=None)
+    assert unfinished.resumable(tmp_path, measured) == measured
+    unfinished.forget(own)
 
 
 def test_what_is_kept_is_all_of_it(tmp_path: Path) -> None:
@@ -113,6 +151,20 @@ def test_what_does_not_fit_is_not_taken(tmp_path: Path, monkeypatch: pytest.Monk
     assert all((a == b).all() for a, b in zip(weights, other.get_weights(), strict=True))
 
 
-def test_a_full_disk_does_not_end_it(tmp_path: Path) -> None:
-    planned = replace(cell("bp", tmp_path), epochs=1, training_file=str(tmp_path / "no" / "kept"))
-    assert len(training.train(planned, silent)["history"]) == 1
+def test_a_full_disk_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is lost what was kept before."""
+    folder = tmp_path / "not made yet"
+    whole = cell("bp", folder)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(whole, end_after(2))
+    (file,) = folder.iterdir()
+    before = file.read_bytes()
+
+    def full(file: IO[bytes], **arrays: np.ndarray) -> None:
+        file.write(b"some")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training_state.np, "savez", full)
+    assert len(training.train(whole, silent)["history"]) == 4
+    assert list(folder.iterdir()) == [file]
+    assert file.read_bytes() == before
