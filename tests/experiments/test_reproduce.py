@@ -7,11 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
 
 from experiments import (
@@ -22,7 +19,6 @@ from experiments import (
     processes,
     reproduce,
     results,
-    training,
     worker,
 )
 from experiments.catalogue import ALGORITHM_OPTIONS
@@ -302,28 +298,3 @@ def test_times_are_for_reading(seconds: float, words: str) -> None:
 def test_bad_value_gets_one_sentence(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert reproduce.main(words) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_seconds_of_training_leave_out_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that only the callbacks move: a batch takes 1 s, a test 100 s."""
-    now = 0.0
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: now))
-
-    class Clock(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            nonlocal now
-            now += 1
-
-        def on_test_end(self, logs: object = None) -> None:
-            nonlocal now
-            now += 100
-
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    model.compile("sgd", "mse", metrics=["accuracy"])
-    data = np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
-    progress = training.Progress(lambda note, done: None, epochs=3)
-    model.fit(
-        *data, validation_data=data, epochs=3, batch_size=2, verbose=0,
-        callbacks=[Clock(), progress],
-    )  # fmt: skip
-    assert progress.train_time_s == [2, 4, 6]

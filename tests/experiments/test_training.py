@@ -3,6 +3,7 @@
 import errno
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import keras
@@ -168,3 +169,29 @@ def test_a_full_disk_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(training.train(whole, silent)["history"]) == 4
     assert list(folder.iterdir()) == [file]
     assert file.read_bytes() == before
+
+
+def test_seconds_of_training_leave_out_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the callbacks move: a batch takes 1 s, a test 100 s."""
+    now = 0.0
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            nonlocal now
+            now += 1
+
+        def on_test_end(self, logs: object = None) -> None:
+            nonlocal now
+            now += 100
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["accuracy"])
+    data = np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
+    (planned,) = cells(f"sweep --algo bp {LINE}")
+    progress = training.Progress(planned, silent, [])
+    model.fit(
+        *data, validation_data=data, epochs=3, batch_size=2, verbose=0,
+        callbacks=[Clock(), progress],
+    )  # fmt: skip
+    assert [row["train_time_s"] for row in progress.rows] == [2, 4, 6]
