@@ -125,7 +125,8 @@ def _notes(
         shown = _grouped(
             (f"seed {', '.join(seeds[measured.name_of(vars(c))])}", c) for c in missing
         )
-        notes.append(f"Not trained, or not for {cells[0].epochs} epochs: {shown}.")
+        epochs = " or ".join(map(str, sorted({cell.epochs for cell in missing})))
+        notes.append(f"Not trained, or not for {epochs} epochs: {shown}.")
     return notes
 
 
