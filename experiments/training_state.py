@@ -1,4 +1,8 @@
-"""What a training needs to go on after an epoch, should it be ended. Imports TensorFlow."""
+"""What a training needs to go on after an epoch, should it be ended. Imports TensorFlow.
+
+Keras's BackupAndRestore keeps no history, and overwrites its file in place, so that a kill at that
+moment can leave a file that cannot be read.
+"""
 
 import contextlib
 import json
