@@ -69,21 +69,32 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
 
 
 def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:
-    """How far from dfa it ends, whose updates are the same but for rounding, in points."""
-    ends = {cell: 100 * epochs[-1]["test_accuracy"] for cell, epochs in read.items() if epochs}
-    apart = [
-        abs(end - ends[dfa])
-        for cell, end in ends.items()
-        if cell.algorithm == "mem_dfa"
-        and (dfa := dataclasses.replace(cell, algorithm="dfa")) in ends
+    """How far from dfa it is, whose updates are the same but for rounding, in points.
+
+    After the last epoch that both were trained for: which of them an hour holds more of is no
+    difference between their updates.
+    """
+    of_dfa = {_seen_from_dfa(c): e for c, e in read.items() if c.algorithm == "dfa" and e}
+    pairs = [
+        (epochs, of_dfa[_seen_from_dfa(cell)])
+        for cell, epochs in read.items()
+        if cell.algorithm == "mem_dfa" and epochs and _seen_from_dfa(cell) in of_dfa
     ]
-    if not apart:
+    if not pairs:
         return []
-    own = [end for cell, end in ends.items() if cell.algorithm == "dfa"]
-    said = f"mem_dfa ends within {max(apart):.2f} points of dfa"
+    last = min(len(epochs) for pair in pairs for epochs in pair)
+    ends = [[100 * epochs[last - 1]["test_accuracy"] for epochs in pair] for pair in pairs]
+    apart = max(abs(mem_dfa - dfa) for mem_dfa, dfa in ends)
+    said = f"After {last} epochs mem_dfa is within {apart:.2f} points of dfa"
+    own = [100 * epochs[last - 1]["test_accuracy"] for epochs in of_dfa.values()]
     if len(own) == 1:
         return [f"{said}."]
-    return [f"{said} with the same seed; dfa's ends differ by {max(own) - min(own):.2f}."]
+    return [f"{said} with the same seed; dfa's seeds differ by {max(own) - min(own):.2f}."]
+
+
+def _seen_from_dfa(cell: Cell) -> Cell:
+    """What mem_dfa and dfa have in common, however long each was trained."""
+    return dataclasses.replace(cell, algorithm="dfa", epochs=0)
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

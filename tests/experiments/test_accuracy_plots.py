@@ -86,20 +86,32 @@ def test_which_copy_of_the_images_it_was_is_said(tmp_path: Path) -> None:
     assert "MNIST (a copy), no augmentation" in texts(drawn.figure)
 
 
-def test_how_far_mem_dfa_ends_from_dfa_is_said(tmp_path: Path) -> None:
+def test_how_far_mem_dfa_is_from_dfa_is_said(tmp_path: Path) -> None:
     line = LINE.replace("bp,dfa", "dfa,mem_dfa")
     ends = {("dfa", 0): 0.9, ("dfa", 1): 0.7, ("mem_dfa", 0): 0.91, ("mem_dfa", 1): 0.72}
     for cell in cells(line):
         history(tmp_path, cell, [0.5, ends[cell.algorithm, cell.seed]])
     drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", cells(line))
-    said = "mem_dfa ends within 2.00 points of dfa with the same seed; dfa's ends differ by 20.00."
-    assert said in texts(drawn.figure)
+    said = "After 2 epochs mem_dfa is within 2.00 points of dfa with the same seed; dfa's seeds"
+    assert f"{said} differ by 20.00." in texts(drawn.figure)
     one = [cell for cell in cells(line) if cell.seed == 0]
     drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", one)
-    assert "mem_dfa ends within 1.00 points of dfa." in texts(drawn.figure)
+    assert "After 2 epochs mem_dfa is within 1.00 points of dfa." in texts(drawn.figure)
     other = [cell for cell in cells(line) if (cell.algorithm, cell.seed) != ("dfa", 0)]
     drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", other[::2])
     assert "points of dfa" not in texts(drawn.figure), "of other seeds nothing is to be said"
+
+
+def test_of_trainings_of_different_lengths_the_last_epoch_in_common_is_compared(
+    tmp_path: Path,
+) -> None:
+    longer = LINE.replace("bp,dfa", "dfa").replace("--epochs 2", "--epochs 3")
+    both = [*cells(longer)[:1], *cells(LINE.replace("bp,dfa", "mem_dfa"))[:1]]
+    assert [(cell.algorithm, cell.epochs) for cell in both] == [("dfa", 3), ("mem_dfa", 2)]
+    for cell, accuracies in zip(both, ([0.5, 0.7, 0.9], [0.5, 0.71]), strict=True):
+        history(tmp_path, cell, accuracies)
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", both)
+    assert "After 2 epochs mem_dfa is within 1.00 points of dfa." in texts(drawn.figure)
 
 
 def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
