@@ -99,7 +99,7 @@ def _seen_from_dfa(cell: Cell) -> Cell:
 
 def _notes_on_time(steps: Selection) -> list[str]:
     if not steps.rows:
-        return []
+        return pictures.notes_on(steps)
     shown = ", ".join(map(_step_ms, steps.rows))
     return [
         "Time: epochs times a step's time over bp's. A step, without reading the data, took in the "

@@ -214,7 +214,7 @@ def size(text: str) -> str:
         units.parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text
+    return text.strip()
 
 
 def dataset(asked: str, model: str, data_dir: str | None) -> str:

@@ -67,8 +67,7 @@ class Board:
             job.note, job.done = note, done
             if not self._console.is_terminal and time.monotonic() - job.told >= LINE_EVERY_S:
                 job.told = time.monotonic()
-                with contextlib.suppress(OSError):  # a log on a full disk ends no measurement
-                    self._print(f"{title(cell)}: {note}, {done:.0%}")
+                self._print(f"{title(cell)}: {note}, {done:.0%}")
 
         return report
 
@@ -87,7 +86,8 @@ class Board:
         self._print(line)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # a log on a full disk ends no measurement
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def found(self, cell: Cell) -> None:
         """Counts a waiting cell as known, because another sweep has measured it."""

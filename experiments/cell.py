@@ -42,11 +42,8 @@ def check(cells: list[Cell]) -> dict[str, Any]:
     if cells[0].dataset != "synthetic":
         _check_data(cells[0].dataset, cells[0].data_dir)
     for cell in cells:
-        if cell.epochs and building.splits(cell)[0].cardinality() == 0:
-            raise building.RefusedError(
-                f"--batch-size {cell.batch_size} is larger than the training set of "
-                f"{cell.dataset}; take a smaller batch"
-            )
+        if cell.epochs:
+            building.splits(cell)  # refuses a batch that is larger than the training set
     return {"device": device}
 
 
@@ -216,8 +213,11 @@ def main() -> None:
     result = run(request["task"], cells, request["memory_bytes"])
     file = Path(sys.argv[1])
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(result))
-    part.replace(file)
+    try:
+        part.write_text(json.dumps(result))
+        part.replace(file)
+    except OSError:  # no cell is to blame
+        sys.exit(os.EX_IOERR)
 
 
 def die_with(parent: int) -> None:

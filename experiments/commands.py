@@ -17,6 +17,7 @@ from pathlib import Path
 
 from experiments import (
     arguments,
+    depth,
     histories,
     machine,
     measured,
@@ -186,6 +187,9 @@ def missing_cells(line: str, out: str) -> list[Cell]:
     Where a line of the same figure was measured with a newer TensorFlow, that counts alone, as it
     does for the figure.
     """
+    module, *words = shlex.split(line)
+    if module == "depth":
+        return depth.missing(words, out)
     plan = plan_of(line)
     if plan.is_traced:
         return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]

@@ -103,6 +103,17 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     return sorted(map(_adapted, cells), key=lambda cell: cell.layers)  # a stable sort
 
 
+def missing(words: Sequence[str], folder: str) -> list[Cell]:
+    """Those cells of a command line of which the table under a folder says nothing.
+
+    Raises:
+        results.ResultsError: what is there is no table of depths.
+        arguments.UsageError: the line makes no sense.
+    """
+    rows = depth_rows.read(folder)
+    return [cell for cell in _cells(_parser().parse(words)) if _key(cell) not in rows]
+
+
 def _adapted(cell: Cell) -> Cell:
     if cell.algorithm == "revnet":
         return dataclasses.replace(cell, model=REVERSIBLE_MODEL)

@@ -50,7 +50,8 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
         def report(text: str, done: float) -> None:
             bar.update(task, completed=done, description=f"{title}: {text}")
             if "accuracy" in text:
-                bar.console.print(f"{title}: {text}", highlight=False)
+                with contextlib.suppress(OSError):  # a log on a full disk ends no training
+                    bar.console.print(f"{title}: {text}", highlight=False)
 
         yield report
         bar.update(task, completed=1.0, description=title)

@@ -11,11 +11,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments import arguments, commands, display, paper, results
 from experiments.paper import Kind, PlannedFigure
 from experiments.run import guarded
 from profiling.xplane import TraceError
+
+if TYPE_CHECKING:  # it imports matplotlib
+    from experiments.pictures import Drawn
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,10 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
     lines = paper.lines_of(figure, quick)
     if not lines:
         return Outcome(figure)
-    cells = {line: commands.plan_of(line).cells for line in lines}
-    asked = list(dict.fromkeys(cell for line in lines for cell in cells[line]))
+    asked = dict.fromkeys(cell for line in lines for cell in commands.plan_of(line).cells)
     try:
-        drawn = DRAWINGS[figure.kind](source, figure.title, asked)
-        of_others = figure.kind is Kind.TAKING_TURNS and drawn.figure is not None
-        of_others = of_others and not commands.is_of_bench(lines[0], source)
+        drawn = DRAWINGS[figure.kind](source, figure.title, list(asked))
+        problems, wanted = _gaps(figure.kind, drawn, lines, source)
     except results.ResultsError as error:
         return Outcome(figure, problem=str(error), lines=list(lines))
     if drawn.figure is not None:
@@ -132,19 +134,28 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
             pictures.save(drawn.figure, stem_of(figure, out))
         except TraceError as error:
             raise results.ResultsError(str(error)) from error
+    return Outcome(figure, drawn.notes, "; ".join(problems), wanted, drawn.figure is not None)
+
+
+def _gaps(
+    kind: Kind, drawn: "Drawn", lines: Sequence[str], source: str
+) -> tuple[list[str], list[str]]:
+    """What a figure lacks, in words, and which of its lines make that."""
+    cells = {line: set(commands.plan_of(line).cells) for line in lines}
+    missing, is_drawn = set(drawn.missing), drawn.figure is not None
     problems = [drawn.problem] if drawn.problem else []
-    if of_others:
+    if is_drawn and kind is Kind.TAKING_TURNS and not commands.is_of_bench(lines[0], source):
         problems.append("bench.csv is of another command; made by")
-    if drawn.missing:
-        problems.append(f"{len(drawn.missing)} of {len(asked)} cells are missing; made by")
-    missing = set(drawn.missing)
-    return Outcome(
-        figure,
-        drawn.notes,
-        "; ".join(problems),
-        [line for line in lines if problems and (not asked or missing & set(cells[line]))],
-        drawn.figure is not None,
-    )
+    if is_drawn and kind is Kind.AGAINST_DEPTH:
+        depths = len(commands.missing_cells(lines[0], source))
+        problems += [f"{depths} of its cells are missing; made by"] if depths else []
+    if missing:
+        count = len(set().union(*cells.values()))
+        problems.append(f"{len(missing)} of {count} cells are missing; made by")
+    if not problems and not is_drawn:
+        return ["every cell failed; measured again by"], [f"{line} --retry" for line in lines]
+    wanted = [line for line in lines if not cells[line] or missing & cells[line]]
+    return problems, wanted if problems else []
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) ->
         earlier = read(path)
         table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps integers whole
         text = table.to_csv(index=False, header=not earlier, lineterminator="\n")
-        replace(path, earlier + text)
+        # A carriage return is written without quotes, and nobody could read the file any more.
+        replace(path, earlier + text.replace("\r", " "))
     return path
 
 

@@ -80,12 +80,7 @@ def _run(argv: Sequence[str]) -> int:
     for number, cell in enumerate(cells):
         with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
             row, epochs = processes.measure(cell, report)
-        try:
-            if epochs:
-                histories.write(options.out, row, epochs)
-                unfinished.forget(cell)
-        finally:
-            path = results.append(options.out, [row])
+        path = unfinished.keep(options.out, cell, row, epochs)
         if row["error"]:
             display.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)

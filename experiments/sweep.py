@@ -179,7 +179,7 @@ class Sweep:
             running[self.engine.submit(*call)] = task
 
     def _keep(self, task: Task, future: futures.Future) -> Mapping[str, object]:
-        """Appends the row of a task that ended, with its history before it."""
+        """Keeps the row of a task that ended, and its history."""
         try:
             row, epochs = engines.outcome(future)
         except processes.MachineError:
@@ -187,12 +187,7 @@ class Sweep:
         except Exception as error:  # becomes a row, and the sweep goes on
             row, epochs = processes.failed(task.cell, error), []
         row = task.completed(row)
-        try:
-            if epochs:
-                histories.write(self.out, row, epochs)
-                unfinished.forget(task.cell)
-        finally:
-            results.append(self.out, [row])
+        unfinished.keep(self.out, task.cell, row, epochs)
         return row
 
 

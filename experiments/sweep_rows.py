@@ -36,16 +36,30 @@ def settled(
 
     Returns:
         Of each cell its last good row, or else the last that tells of a failure.
+
+    Raises:
+        ResultsError: a row is damaged.
     """
     known: dict[Identity, Mapping[str, str]] = {}
     for number, row in enumerate(rows):
         identity = identity_of(row)
         if row["status"] == "ok":
-            if int(row["repeats"] or 0) >= repeats:
+            if _processes(row) >= repeats:
                 known[identity] = row
         elif number >= tried_again and known.get(identity, row)["status"] != "ok":
             known[identity] = row
     return known
+
+
+def _processes(row: Mapping[str, str]) -> int:
+    """In how many a row was measured."""
+    try:
+        return int(row["repeats"] or 0)
+    except ValueError as error:
+        raise ResultsError(
+            f"measurements.csv is damaged: a row has {row['repeats']!r} as its number of repeats, "
+            "as when another program saved the file; put it right, or give another --out"
+        ) from error
 
 
 class Holds:

@@ -17,7 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments import engines
+
 Row = dict[str, Any]
+_CODE = engines.fingerprint()  # as this process has it; it may be changed while it runs
 
 
 def save(file: Path, trainer: keras.Model, rows: Sequence[Row]) -> None:
@@ -34,6 +37,7 @@ def save(file: Path, trainer: keras.Model, rows: Sequence[Row]) -> None:
             try:
                 np.savez(new, told=_told(rows), **arrays)
                 new.flush()
+                os.fsync(new.fileno())  # on some disks only this tells that there is no room
                 os.replace(new.name, file)
             except BaseException:
                 os.unlink(new.name)
@@ -43,7 +47,8 @@ def save(file: Path, trainer: keras.Model, rows: Sequence[Row]) -> None:
 def restore(file: Path, trainer: keras.Model) -> list[Row]:
     """Sets every variable as it was kept, and returns the finished epochs' rows.
 
-    None where nothing is kept, or of other versions or another net: then nothing is set.
+    None of them where nothing is kept, or that of other code, versions or another net: then
+    nothing is set.
     """
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
@@ -69,5 +74,5 @@ def _variables(trainer: keras.Model) -> list[keras.Variable]:
 
 def _told(rows: Sequence[Row]) -> str:
     """What is kept beside the variables."""
-    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    versions = {"code": _CODE, "tensorflow": tf.__version__, "keras": keras.__version__}
     return json.dumps({**versions, "rows": list(rows)})

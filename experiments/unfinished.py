@@ -3,14 +3,15 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments import catalogue, engines
+from experiments import catalogue, engines, histories, results
 from experiments.plan import Cell
 
 
 def resumable(folder: str | Path, cell: Cell) -> Cell:
-    """A cell whose training, if it is ended, goes on where it was; `forget` once it is kept.
+    """A cell whose training, if it is ended, goes on where it was, until `keep` has its end.
 
     The file's name holds all that decides the result: the cell, its data, this code and
     TensorFlow's version. What a class of the user's own has to remember is not known, so that its
@@ -19,15 +20,40 @@ def resumable(folder: str | Path, cell: Cell) -> Cell:
     if not cell.epochs or ":" in cell.algorithm:
         return cell
     datasets = catalogue.datasets()
-    data = datasets.find(cell.dataset, cell.data_dir), datasets.label(cell.dataset, cell.data_dir)
+    found = datasets.find(cell.dataset, cell.data_dir)
+    data = found and found.resolve(), datasets.label(cell.dataset, cell.data_dir)
     bare = dataclasses.replace(cell, trace_file=None, training_file=None)
     decisive = [dataclasses.asdict(bare), *map(str, data), engines.fingerprint()]
     name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
     return dataclasses.replace(cell, training_file=str(Path(folder, f".training_{name}")))
 
 
+def keep(
+    folder: str | Path, cell: Cell, row: Mapping[str, object], epochs: Sequence[Mapping[str, float]]
+) -> Path:
+    """Appends the row of a cell that ended, its history before it, and then forgets how far it was.
+
+    In this order a training is never without both its end and how far it was, whenever it is
+    killed and whatever cannot be written.
+
+    Returns:
+        The table that the row is in.
+
+    Raises:
+        results.ResultsError: one of them cannot be written.
+    """
+    try:
+        if epochs:
+            histories.write(folder, row, epochs)
+    finally:
+        path = results.append(folder, [row])
+    if epochs:
+        forget(cell)
+    return path
+
+
 def forget(cell: Cell) -> None:
-    """Removes how far a training was, once its end is kept, and what a killed one left of that."""
+    """Removes how far a training was, and what one that was killed as it wrote left of that."""
     if cell.training_file:
         file = Path(cell.training_file)
         for left in file.parent.glob(f"{file.name}*"):

@@ -86,6 +86,7 @@ def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> d
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                errors="replace",  # what a library prints is in whatever encoding
                 env={**os.environ, **ENVIRONMENT, **limits.environment},
                 start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
@@ -109,6 +110,10 @@ def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> d
                 _running.discard(process)
             if result.exists():
                 return json.loads(result.read_text())
+            if process.returncode == os.EX_IOERR:
+                raise MachineError(
+                    f"there is no room in {folder} for what was measured; make some, or set TMPDIR"
+                )
             if expired.is_set():
                 return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
             errors.seek(0)
@@ -127,10 +132,10 @@ def _end(process: subprocess.Popen, expired: threading.Event) -> None:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """Ends a process and what it started, unless it has ended by itself."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
-            os.killpg(process.pid, signal.SIGKILL)
+    """Ends a process and what it started, which may go on, and hold its output, when it died."""
+    # What a system says of a group that is gone, or of which nothing is left to end.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _talk(process: subprocess.Popen, request: dict[str, Any], report: Report) -> None:

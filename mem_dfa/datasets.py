@@ -5,6 +5,7 @@ This file and what it imports answer without TensorFlow, so a command line may a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -55,7 +56,9 @@ DATASETS = {
 def directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder of prepared data: ``data_dir``, else $TFDS_DATA_DIR, else the library's own."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    with contextlib.suppress(RuntimeError):  # nobody has that name, or no home
+        return Path(chosen).expanduser()
+    return Path(chosen)
 
 
 def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments import board
+from experiments import board, display
 from tests.experiments.meter import cells, good
 
 
@@ -56,3 +56,17 @@ def test_a_line_a_minute_where_nobody_watches(
     lines = capsys.readouterr().err.splitlines()
     name = "bp mlp 1 layers batch 100 graph seed 0: training: epoch 2 of 6"
     assert lines == [f"{name}, 40%", f"{name}, 80%"]
+
+
+def test_a_log_on_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(board.Console, "print", full)
+    shown = board.Board(cells(), known=0, slots=1)
+    first = shown.waiting[0]
+    shown.began(first)
+    shown.ended(first, good(first))
+    assert shown.finished == 1
+    with display.progress("title", quiet=True) as report:
+        report("epoch 1 of 2: test accuracy 0.5", 0.5)

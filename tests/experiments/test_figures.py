@@ -237,6 +237,36 @@ def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
     assert not (tmp_path / "figures" / "depth.png").exists()
 
 
+def test_depths_that_nobody_measured_are_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when the command was killed after the first one."""
+    values = row("bp", 1, model="depth_net", batch_size=32, step_requested_bytes=MIB)
+    values |= {"cell_time_s": 1.0, "memory_limit_bytes": MIB, "time_limit_s": 9}
+    depth_rows.keep(str(tmp_path), {n: values.get(n) for n in depth_rows.COLUMNS})
+    assert figures.main(["--from", str(tmp_path), "--figure", "depth"]) == 1
+    printed = capsys.readouterr()
+    assert "depth.png and .svg" in printed.out
+    assert "not whole: depth: 83 of its cells are missing; made by\n" in printed.err
+    assert f"    python -m experiments.depth --out {tmp_path}\n" in printed.err
+
+
+def test_a_figure_whose_cells_all_failed_is_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (figure,) = (figure for figure in paper.FIGURES if figure.name == "pareto_vgg16")
+    asked = [cell for line in figure.commands for cell in cells(line)]
+    failed = {"model": "vgg16", "batch_size": 64, "repeats": None, **FAILED}
+    results.append(
+        tmp_path,
+        [row(c.algorithm, 15, **failed, dataset=c.dataset, steps=c.steps) for c in asked],
+    )
+    assert figures.main(["--from", str(tmp_path), "--figure", figure.name]) == 1
+    said = capsys.readouterr().err
+    assert f"not drawn: {figure.name}: every cell failed; measured again by" in said
+    assert f"{figure.commands[0]} --retry --out {tmp_path}\n" in said
+
+
 def test_all_there_is_exit_status_0_and_equal_files(tmp_path: Path) -> None:
     (figure,) = (figure for figure in paper.FIGURES if figure.name == "pareto_residual")
     asked = [cell for line in figure.commands for cell in cells(line)]

@@ -181,16 +181,17 @@ def test_fewer_processes_than_asked_for_are_not_enough(tmp_path: Path) -> None:
 
 def test_a_table_that_grows_is_done_when_its_command_ended(tmp_path: Path) -> None:
     out = str(tmp_path)
-    (tmp_path / "depth.csv").write_text("one row of many")
+    (tmp_path / "fit.csv").write_text("one row of many")
     (tmp_path / "bench.csv").write_text("of whatever net")
+    line = "fit --memory 1GiB --model vgg16 --algo bp"
     assert not commands.is_done("bench --model conv20", out)
-    assert not commands.is_done("depth", out)
-    runs = [("python -m experiments.depth", "2026-01-01", 9.0, status, "m") for status in (1, 0)]
+    assert not commands.is_done(line, out)
+    runs = [(f"python -m experiments.{line}", "2026-01-01", 9.0, status, "m") for status in (1, 0)]
     named = [dict(zip(commands.RUN_COLUMNS, run, strict=True)) for run in runs]
     table(tmp_path / commands.RUNS_FILE, named[0])
-    assert not commands.is_done("depth", out)
+    assert not commands.is_done(line, out)
     table(tmp_path / commands.RUNS_FILE, *named)
-    assert commands.is_done("depth", out)
+    assert commands.is_done(line, out)
 
 
 def test_it_says_how_long_and_goes_on_after_a_failure(

@@ -52,6 +52,16 @@ def test_rows_are_appended(tmp_path: Path) -> None:
     ]
 
 
+def test_whatever_a_value_holds_the_rows_can_be_read(tmp_path: Path) -> None:
+    """As an argument does that comes from a script with Windows's ends of lines."""
+    values = {"error": "one\rtwo", "budget": '"64\n MiB', "trace_file": "out\r", "status": "é,"}
+    for _ in range(2):
+        results.append(tmp_path, [values])
+    rows = results.rows(tmp_path)
+    assert [row["error"] for row in rows] == ["one two"] * 2
+    assert {(row["budget"], row["status"]) for row in rows} == {(values["budget"], "é,")}
+
+
 def test_killed_writer_leaves_whole_rows(tmp_path: Path) -> None:
     """Killed again and again at odd moments, the file is whole and can be appended to."""
     context = multiprocessing.get_context("spawn")

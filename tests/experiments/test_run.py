@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -194,10 +195,15 @@ def refuse(*_: Any) -> None:
     raise results.ResultsError("no space left on the device")
 
 
+@pytest.mark.parametrize("unwritable", [(histories, "write"), (results, "append")])
 @pytest.mark.parametrize("command", [run.main, sweep.main])
 def test_how_far_a_training_is_goes_once_its_end_is_kept(
-    command: Callable[[Sequence[str]], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Callable[[Sequence[str]], int],
+    unwritable: tuple[ModuleType, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Its row as well as its history."""
     kept: list[Path] = []
 
     def call(task: str, cells: list[Cell], *_: Any) -> dict[str, Any]:
@@ -215,11 +221,11 @@ def test_how_far_a_training_is_goes_once_its_end_is_kept(
     monkeypatch.setattr(worker, "call", call)
     line = ["--algo", "bp", *SMALL, "--epochs", "1", "--out", str(tmp_path)]
     with monkeypatch.context() as full:
-        full.setattr(histories, "write", refuse)
+        full.setattr(*unwritable, refuse)
         assert command(line) == 2
     assert kept[0].parent == tmp_path
     assert kept[0].exists()
-    # Of `sweep` the row is there by now, without its history.
+    # Of `sweep` one of the two is there by now.
     assert command(line) == 0
     assert kept[0] == kept[1]
     assert not kept[0].exists()

@@ -1,5 +1,7 @@
 """Processes that measure may die, hang or be killed, and so may the sweep that waits for them."""
 
+import io
+import json
 import random
 import stat
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments import results, sweep_rows, worker
+from experiments import cell, results, sweep_rows, worker
 from experiments.plan import Cell
 from experiments.worker import Limits
 
@@ -30,6 +32,8 @@ LONGEST_S = 12  # between two kills; a tiny cell takes about half of that
         (f"echo {worker.OUT_OF_MEMORY} 1GiB >&2; kill -ABRT $$", "out_of_memory", "1GiB"),
         # The first one holds the pipe for progress open.
         ("sleep 60 & sleep 60", "timed_out", "took longer than 1 s"),
+        ("sleep 60 & exit 3", "timed_out", "took longer than 1 s"),
+        ("printf '\\377\\n'; echo broken >&2; exit 3", "failed", "exit status 3: broken"),
     ],
 )
 def test_how_a_process_ended(
@@ -44,6 +48,26 @@ def test_how_a_process_ended(
     assert time.perf_counter() - start < 10
     assert result["status"] == status
     assert part in result["error"]
+
+
+def test_no_room_for_what_was_measured_is_no_cells_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process says so with its exit status, and who waits for it in a sentence."""
+    request = {"task": "measure", "cells": [], "memory_bytes": None, "parent": 0}
+    with monkeypatch.context() as process:
+        process.setattr(cell.sys, "argv", ["cell", str(tmp_path / "gone" / "result.json")])
+        process.setattr(cell.sys, "stdin", io.StringIO(json.dumps(request)))
+        process.setattr(cell, "die_with", lambda parent: None)
+        process.setattr(cell, "run", lambda *_: {"status": "ok"})
+        with pytest.raises(SystemExit) as end:
+            cell.main()
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexit {end.value.code}\n")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(worker.sys, "executable", str(python))
+    with pytest.raises(worker.MachineError, match=r"no room in .+ for what"):
+        worker.call("measure", [CELL])
 
 
 def test_killed_below_a_gibibyte_is_not_out_of_memory() -> None:

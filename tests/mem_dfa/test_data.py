@@ -36,6 +36,7 @@ def test_directory_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert datasets.directory() == tmp_path
     assert datasets.directory("/elsewhere").as_posix() == "/elsewhere"
+    assert datasets.directory("~nobody has this name/x").parts[0] == "~nobody has this name"
     monkeypatch.delenv("TFDS_DATA_DIR")
     assert datasets.directory().name == "tensorflow_datasets"
 
