@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from experiments import arguments, catalogue, display, processes, results, worker
@@ -26,7 +27,7 @@ PROCESSES = 3
 """That take turns: where tensors come to lie moves all ratios of a process by some percent."""
 ALGORITHMS = ("bp", "mem_dfa", "checkpoint", *catalogue.PEERS)
 HEADS = ("model", "layers", "batch", "execution", "algorithm", "median (ms)", "min-max (ms)")
-HEADS += ("time / bp", "min-max", "step (MiB)", "requested (MiB)")
+HEADS += ("time / bp", "middle half", "step (MiB)", "requested (MiB)")
 PEERS_NOTE = (
     "bp is Keras's own step. remat_scope is keras.RematScope around each layer that TensorFlow "
     "can trace in it, which Dense, BatchNormalization and Dropout are not. recompute_grad is "
@@ -121,13 +122,18 @@ def _identity(measured: processes.Row) -> processes.Row:
 
 
 def _times(times: Sequence[float], reference: Sequence[float]) -> processes.Row:
-    """Medians and spread over the turns; nothing where they failed."""
+    """Medians and spread over the turns; nothing where they failed.
+
+    Of the ratios also the middle half, since one slow step of bp's or of its own makes an extreme.
+    """
     names = ("median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max")
-    values = [
-        pick(series) if series else None
-        for series in (times, ratios(times, reference))
-        for pick in (statistics.median, min, max)
-    ]
+    names += ("ratio_first_quartile", "ratio_third_quartile")
+    if not times:
+        return {**dict.fromkeys(names), "rounds": 0}
+    own = ratios(times, reference)
+    picks = (statistics.median, min, max)
+    values = [float(pick(series)) for series in (times, own) for pick in picks]
+    values += np.quantile(own, (0.25, 0.75)).tolist()
     return {**dict(zip(names, values, strict=True)), "rounds": len(times)}
 
 
@@ -152,7 +158,7 @@ def _shown(row: processes.Row) -> list[str]:
         f"{row['median_s'] * 1000:.1f}",
         f"{row['min_s'] * 1000:.1f}-{row['max_s'] * 1000:.1f}",
         f"{row['ratio_to_bp']:.3f}",
-        f"{row['ratio_min']:.3f}-{row['ratio_max']:.3f}",
+        f"{row['ratio_first_quartile']:.3f}-{row['ratio_third_quartile']:.3f}",
     ]
     return [*identity, *times, *numbers]
 

@@ -19,19 +19,26 @@ from sizes.units import MEBIBYTE
 _SIZE = (11.0, 4.4)  # inches
 _PANELS = {
     "peak_bytes": "a  peak: weights, feedback, batch and step",
-    "step_bytes": "b  step: the peak above what is there before it",
+    "step_requested_bytes": "b  step: what its operations ask for",
 }
+_UNITS_NOTE = (
+    "Peaks are what the allocator handed out, in chunks; steps are what operations asked it for."
+)
 Prepare = Callable[[Axes, Sequence[float]], None]
 
 
 def against_layers(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step bytes against the number of layers, a line for each algorithm."""
+    """Peak and step against the number of layers, a line for each algorithm.
+
+    The peak is what the allocator hands out, and has its odd chunks; the step is what was asked of
+    it, which is the algorithm's own.
+    """
     heading = "weight layers before the classifier"
     return _against("layers", heading, _linear, folder, title, cells)
 
 
 def against_batch_size(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step bytes against the batch size, a line for each algorithm."""
+    """Peak and step against the batch size, a line for each algorithm; see `against_layers`."""
     return _against("batch_size", "images in a batch", _logarithmic, folder, title, cells)
 
 
@@ -39,7 +46,7 @@ def _against(
     column: str, heading: str, prepare: Prepare, folder: str, title: str, cells: Sequence[Cell]
 ) -> Drawn:
     selection = measured.select(measured.read(folder), cells)
-    notes = pictures.notes_on(selection)
+    notes = [_UNITS_NOTE, *pictures.notes_on(selection)]
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
     lines: dict[str, list[Row]] = {}
@@ -51,15 +58,18 @@ def _against(
         figure = Figure(figsize=_SIZE, layout="constrained")
         panels = figure.subplots(1, 2)
         for axes, (size, name) in zip(panels, _PANELS.items(), strict=True):
-            highest = max(row.get(f"{size}_max") or row[size] for row in selection.rows) / MEBIBYTE
-            axes.set_ylim(0, 1.06 * highest)
+            told = [row for row in selection.rows if row[size]]  # not every device tells requests
+            highest = max((row.get(f"{size}_max") or row[size] for row in told), default=MEBIBYTE)
+            axes.set_ylim(0, 1.06 * highest / MEBIBYTE)
             prepare(axes, sorted({row[column] for row in selection.rows}))
             axes.set(xlabel=heading, ylabel="memory (MiB)")
             axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
             axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
-            for line in lines.values():
+            known = {name: [row for row in line if row[size]] for name, line in lines.items()}
+            known = {name: line for name, line in known.items() if line}
+            for line in known.values():
                 _line(axes, line, column, size)
-            _name_lines(axes, lines, column, size)
+            _name_lines(axes, known, column, size)
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         pictures.add_caption(figure, notes)
     return Drawn(figure, notes, selection.missing)
@@ -75,7 +85,7 @@ def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(values[0] / 1.1, values[-1] * 1.1))
     axes.set_xticks(values, [str(value) for value in values])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
@@ -105,7 +115,8 @@ def _line(axes: Axes, line: Sequence[Row], column: str, size: str) -> None:
 
 def _name_lines(axes: Axes, lines: dict[str, list[Row]], column: str, size: str) -> None:
     if axes.get_yscale() == "log":
-        axes.set_ylim(min(r[size] for line in lines.values() for r in line) / MEBIBYTE / 1.2, None)
+        least = min((row[size] for line in lines.values() for row in line), default=MEBIBYTE)
+        axes.set_ylim(least / MEBIBYTE / 1.2, None)
     ends = [
         labels.Label(
             line[-1][column],

@@ -207,7 +207,7 @@ FIGURES = (
         Kind.PARETO,
         (
             "sweep --algo bp,mem_dfa,checkpoint --model resnet32 --optimizer momentum",
-            "sweep --algo bp,revnet --model revnet38 --optimizer momentum",
+            "sweep --algo bp,revnet,checkpoint --model revnet38 --optimizer momentum",
         ),
     ),
     PlannedFigure(

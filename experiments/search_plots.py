@@ -1,5 +1,6 @@
 """What a search for learning rates and feedback distributions found, and what it says to take."""
 
+import itertools
 from collections.abc import Collection, Sequence
 
 import matplotlib
@@ -15,6 +16,8 @@ from profiling.palette import INK, QUIET
 
 _SIZE = (7.6, 4.4)  # inches
 _NEARLY = 0.97  # of what the best gained over guessing
+# Of distributions of the feedback that are not the usual one.
+_STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
 
 
 def _found(epochs: Epochs) -> float:
@@ -78,8 +81,11 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
         f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
     ]
-    if any(cell.feedback_initializer for cell in found):
-        notes.append("Solid: uniform feedback; dashed: of another distribution.")
+    others = dict.fromkeys(c.feedback_initializer for c in found if c.feedback_initializer)
+    styles = dict(zip(others, itertools.cycle(_STYLES), strict=False))
+    if others:
+        said = [f"{style}: {initializer}" for initializer, style in styles.items()]
+        notes.append(f"Solid: uniform feedback; {'; '.join(said)}.")
     if diverged:
         notes.append("Crossed out: a training diverged, here or with more epochs.")
     lines: dict[str, list[Cell]] = {}
@@ -94,18 +100,19 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         for name, own in lines.items():
             look = look_of(own[0].algorithm)
             rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
-            style = "--" if own[0].feedback_initializer else "-"
+            style = _STYLES.get(styles.get(own[0].feedback_initializer), "-")
             axes.plot(
-                rates, values, style, color=look.colour, marker=look.marker,
-                markersize=look.width + 2, linewidth=look.width,
+                rates, values, style, color=look.colour,
+                marker=look.marker, markersize=look.width + 2, linewidth=look.width,
             )  # fmt: skip
             ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
         for cell in (cell for cell in found if cell in diverged):  # always in one order
             axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
         for cell in taken:
+            look = look_of(cell.algorithm)
             axes.plot(
-                [cell.learning_rate], [found[cell]], "o", markersize=13, fillstyle="none",
-                color=look_of(cell.algorithm).colour,
+                [cell.learning_rate], [found[cell]], "o", fillstyle="none", color=look.colour,
+                markersize=9 + 2.5 * look.width,  # so that equal ones lie within each other
             )  # fmt: skip
         tried = sorted({cell.learning_rate for cell in found})
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])

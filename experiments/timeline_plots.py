@@ -28,6 +28,12 @@ def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
             continue
         timeline.title = measured.name_of(dataclasses.asdict(cell))
         timelines.append(timeline)
+    if timelines:
+        devices = " and ".join(dict.fromkeys(timeline.device for timeline in timelines))
+        notes.append(
+            f"One recorded step each, on {devices}, optimizer {cells[0].optimizer}. Bytes as the "
+            "allocator hands them out, in chunks that may be larger than the tensor in them."
+        )
     if missing:
         notes.append(f"Not recorded: {', '.join(cell.algorithm for cell in missing)}.")
     if not timelines:

@@ -20,7 +20,7 @@ from sizes.units import MEBIBYTE
 
 _SIZE = (9.0, 5.4)  # inches
 _FRONT_NOTE = (
-    "Filled: the front, where nothing measured takes less memory without taking more time."
+    "Filled: the front{}, where nothing measured takes less memory without taking more time."
 )
 
 
@@ -34,7 +34,9 @@ class Point:
     memory: float
     """MiB."""
     time_range: tuple[float, float]
-    """Least and greatest of the times that `time` is the median of."""
+    """The ends of its line, of the times that `time` is the median of."""
+    net: str
+    """Of which it is; what another net takes is no better and no worse."""
 
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -54,11 +56,13 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
                 1000 * (row.get(f"step_time_s_{end}") or row["step_time_s"])
                 for end in ("min", "max")
             ),
+            row["model"],
         )
         for row in selection.rows
     ]
     figure = _figure(title, points, "time of one step (ms)", "peak memory (MiB)")
-    notes = [_FRONT_NOTE, *notes, *_note_on_edges(points)]
+    front_note = _FRONT_NOTE.format(" of each net" if several else "")
+    notes = [front_note, *notes, *_note_on_edges(points)]
     pictures.add_caption(figure, notes)
     return Drawn(figure, notes, selection.missing)
 
@@ -75,8 +79,8 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     failed = [row["name"] for row in rows if row["status"] != "ok"]
     first = rows[0]
     notes = [
-        _FRONT_NOTE,
-        f"Medians of {first['rounds']} turns, lines from the least to the greatest ratio.",
+        _FRONT_NOTE.format(""),
+        f"Medians of {first['rounds']} turns, lines over the middle half of the ratios.",
         f"Measured on {first['device']}, TensorFlow {first['tensorflow']}.",
     ]
     notes += [f"Failed and left out: {'; '.join(failed)}."] if failed else []
@@ -98,7 +102,8 @@ def _point(row: Row) -> Point:
         row["name"],
         float(row["ratio_to_bp"]),
         int(row["step_bytes"]) / MEBIBYTE,
-        (float(row["ratio_min"]), float(row["ratio_max"])),
+        (float(row["ratio_first_quartile"]), float(row["ratio_third_quartile"])),
+        row["model"],
     )
 
 
@@ -140,10 +145,12 @@ def _figure(title: str, points: Sequence[Point], xlabel: str, ylabel: str) -> Fi
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.set_title(title, loc="left", fontsize=12, color=INK)
         axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
-        best = front(points)
-        _draw_front(axes, best)
-        for point in points:
-            _draw_point(axes, point, point in best)
+        for net in dict.fromkeys(point.net for point in points):
+            own = [point for point in points if point.net == net]
+            best = front(own)
+            _draw_front(axes, best)
+            for point in own:
+                _draw_point(axes, point, point in best)
         names = [
             labels.Label(point.time, point.memory, point.name, look_of(point.algorithm).colour)
             for point in points

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
 }
 MEMORY_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
+THREADS = ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")
 OUT_OF_MEMORY = "ran out of memory trying to allocate"
 Report = Callable[[str, float], None]
 
@@ -33,13 +34,18 @@ class Limits:
     time_s: int | None = None
     memory_bytes: int | None = None
     """Of the device's allocator, whose unit is MiB; a fraction of one is cut off."""
+    threads: int | None = None
+    """For operations at once, and as many within one; None for as many as there are cores."""
 
     @property
     def environment(self) -> dict[str, str]:
         """What tells TensorFlow."""
-        if self.memory_bytes is None:
-            return {}
-        return {MEMORY_LIMIT: str(max(1, self.memory_bytes // 2**20))}
+        told = {}
+        if self.memory_bytes is not None:
+            told[MEMORY_LIMIT] = str(max(1, self.memory_bytes // 2**20))
+        if self.threads is not None:
+            told |= dict.fromkeys(THREADS, str(self.threads))
+        return told
 
 
 NO_LIMITS = Limits()

@@ -64,7 +64,7 @@ def test_letters_are_dark_enough(look: colours.Look) -> None:
 
 
 def test_lines_are_the_rows(tmp_path: Path) -> None:
-    """Peak at the left and step at the right, MiB against layers; failures are noted."""
+    """Peak at the left and at the right the step, as asked for; failures are noted."""
     results.append(
         tmp_path,
         [
@@ -78,7 +78,7 @@ def test_lines_are_the_rows(tmp_path: Path) -> None:
     drawn = memory_plots.against_layers(str(tmp_path), "title", asked)
     peak, step = drawn.figure.axes
     assert lines(peak) == {"bp": [[1, 10], [2, 18], [3, 26]], "mem_dfa": [[1, 10]]}
-    assert lines(step) == {"bp": [[1, 8], [2, 16], [3, 24]], "mem_dfa": [[1, 8]]}
+    assert lines(step) == {"bp": [[1, 7], [2, 14], [3, 21]], "mem_dfa": [[1, 7]]}
     assert [(cell.algorithm, cell.layers) for cell in drawn.missing] == [("mem_dfa", 3)]
     said = texts(drawn.figure)
     assert "Failed and left out: mem_dfa 2 layers batch 128 (out of memory)." in said
@@ -88,12 +88,50 @@ def test_lines_are_the_rows(tmp_path: Path) -> None:
 
 
 def test_batch_sizes_are_the_rows(tmp_path: Path) -> None:
-    results.append(tmp_path, [row("bp", 20, batch_size=n, step_bytes=n * MIB) for n in (8, 32, 16)])
+    sizes = (8, 32, 16)
+    results.append(
+        tmp_path, [row("bp", 20, batch_size=n, step_requested_bytes=n * MIB) for n in sizes]
+    )
     asked = cells("sweep --algo bp --model conv20 --layers 20 --batch-size 8,16,32")
     drawn = memory_plots.against_batch_size(str(tmp_path), "title", asked)
     assert lines(drawn.figure.axes[1]) == {"bp": [[8, 8], [16, 16], [32, 32]]}
     assert drawn.figure.axes[0].get_xscale() == "log"
     assert not drawn.missing
+
+
+def test_where_requests_are_not_known_the_peak_is_drawn_alone(tmp_path: Path) -> None:
+    results.append(tmp_path, [row("bp", 20, step_requested_bytes=None)])
+    asked = cells("sweep --algo bp --model conv20 --layers 20")
+    for draw in (memory_plots.against_batch_size, memory_plots.against_layers):
+        peak, step = draw(str(tmp_path), "title", asked).figure.axes
+        assert (set(lines(peak)), set(lines(step))) == ({"bp"}, set())
+
+
+def test_each_net_has_a_front_of_its_own(tmp_path: Path) -> None:
+    """What another net takes is no better and no worse."""
+    line = "sweep --algo bp,revnet --model resnet32,revnet38 --optimizer momentum"
+    asked = [cell for cell in cells(line) if (cell.algorithm, cell.model) != ("revnet", "resnet32")]
+    took = [(0.1, 30), (0.2, 90), (0.3, 40)]
+    results.append(
+        tmp_path,
+        [
+            row(
+                *(cell.algorithm, catalogue.WHOLE_DEPTHS[cell.model]),
+                model=cell.model,
+                batch_size=cell.batch_size,
+                optimizer="momentum",
+                step_time_s=seconds,
+                peak_bytes=mebibytes * MIB,
+            )
+            for cell, (seconds, mebibytes) in zip(asked, took, strict=True)
+        ],
+    )
+    drawn = tradeoff_plots.pareto(str(tmp_path), "title", asked)
+    assert not drawn.missing
+    fronts = [line for line in drawn.figure.axes[0].lines if line.get_label() == "front"]
+    heights = [line.get_xydata()[:-1].tolist() for line in fronts]
+    assert heights == [[[100, 30]], [[200, 90], [300, 40]]]
+    assert "Filled: the front of each net" in texts(drawn.figure)
 
 
 def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
@@ -129,7 +167,7 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     names = dict.fromkeys(ALGORITHM_OPTIONS)
     common = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
     common |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok"}
-    times = {"ratio_min": 0.9, "ratio_max": 22}
+    times = {"ratio_first_quartile": 0.9, "ratio_third_quartile": 22}
     table(
         tmp_path / "bench.csv",
         {**common, **times, "algorithm": "bp", "ratio_to_bp": 1.0, "step_bytes": 4 * MIB},
@@ -146,7 +184,7 @@ def test_a_bench_of_another_net_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     whole = {"model": "vgg16", "layers": 15, "batch_size": 64, "rounds": 15, "status": "ok"}
     whole |= dict.fromkeys(ALGORITHM_OPTIONS)
     whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "algorithm": "bp", "step_bytes": MIB}
-    whole |= {"ratio_min": 1, "ratio_max": 1, "ratio_to_bp": 1}
+    whole |= {"ratio_first_quartile": 1, "ratio_third_quartile": 1, "ratio_to_bp": 1}
     line = ["--from", str(tmp_path), "--figure", "bench_conv20"]
     for command, status in (("--model vgg16", 1), ("--model conv20 --layers 20", 0)):
         table(tmp_path / "bench.csv", whole | {"command": f"python -m experiments.bench {command}"})
@@ -160,7 +198,12 @@ def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
     names = dict.fromkeys(ALGORITHM_OPTIONS)
     whole = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
     whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok", "algorithm": "bp"}
-    whole |= {"ratio_min": 1, "ratio_max": 1, "ratio_to_bp": 1, "step_bytes": MIB}
+    whole |= {
+        "ratio_first_quartile": 1,
+        "ratio_third_quartile": 1,
+        "ratio_to_bp": 1,
+        "step_bytes": MIB,
+    }
     path = tmp_path / "bench.csv"
     table(path, whole)
     assert tradeoff_plots.taking_turns(str(tmp_path), "title", []).figure

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import stat
 import subprocess
@@ -82,6 +83,20 @@ def test_killed_below_a_gibibyte_is_not_out_of_memory() -> None:
     result = worker.call("measure", [CELL], report, Limits(memory_bytes=300 * 2**20))
     assert notes[-1] == "recording"
     assert result["status"] == "killed", result
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads")
+def test_tensorflow_takes_the_threads_it_is_given() -> None:
+    code = (
+        "import pathlib, tensorflow as tf\n"
+        "tf.function(lambda x: x + x)(tf.ones(3))\n"
+        "names = [file.read_text() for file in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
+        "print(names.count('tf_Compute\\n'))"
+    )
+    environment = {**os.environ, **worker.ENVIRONMENT, **Limits(threads=5).environment}
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout == "5\n"
 
 
 def wait_for_child(parent: subprocess.Popen) -> psutil.Process:
