@@ -90,6 +90,9 @@ def _read(path: Path) -> Content:
         for cell in content["cells"].values():
             for quantity in QUANTITIES:
                 _check(cell[quantity])
+        for name in VERSIONS:
+            if not isinstance(content[name], str):
+                raise ValueError(f"{name} is {content[name]!r}")
         if path != path_of(content):
             raise ValueError(f"it holds what belongs in {path_of(content)}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -171,16 +174,19 @@ def moves(before: Weights, after: Weights, tolerance: Callable[[str, str], float
 
 
 def updated(before: Weights, after: Weights, moved: Sequence[Move]) -> Weights:
-    """What was measured where it moved, and otherwise the baseline as it is.
+    """What was measured where it moved or was renamed, and otherwise the baseline as it is.
 
     So a file's diff shows what moved and nothing else, and small steps in one direction do not
     pass one by one.
     """
     changed = {(move.title, move.quantity) for move in moved}
-    return {
-        title: {
-            quantity: (after if (title, quantity) in changed else before)[title][quantity]
-            for quantity in QUANTITIES
-        }
-        for title in after
-    }
+
+    def parts(title: str, quantity: str) -> Parts:
+        new = after[title][quantity]
+        if (title, quantity) in changed:
+            return new
+        old = before[title][quantity]
+        is_renamed = new.keys() != old.keys() and sum(new.values()) == sum(old.values())
+        return new if is_renamed else old
+
+    return {title: {quantity: parts(title, quantity) for quantity in QUANTITIES} for title in after}

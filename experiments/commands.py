@@ -28,7 +28,6 @@ from experiments import (
 )
 from experiments import run as run_command
 from experiments.cell import die_with
-from experiments.claims import PARTS
 from experiments.plan import REPEATS, Cell
 
 _CELL_COMMANDS = ("sweep", "run")
@@ -149,13 +148,14 @@ _FILES = {
     "bench": ("bench.csv",),
     "depth": ("depth.csv",),
     "fit": ("fit.csv",),
-    "claims": tuple(f"claims_{part}.csv" for part in PARTS),
 }
 _TOLD = ("bench", "depth", "fit")
 
 
 def files_of(line: str) -> tuple[str, ...]:
     """The tables that a line adds to or writes."""
+    if line in paper.CLAIMS:
+        return (f"claims_{line.split()[-1]}.csv",)
     return _FILES.get(shlex.split(line)[0], (results.FILE_NAME,))
 
 
@@ -184,6 +184,7 @@ def is_of_bench(line: str, out: str) -> bool:
 def missing_cells(line: str, out: str) -> list[Cell]:
     """The cells of a line that are neither measured nor known to fail.
 
+    One that is recorded has to have its timeline, whether it failed or not.
     Where a line of the same figure was measured with a newer TensorFlow, that counts alone, as it
     does for the figure.
     """

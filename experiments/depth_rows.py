@@ -41,8 +41,8 @@ def is_settled(row: Row | None, limits: Limits) -> bool:
         return False
     if row is None or row["status"] not in LIMITED:
         return row is not None and row["status"] == "ok"
-    allowed = row["time_limit_s"] >= limits.time_s
-    return allowed and row["memory_limit_bytes"] >= limits.memory_bytes
+    allowed = (row["time_limit_s"] or 0) >= limits.time_s
+    return allowed and (row["memory_limit_bytes"] or 0) >= limits.memory_bytes
 
 
 def reason_to_skip(rows: Mapping[Key, Row], key: Key, limits: Limits) -> str | None:

@@ -52,6 +52,8 @@ def seconds_of(
             continue
         # What an earlier command of these measures, a later one finds.
         missing = commands.missing_cells(line, out)
+        if plan.is_traced and missing:
+            missing = plan.cells  # `run` measures all of them again
         waiting = [cell for cell in missing if counted.get(cell, 0) < plan.repeats]
         counted.update(dict.fromkeys(waiting, plan.repeats))
         parts = (cell_seconds(cell, plan.repeats, rows, process_s) for cell in waiting)

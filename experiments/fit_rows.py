@@ -70,7 +70,7 @@ ACCIDENTS = ("failed", "killed")
 def is_settled(row: Row, time_limit_s: int) -> bool:
     """Whether trying again in a later run would tell nothing new."""
     if row["status"] == "timed_out":
-        return row["time_limit_s"] >= time_limit_s
+        return (row["time_limit_s"] or 0) >= time_limit_s
     return row["status"] not in ACCIDENTS
 
 

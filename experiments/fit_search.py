@@ -1,7 +1,6 @@
 """One search of `experiments.fit`: sizes tried in limited processes, until the answer is known."""
 
 import dataclasses
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -40,7 +39,7 @@ class Search:
         self.remembered = len(self._matching(self._field))
 
     def run(self) -> Row:
-        """Tries sizes until the answer is known, and keeps it.
+        """Tries sizes until the answer is known, and keeps it, unless a better one is kept.
 
         Returns:
             The row of the answer. Its ``status`` is "ok" where ``size`` trained and one more did
@@ -58,7 +57,10 @@ class Search:
                 break
             self._try(size, limit_bytes, f"({self.told()})")
         row = self._answer(known)
-        fit_rows.ANSWERS.keep(self.out, row)
+        before = fit_rows.ANSWERS.read(self.out).get(fit_rows.ANSWERS.key_of(row), {})
+        # What stopped at a maximum is no news where the largest size is known.
+        if row["status"] != "maximum" or before.get("status") != "ok":
+            fit_rows.ANSWERS.keep(self.out, row)
         return row
 
     def known(self) -> dict[int, Row]:
@@ -120,6 +122,7 @@ class Search:
 
     def _answer(self, known: dict[int, Row]) -> Row:
         low, high = search.bracket(known, self.maximum)
+        failed = high in known and known[high]["status"] != "ok"  # it may be the maximum's end
         row = {**known[low or high], "over": self.over, "maximum": self.maximum, "size": low}
         # Of most whole models, whether one trained or not, so that an answer replaces a failure.
         row["layers"] = row["depth"] or measured.with_depth(row)["layers"]
@@ -129,16 +132,16 @@ class Search:
                 row["status"] = "too_little_memory"
                 row["least_memory_bytes"] = self._least_bytes()
         else:
-            row["status"] = "ok" if high in known else "maximum"
+            row["status"] = "ok" if failed else "maximum"
             row["image_time_s"] = row["step_time_s"] / row["batch_size"]
-        if low and high in known:
+        if low and failed:
             row["next_status"], row["next_error"] = known[high]["status"], known[high]["error"]
         return {name: row.get(name) for name in fit_rows.ANSWERS.columns}
 
     def _least_bytes(self) -> int | None:
         """The least limit, in whole MiB, in which size 1 trains; None where that stays unknown."""
         note = "(how much it needs: {})".format
-        tries = {row["memory_limit_bytes"]: row for row in self._first_size()}
+        tries = self._first_size()
         free = tries.pop(None, None) or self._try(1, None, note("without a limit"))
         if free["status"] != "ok":
             return None
@@ -151,6 +154,10 @@ class Search:
             tries[limit * MIB] = self._try(1, limit * MIB, note(f"{limit} MiB"))
         return None
 
-    def _first_size(self) -> Iterable[Row]:
-        rows = self._matching(self._field, "memory_limit_bytes")
-        return (row for row in rows if row[self._field] == 1 and row["process"] == 1)
+    def _first_size(self) -> dict[int | None, Row]:
+        """What is known of size 1, by limit."""
+        limits: dict[int | None, list[Row]] = {}
+        for row in self._matching(self._field, "memory_limit_bytes"):
+            if row[self._field] == 1:
+                limits.setdefault(row["memory_limit_bytes"], []).append(row)
+        return {limit: fit_rows.merged(rows) for limit, rows in limits.items()}

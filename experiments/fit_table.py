@@ -59,10 +59,11 @@ def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
-    """How many times as large as bp's with the same settings."""
+    """How many times as large as bp's with the same settings, where neither met a maximum."""
     free = ("algorithm", *ALGORITHM_OPTIONS, fit_rows.OVER[row["over"]])
     for other in rows:
         is_alike = other["over"] == row["over"] and fit_rows.same_but(other, row, *free)
-        if other["algorithm"] == "bp" and is_alike and other["size"]:
+        both = other["status"] == row["status"] == "ok"
+        if other["algorithm"] == "bp" and is_alike and both:
             return f"{row['size'] / other['size']:.2f}x"
     return "-"

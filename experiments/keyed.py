@@ -43,12 +43,12 @@ class KeyedFile:
             if reader.fieldnames != list(self.columns):
                 raise ValueError("its columns are others")
             rows = [self._typed(row) for row in reader]
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+            return {self.key_of(row): row for row in rows}
+        except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
             raise results.ResultsError(
                 f"{path} is no {self.noun} ({error}); it is left as it is: move it away or give "
                 "another --out"
             ) from error
-        return {self.key_of(row): row for row in rows}
 
     def _typed(self, row: Mapping[str, str]) -> Row:
         if None in row or None in row.values():

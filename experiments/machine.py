@@ -10,7 +10,8 @@ from sizes.units import show_bytes
 def description() -> str:
     """Its processor, cores that may be used, memory and system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cores = len(os.sched_getaffinity(0))
+    is_told = hasattr(os, "sched_getaffinity")  # not everywhere
+    cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count()
     parts = (_processor(), f"{cores} cores", show_bytes(memory), platform.system())
     return ", ".join((*parts, f"Python {platform.python_version()}"))
 

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import Any
 
 from experiments import (
@@ -20,6 +20,7 @@ from experiments import (
     baseline,
     catalogue,
     display,
+    engines,
     findings,
     gate_cells,
     processes,
@@ -114,16 +115,13 @@ def _failure(result: dict[str, Any]) -> str:
 
 def _weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Each cell and its result, as soon as it is there, a process each."""
-    pool = ThreadPoolExecutor(PROCESSES)
-    try:
+    with engines.opened(None, PROCESSES) as engine:  # ends what goes on when this is interrupted
         waiting = {
-            pool.submit(worker.call, "weigh", [cell], processes.silent, LIMITS): cell
+            engine.submit(worker.call, "weigh", [cell], processes.silent, LIMITS): cell
             for cell in cells
         }
         for future in as_completed(waiting):
             yield waiting[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _compare(before: Content | None, versions: dict[str, str], weights: Weights) -> bool:
@@ -153,8 +151,13 @@ def _update(before: Content | None, versions: dict[str, str], weights: Weights) 
     moved = baseline.moves(cells, weights, gate_cells.tolerance_percent)
     for move in moved if before else []:
         _show(move)
-    path = baseline.write(versions, baseline.updated(cells, weights, moved))
-    print(f"{len(moved)} of {len(weights) * len(baseline.QUANTITIES)} written: {path}")
+    if before and before["keras"] != versions["keras"]:
+        print(f"Keras {before['keras']} -> {versions['keras']}: what did not move keeps its bytes")
+    new = baseline.updated(cells, weights, moved)
+    places = [(title, quantity) for title in new for quantity in baseline.QUANTITIES]
+    written = sum(new[t][q] != cells.get(t, {}).get(q) for t, q in places)
+    path = baseline.write(versions, new)
+    print(f"{written} of {len(places)} written: {path}")
     return 0
 
 

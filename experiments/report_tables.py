@@ -63,7 +63,7 @@ def _tables(folder: Path) -> Iterable[Section]:
             html = markdown.render(text.read_text(encoding="utf-8", errors="replace"))
             yield Section(f"table_{stem}", title, html=html, source=text.name)
         elif table.name not in _ELSEWHERE and not stem.startswith("history_"):
-            yield Section(f"table_{stem}", title, table=_csv_table(table), source=table.name)
+            yield _of_csv(f"table_{stem}", title, table)
 
 
 def _depths(folder: Path) -> Iterable[Section]:
@@ -113,6 +113,14 @@ def _at_depth(row: Row | None) -> str:
         return row["status"].replace("_", " ")
     sizes = (row["step_requested_bytes"], row["peak_bytes"])
     return " / ".join(display.mebibytes(size) for size in sizes)
+
+
+def _of_csv(name: str, title: str, file: Path) -> Section:
+    try:
+        return Section(name, title, table=_csv_table(file), source=file.name)
+    except (OSError, csv.Error) as error:
+        said = f"<p>{html.escape(f'{file} cannot be read ({error})')}</p>"
+        return Section(name, title, said, source=file.name)
 
 
 def _csv_table(file: Path) -> Table:

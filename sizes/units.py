@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 MEBIBYTE = 2**20
@@ -13,7 +14,7 @@ def parse_bytes(text: str) -> int:
     """Whole bytes from a size such as "120 MiB", "1.5GiB" or "2048 B".
 
     Raises:
-        ValueError: no number with one of the units B, KiB, MiB, GiB, TiB.
+        ValueError: no number with one of the units B, KiB, MiB, GiB, TiB, or an infinite one.
     """
     match = _SIZE.fullmatch(text)
     if match is None or match[2] not in _FACTORS:
@@ -21,7 +22,10 @@ def parse_bytes(text: str) -> int:
             f"Received the size {text!r}; write a number and one of {', '.join(_FACTORS)}, "
             'such as "120 MiB".'
         )
-    return round(float(match[1]) * _FACTORS[match[2]])
+    size = float(match[1]) * _FACTORS[match[2]]
+    if math.isinf(size):
+        raise ValueError(f"Received a size of {len(match[1])} digits; write a smaller one.")
+    return round(size)
 
 
 def show_bytes(size: int) -> str:

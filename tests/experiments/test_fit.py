@@ -206,6 +206,46 @@ def test_too_little_memory(
     assert "none" in capsys.readouterr().out
 
 
+def test_size_1_at_the_edge_of_the_limit(run: Callable[..., int], tmp_path: Path) -> None:
+    """Where it trains in one process and not in the next, a larger limit is the least."""
+    tries: list[int] = []
+
+    def machine(one: Cell, memory_bytes: int | None) -> dict[str, Any]:
+        at_the_edge = memory_bytes == 11 * MIB
+        tries.append(one.batch_size)
+        if at_the_edge and one.batch_size == 1 and tries.count(1) > 1:
+            return OUT_OF_MEMORY
+        return linear(one, memory_bytes)
+
+    line = [*LINE[:-1], "11MiB"]
+    for _ in range(2):
+        assert run(machine, "--repeats", "3", line=line) == 2
+        (row,) = answers(tmp_path)
+        assert (row["status"], row["least_memory_bytes"]) == ("too_little_memory", str(12 * MIB))
+
+
+def test_a_maximum_below_what_is_known(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One more trained, too: it is not told as a limit, nor does it replace the largest size."""
+    assert run(linear) == 0
+    size = next(size for size in sorted(run.tries) if 1 < size < 90)
+    capsys.readouterr()
+    assert run(linear, "--maximum", str(size - 1)) == 0
+    told = capsys.readouterr()
+    assert f"batch {size - 1} trains, which is the maximum" in told.err
+    assert "is beyond the maximum" in told.out
+    (row,) = answers(tmp_path)
+    assert (row["size"], row["status"]) == ("90", "ok")
+
+
+def test_sizes_at_a_maximum_are_not_compared(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(linear, "--maximum", "50", algo="bp,mem_dfa") == 0
+    assert "1.00x" not in capsys.readouterr().out
+
+
 def test_maximum(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

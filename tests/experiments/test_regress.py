@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,11 +152,49 @@ def test_what_is_within_its_tolerance_is_not_written(gate: Gate) -> None:
     assert FILE.read_text() == before
 
 
+def test_a_new_name_of_a_block_is_written(gate: Gate) -> None:
+    """The sum is equal, so nothing creeps, and later differences have the right names."""
+    title = gate_cells.DIRECT.title
+
+    def renamed(task: str, cells: Sequence[Cell], *rest: Any) -> dict[str, Any]:
+        result = fake()(task, cells, *rest)
+        if cells[0].title == title:
+            parts = {f"new_{name}": size for name, size in result["step"].items()}
+            return {**result, "step": parts}
+        return result
+
+    gate(fake(), "--update-baseline")
+    assert "new_" not in FILE.read_text()
+    assert gate(renamed)[0] == 0
+    status, said = gate(renamed, "--update-baseline")
+    assert (status, "1 of " in said) == (0, True)
+    assert "new_" in FILE.read_text()
+
+
 def test_another_keras_is_told(gate: Gate) -> None:
     gate(fake(), "--update-baseline")
     status, said = gate(fake(keras="8.8.9"))
     assert status == 0
     assert "Keras 8.8.8, this is 8.8.9" in said
+    assert "Keras 8.8.8 -> 8.8.9" in gate(fake(keras="8.8.9"), "--update-baseline")[1]
+
+
+def test_what_is_being_measured_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it is interrupted: cells have sessions of their own, which Ctrl-C does not reach."""
+    ended = threading.Event()
+    first = gate_cells.CELLS[0]
+
+    def call(_: str, cells: Sequence[Cell], *rest: Any) -> dict[str, Any]:
+        if cells[0] is not first:
+            assert ended.wait(60), "it waits for a cell that nobody ends"
+        return {"status": "ok"}
+
+    monkeypatch.setattr(worker, "call", call)
+    monkeypatch.setattr(worker, "end_all", ended.set)
+    weighed = regress._weighed(gate_cells.CELLS)
+    assert next(weighed)[0] is first
+    weighed.close()
+    assert ended.is_set()
 
 
 def test_a_cell_that_fails(gate: Gate) -> None:
@@ -217,6 +256,7 @@ DAMAGED = [
     "[]",
     "{}",
     json.dumps({"format_version": 0, **VERSIONS, "cells": {}}),
+    json.dumps({"format_version": 1, **VERSIONS, "keras": None, "cells": {}}),
     json.dumps({"format_version": 1, **VERSIONS, "tensorflow": "1.0", "cells": {}}),
     json.dumps({"format_version": 1, **VERSIONS, "cells": {"one": {"step": {"a/b": 1}}}}),
     json.dumps(

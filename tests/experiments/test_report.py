@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
         **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
         **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
         **{"execution": "graph", "device": "CPU:0", "repeats": 3, "next_status": "out_of_memory"},
+        "status": "ok",
     }
     fit_rows.ANSWERS.keep(str(tmp_path), answer)
     more = {"algorithm": "dfa", "size": 1024, "batch_size": 1024}
@@ -128,7 +129,7 @@ def test_a_table_names_its_commands(folder: Path) -> None:
     part = re.search(r'<section id="table_fit">(.*?)</section>', text, re.DOTALL)[1]
     assert commands.shown(paper.TABLES[0], str(folder)) in part
     part = re.search(r'<section id="table_claims_exact">(.*?)</section>', text, re.DOTALL)[1]
-    assert commands.shown("claims", str(folder)) in part
+    assert commands.shown("claims --part exact", str(folder)) in part
     assert "fit" not in part
 
 
@@ -146,6 +147,14 @@ def test_versions_and_machine_are_there(folder: Path) -> None:
     text = page(folder, "depth")
     assert "Commands ran on some processor, 2 cores." in text
     assert all(f">{version}<" in text for version in ("2.21.0", "3.15.1", "3.11.7"))
+
+
+def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
+    (tmp_path / "two.csv").mkdir()
+    text = page(tmp_path, "layers_conv20")
+    for name in ("one", "two"):
+        assert re.search(rf'id="table_{name}".*?{name}\.csv cannot be read', text, re.DOTALL)
 
 
 def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from experiments import (
     processes,
     reproduce,
     results,
+    traces,
     worker,
 )
 from experiments.catalogue import ALGORITHM_OPTIONS
-from experiments.claims import PARTS
 from experiments.plan import Cell
 from tests.experiments.made import history, row, table
 
@@ -104,7 +104,10 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     assert not commands.is_done(trained, out)
     history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6])
     assert commands.is_done(trained, out)
-    assert not commands.is_done("claims", out)
+    assert not commands.is_done(paper.CLAIMS[0], out)
+    (tmp_path / "claims_feedback.csv").write_text("claim,verdict\n")
+    done = [line for line in paper.CLAIMS if commands.is_done(line, out)]
+    assert done == ["claims --part feedback"]
 
 
 def test_rows_of_other_settings_are_no_steps_that_were_timed(tmp_path: Path) -> None:
@@ -222,14 +225,13 @@ def test_claims_that_do_not_hold_are_no_failure(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """They were measured; without their tables they were not."""
-    monkeypatch.setattr(paper, "all_lines", lambda quick: [paper.CLAIMS])
+    monkeypatch.setattr(paper, "all_lines", lambda quick: list(paper.CLAIMS))
     monkeypatch.setattr(commands, "run", lambda line, out: 1)
     reproduce.main(["--out", str(tmp_path)])
     assert "failed: python -m experiments.claims" in capsys.readouterr().err
 
     def measured(line: str, out: str) -> int:
-        for part in PARTS:
-            Path(out, f"claims_{part}.csv").write_text("claim,verdict\n")
+        Path(out, f"claims_{line.split()[-1]}.csv").write_text("claim,verdict\n")
         return 1
 
     monkeypatch.setattr(commands, "run", measured)
@@ -272,9 +274,22 @@ def test_guesses_follow_the_rows() -> None:
 
 
 def test_a_command_takes_as_long_as_the_last_time(tmp_path: Path) -> None:
-    runs = [{"command": "python -m experiments.claims", "seconds": text} for text in ("5", "7")]
-    assert estimate.seconds_of(["claims"], str(tmp_path), [], runs, 1.0) == {"claims": 7}
-    assert estimate.seconds_of(["claims"], str(tmp_path), [], [], 1.0) == {"claims": None}
+    line, out = paper.CLAIMS[0], str(tmp_path)
+    runs = [{"command": f"python -m experiments.{line}", "seconds": text} for text in ("5", "7")]
+    assert estimate.seconds_of([line], out, [], runs, 1.0) == {line: 7}
+    assert estimate.seconds_of([line], out, [], [], 1.0) == {line: None}
+
+
+def test_of_recorded_cells_all_are_measured_again(tmp_path: Path) -> None:
+    """`run` does not look which of its timelines are there."""
+    line, out = "run --algo bp,fa --model conv20 --layers 2 --trace", str(tmp_path)
+    whole = estimate.seconds_of([line], out, [], [], 1.0)
+    first = commands.plan_of(line).cells[0]
+    file = traces.file_of(first, out)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    assert commands.missing_cells(line, out) == list(commands.plan_of(line).cells[1:])
+    assert estimate.seconds_of([line], out, [], [], 1.0) == whole
 
 
 def test_a_cell_of_two_commands_is_counted_once(tmp_path: Path) -> None:
