@@ -22,6 +22,8 @@ from profiling.xplane import TraceError
 if TYPE_CHECKING:
     from profiling.timeline import Timeline
 
+_RECORDINGS = (".timeline.json.gz", ".xplane.pb")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
@@ -78,6 +80,7 @@ def _show(options: argparse.Namespace) -> int:
             raise TraceError(
                 f"--{option} writes one timeline and received {len(options.files)}; name one FILE."
             )
+    _check_outs(options)
     runs = _open(options.files)
     written = []
     for option, write in _WRITERS.items():
@@ -94,6 +97,24 @@ def _show(options: argparse.Namespace) -> int:
     for out in written:
         print(f"written: {out}")
     return 0
+
+
+def _check_outs(options: argparse.Namespace) -> None:
+    """A recording takes time to make again: none is written over, nor one result by the next."""
+    taken = {Path(file).resolve(): f"read from {file}" for file in options.files}
+    for option in _WRITERS:
+        out = getattr(options, option)
+        if out is None:
+            continue
+        if out.endswith(_RECORDINGS):
+            raise TraceError(
+                f"--{option} {out} names a recording, which it would write over; after --{option} "
+                "name the file to write, and the FILEs elsewhere."
+            )
+        path = Path(out).resolve()
+        if path in taken:
+            raise TraceError(f"--{option} {out} would write over what is {taken[path]}.")
+        taken[path] = f"written by --{option}"
 
 
 def _diff(options: argparse.Namespace) -> int:

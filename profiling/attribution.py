@@ -164,6 +164,7 @@ class Attribution:
         return ""
 
     def _is_optimizer(self, part: str) -> bool:
+        part = part.lower()  # a scope has the name as it was given
         return part in self._optimizers or _NUMBER.sub("", part) in self._optimizers
 
     def _layer(self, parts: list[str]) -> str:

@@ -85,16 +85,21 @@ class MemoryCallback(keras.callbacks.Callback):
         self._first_step = 0  # of the epoch
         self._next_step = 0
         self._resident_bytes = self._peak_bytes = 0
-        # The model's own train function while a recording one waits in its place.
+        # The model's own train function while a recording one waits in its place, for these steps.
         self._replaced: Callable[..., Any] | None = None
+        self._waiting: Callable[..., Any] | None = None
+        self._asked: list[int] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Prove the meter, before anything is trained.
 
         Raises:
             MeterError: the allocator's statistics are missing or do not tell the truth.
-            TraceError: the folder for timelines cannot be made.
+            TraceError: the folder for timelines, or that for scalars, cannot be written to.
         """
+        if self._waiting is not None:  # of a fit that failed before its step began
+            self._pending.update(self._asked)
+            self._stop_waiting()
         if self._allocator is None:
             self._allocator = Allocator(self._device or default_device())
         if self._trace_dir is not None:
@@ -105,6 +110,8 @@ class MemoryCallback(keras.callbacks.Callback):
                     f"Cannot save timelines in {self._trace_dir} ({error.strerror}); name a folder "
                     "to write to as trace_dir."
                 ) from error
+        if self._scalars is not None:
+            self._scalars.check()
         self._first_step = self._next_step
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -129,7 +136,7 @@ class MemoryCallback(keras.callbacks.Callback):
         """Count the steps of the execution that ended, and its peak."""
         self._note_peak()
         self._next_step = self._first_step + batch + 1
-        if self._replaced is not None:
+        if self._waiting is not None:
             self._stop_waiting()
             _warn("no timeline: this training loop does not call model.train_function; use fit.")
 
@@ -143,7 +150,10 @@ class MemoryCallback(keras.callbacks.Callback):
         if logs is not None:
             logs.update(numbers)
         if self._scalars is not None:
-            self._scalars.write(epoch, {f"memory/{name}": value for name, value in numbers.items()})
+            try:
+                self._scalars.write(epoch, {f"memory/{name}": n for name, n in numbers.items()})
+            except TraceError as error:
+                _warn(f"the numbers of epoch {epoch} are not in TensorBoard: {error}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close TensorBoard's file."""
@@ -160,6 +170,7 @@ class MemoryCallback(keras.callbacks.Callback):
         step fails, because Keras calls no callback then; and it would hold other callbacks' work.
         """
         self._replaced = train_function = self.model.train_function
+        self._asked = asked
 
         def traced(batches: Any) -> Any:
             self._stop_waiting()
@@ -179,11 +190,12 @@ class MemoryCallback(keras.callbacks.Callback):
                 self._keep(timeline, asked)
             return logs
 
-        self.model.train_function = traced
+        self.model.train_function = self._waiting = traced
 
     def _stop_waiting(self) -> None:
-        self.model.train_function = self._replaced
-        self._replaced = None
+        if self.model.train_function is self._waiting:  # `compile` may have made another since
+            self.model.train_function = self._replaced
+        self._replaced = self._waiting = None
 
     def _begin(self, recording: ExitStack, title: str) -> Timeline | None:
         try:

@@ -81,6 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "not, why, and what to do. Exit status 0 when exact peaks and events on the CPU work.",
     )
     parser.parse_args(argv)
+    try:
+        return _tell()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # what shells report for Ctrl-C
+
+
+def _tell() -> int:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

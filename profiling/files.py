@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -22,18 +23,24 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     Raises:
         TraceError: the file cannot be written; nothing is left behind.
     """
-    path = Path(path)
-    unfinished = None
+    path, unfinished = Path(path), None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = f".{path.name}."  # what a killed process leaves looks like no result
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=hidden, delete=False) as file:
+        target = path.resolve()  # where it is a link that stays one
+        if target.exists() and not target.is_file():  # such as /dev/stdout
+            target.write_bytes(content)
+            return path
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = f".{target.name}."  # what a killed process leaves looks like no result
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=hidden, delete=False) as file:
             unfinished = Path(file.name)
             file.write(content)
-        unfinished.chmod(0o644)
-        os.replace(unfinished, path)
-    except OSError as error:
+        unfinished.chmod(mode)
+        os.replace(unfinished, target)
+    except BaseException as error:
         if unfinished is not None:
             unfinished.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise TraceError(f"Cannot write {path} ({error.strerror}).") from error
     return path

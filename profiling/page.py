@@ -109,7 +109,7 @@ def _summary(run: Timeline, first: Timeline) -> list[tuple[str, str]]:
     predicted, peak = run.predicted_peak_bytes, run.peak_bytes
     return [
         _size(peak),
-        (f"{peak / first.peak_bytes:.1%}", ""),
+        (f"{peak / first.peak_bytes:.1%}" if first.peak_bytes else "-", ""),
         _size(run.resident_bytes),
         _size(run.step_bytes),
         _size(run.allocator_peak_bytes),

@@ -43,7 +43,7 @@ STYLE = {
     "axes.spines.top": False,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
-    "svg.fonttype": "none",
+    "text.parse_math": False,  # a title may have any name in it
 }
 _REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
 # Room above the highest peak, and the strip of phases at its top, as shares of the panel.

@@ -38,13 +38,22 @@ def predict(model: Any, batch_size: int, optimizer: Any = None) -> Prediction:
         optimizer: where it is not `model.optimizer`; without one no slots are counted.
 
     Raises:
-        ValueError: the model is not built of layers with known shapes, or the batch is not
-            positive.
+        ValueError: the model is neither a built Sequential nor a functional one, a layer's shapes
+            are not known, or the batch is not positive.
     """
     if batch_size < 1:
         raise ValueError(f"Received batch_size={batch_size}; it must be at least 1.")
+    try:
+        inputs = model.inputs
+    except AttributeError:  # of a subclass of Model, or of a Sequential that is not built
+        inputs = None
+    if not inputs:
+        raise ValueError(
+            f"Received the model {model.name!r}, of which the shapes are not known; give a "
+            "functional model, or a Sequential one with a keras.Input."
+        )
     optimizer = optimizer or getattr(model, "optimizer", None)
     variables = [*model.variables, *(() if optimizer is None else optimizer.variables)]
     held = {id(v): tensor_bytes(v.shape, v.dtype) for v in variables}
-    batch = sum(tensor_bytes((batch_size, *x.shape[1:]), x.dtype) for x in model.inputs)
+    batch = sum(tensor_bytes((batch_size, *x.shape[1:]), x.dtype) for x in inputs)
     return Prediction(sum(held.values()) + batch, backpropagation_bytes(model, batch_size))

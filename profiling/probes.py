@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -116,8 +117,11 @@ def pytest_plugin() -> str:
         raise ProbeError("no installed package registers it with pytest")
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "test_limit.py").write_text(_PLUGIN_TEST)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_limit.py"]
-        run = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+        command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"]
+        own = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        run = subprocess.run(
+            [*command, "test_limit.py"], cwd=directory, env=own, capture_output=True, text=True
+        )
     outcome = (run.stdout.strip() or run.stderr.strip()).rsplit("\n", 1)[-1]
     if not outcome.startswith("1 failed, 1 passed"):
         raise ProbeError(f"of a test within its limit and one above it: {outcome}")

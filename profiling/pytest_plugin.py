@@ -22,6 +22,7 @@ conftest.py or another folder, they fail and say so too.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
@@ -64,9 +65,10 @@ def pytest_collect_file(file_path: Path) -> None:
     """Let the CPU's allocator count, if this file's tests need it."""
     if ENVIRONMENT_VARIABLE in os.environ or file_path.suffix != ".py":
         return
-    # The fixture's name is the end of the mark's.
-    if FIXTURE.encode() in file_path.read_bytes():
-        os.environ[ENVIRONMENT_VARIABLE] = "1"
+    with contextlib.suppress(OSError):  # whoever collects it says what is wrong
+        # The fixture's name is the end of the mark's.
+        if FIXTURE.encode() in file_path.read_bytes():
+            os.environ[ENVIRONMENT_VARIABLE] = "1"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,7 +17,8 @@ def record(directory: str | Path) -> Iterator[None]:
         directory: where to write; made if missing. One recording each.
 
     Raises:
-        TraceError: the directory cannot be made, or another recording is running.
+        TraceError: the directory cannot be made, another recording is running, or this one cannot
+            be written.
     """
     import tensorflow as tf
 
@@ -40,8 +41,23 @@ def record(directory: str | Path) -> Iterator[None]:
         ) from error
     try:
         yield
-    finally:
+    except BaseException:
+        with contextlib.suppress(TraceError):  # what went wrong inside says more
+            _stop(directory)
+        raise
+    _stop(directory)
+
+
+def _stop(directory: str | Path) -> None:
+    import tensorflow as tf
+
+    try:
         tf.profiler.experimental.stop()
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        raise TraceError(
+            f"Cannot write the recording into {directory} ({type(error).__name__}: {error}); make "
+            "room, or name another directory."
+        ) from error
 
 
 def find_trace(directory: str | Path) -> Path:

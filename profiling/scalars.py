@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from profiling.xplane import TraceError
 
 
 class Scalars:
@@ -19,8 +22,36 @@ class Scalars:
         self._directory = str(directory)
         self._writer: Any = None
 
+    def check(self) -> None:
+        """Make the folder, before any number is there to be lost.
+
+        Raises:
+            TraceError: it cannot be made or written to.
+        """
+        try:
+            Path(self._directory).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._directory):
+                pass
+        except OSError as error:
+            raise TraceError(
+                f"Cannot write scalars into {self._directory} ({error.strerror}); name a folder to "
+                "write to as log_dir."
+            ) from error
+
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Add one point to each number's curve; it is on disk when this returns."""
+        """Add one point to each number's curve; it is on disk when this returns.
+
+        Raises:
+            TraceError: it cannot be written.
+        """
+        import tensorflow as tf
+
+        try:
+            self._write(step, numbers)
+        except (OSError, tf.errors.OpError) as error:
+            raise TraceError(f"Cannot write scalars into {self._directory} ({error}).") from error
+
+    def _write(self, step: int, numbers: Mapping[str, float]) -> None:
         import tensorflow as tf
         from tensorflow.core.framework.summary_pb2 import DATA_CLASS_SCALAR
 

@@ -125,7 +125,10 @@ def peak_parts(timeline: Timeline, limit: int) -> list[str]:
 
 
 def share_of(timeline: Timeline, first: Timeline) -> str:
-    """How a peak compares with the first run's: "22 % of bp"; "" for the first run itself."""
-    if timeline is first:
+    """How a peak compares with the first run's: "22 % of bp"; "" for the first run itself.
+
+    And where that has no peak to compare with.
+    """
+    if timeline is first or not first.peak_bytes:
         return ""
     return f"{timeline.peak_bytes / first.peak_bytes:.0%}".replace("%", " %") + f" of {first.title}"

@@ -10,13 +10,19 @@ from pathlib import Path
 import pandas as pd
 
 from profiling.files import write_whole
-from profiling.timeline import Timeline
+from profiling.timeline import ATTRIBUTIONS, Timeline
 from profiling.xplane import TraceError
 
 SUFFIX = ".timeline.json.gz"
 FORMAT = "memory timeline"
 VERSION = 1
-_TABLES = ("events", "tensors", "operations")
+_OF_BOTH = ("address", "allocated_bytes", "requested_bytes", "op", "shape", "dtype", "layer")
+_OF_BOTH += ("block", "phase", "category")
+_TABLES = {
+    "events": ("time_ns", "kind", "running_bytes", "tensor", *_OF_BOTH),
+    "tensors": ("start_ns", "end_ns", *_OF_BOTH),
+    "operations": ("start_ns", "end_ns", "name", "thread"),
+}
 _VALUES = (
     "title",
     "device",
@@ -80,8 +86,13 @@ def load(path: str | Path) -> Timeline:
     try:
         for name in _VALUES:
             setattr(timeline, name, content[name])
-        for name in _TABLES:
+        for name, columns in _TABLES.items():
             setattr(timeline, name, pd.DataFrame(content[name]))
-    except (KeyError, ValueError) as error:
+            missing = sorted({*columns} - {*getattr(timeline, name)})
+            if missing:
+                raise KeyError(f"{name}: {', '.join(missing)}")
+        if timeline.attribution not in ATTRIBUTIONS:
+            raise KeyError(f"attribution, which is {timeline.attribution!r},")
+    except (KeyError, ValueError, TypeError) as error:
         raise TraceError(f"{path} is damaged: {error} is missing; record it again.") from error
     return timeline

@@ -46,13 +46,14 @@ def trace(
 
     Raises:
         MeterError: the allocator's statistics are missing or do not tell the truth.
-        TraceError: nothing was recorded on that device, or another recording is running.
+        TraceError: nothing was recorded on that device, another recording is running, or there is
+            no room for one in the folder of temporary files.
     """
     meter = allocator or Allocator(device or default_device())
     gc.collect()
     held_before = held(model, optimizer)
     timeline = Timeline(title)
-    with tempfile.TemporaryDirectory() as directory:
+    with _temporary_folder() as directory:
         meter.reset_peak()
         with eager_spans(), record(directory):
             yield timeline
@@ -77,6 +78,16 @@ def trace(
         operations=read_operations(space),
         allocator_peak_bytes=peak_bytes,
     )
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory:
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise TraceError(
+            f"Cannot make a folder for the recording ({error.strerror}: {error.filename}); make "
+            "room there, or set TMPDIR."
+        ) from error
 
 
 def default_device() -> str:

@@ -39,6 +39,7 @@ def place(path: str, names: Names = NET, scope: str = "", region: str = "output"
         ("update/sgd/Mul_3", Place("", "", "update", "temporary")),
         ("adam/Mul_3", Place("", "", "update", "temporary")),
         ("mine_1/Mul_3", Place("", "", "update", "temporary")),
+        ("Mine_1/Mul_3", Place("", "", "update", "temporary")),
         ("compile_loss/mse/sub", Place("", "loss", "forward", "activation")),
         ("gradient_tape/compile_loss/mse/sub", Place("", "loss", "backward", "gradient")),
         ("Equal", Place("", "", "other", "temporary")),

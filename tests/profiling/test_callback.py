@@ -239,6 +239,76 @@ def test_folder_that_cannot_be_made_is_told_before_training(tmp_path: Path) -> N
     assert int(model.optimizer.iterations) == 0
 
 
+def test_folder_for_scalars_that_cannot_be_made_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    model = build()
+    with pytest.raises(profiling.TraceError, match=r"Cannot write scalars into .*file"):
+        fit(model, MemoryCallback(log_dir=tmp_path / "file"))
+    assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("kind", ["tensorflow", "system"])
+def test_scalars_that_cannot_be_written_end_no_training(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    full = tf.errors.ResourceExhaustedError(None, None, "full")
+    errors = {"tensorflow": full, "system": OSError(28, "full")}
+
+    def write(*_: object, **__: object) -> None:
+        raise errors[kind]
+
+    monkeypatch.setattr("tensorflow.summary.write", write)
+    with pytest.warns(UserWarning, match="the numbers of epoch 0 are not in TensorBoard: .*full"):
+        history = fit(build(), MemoryCallback(log_dir=tmp_path), epochs=2)
+    assert len(history["peak_bytes"]) == 2
+
+
+def test_a_recording_that_cannot_be_made_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room for it, before it begins or when it is written."""
+    callback = MemoryCallback(trace_steps=(0,))
+    with monkeypatch.context() as nowhere:
+        nowhere.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+        with pytest.warns(UserWarning, match="no timeline of step 0: Cannot make a folder"):
+            assert len(fit(build(), callback)["loss"]) == 1
+
+    import tensorflow as tf
+
+    stop = tf.profiler.experimental.stop
+
+    def fail() -> None:
+        stop()
+        raise tf.errors.ResourceExhaustedError(None, None, "full")
+
+    callback = MemoryCallback(trace_steps=(0,))
+    monkeypatch.setattr(tf.profiler.experimental, "stop", fail)
+    with pytest.warns(UserWarning, match="no timeline of step 0: Cannot write the recording"):
+        assert len(fit(build(), callback)["loss"]) == 1
+    assert callback.timelines == {}
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_fit_that_failed_before_its_step_leaves_nothing_waiting() -> None:
+    """Not the train function of before another `compile`, and the step is still recorded."""
+    import keras
+
+    class Failing(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
+            raise RuntimeError("before the step")
+
+    model, callback = build(), MemoryCallback(trace_steps=(0,))
+    with pytest.raises(RuntimeError, match="before the step"):
+        fit(model, callback, after=[Failing()])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    before = model.get_weights()
+    fit(model, callback, steps=3)
+    assert all((old == new).all() for old, new in zip(before, model.get_weights(), strict=True))
+    assert callback.timelines[0].title == "step 0"
+
+
 UNMETERED = """
 import keras, profiling, numpy
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,51 @@ def test_show_writes_what_it_is_asked_for(
         assert "after" in text
 
 
+@pytest.mark.parametrize("option", ["--html", "--png", "--csv", "--perfetto"])
+def test_no_recording_is_written_over(
+    option: str, saved: str, changed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when an option that takes a name is taken for one that takes none."""
+    before = Path(saved).read_bytes()
+    assert main(["show", option, saved, changed]) == 2
+    assert f"error: {option} {saved} names a recording" in capsys.readouterr().err
+    other = Path(saved).rename(tmp_path / "recorded")
+    link = tmp_path / "link"
+    link.symlink_to(other)
+    assert main(["show", str(other), option, str(link)]) == 2
+    assert f"would write over what is read from {other}" in capsys.readouterr().err
+    assert other.read_bytes() == before
+
+
+def test_no_result_is_written_over_another(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["show", saved, "--html", out, "--csv", out]) == 2
+    assert "--csv" in capsys.readouterr().err
+    assert not Path(out).exists()
+
+
+def test_what_is_there_keeps_its_kind_and_mode(saved: str, tmp_path: Path) -> None:
+    """A link stays one, and a device is written to."""
+    private, link = tmp_path / "private.csv", tmp_path / "link.csv"
+    private.touch(mode=0o600)
+    link.symlink_to(private)
+    assert main(["show", saved, "--csv", str(link)]) == 0
+    assert link.is_symlink()
+    assert private.read_text().count("\n") == 9
+    assert private.stat().st_mode & 0o777 == 0o600
+    reader, writer = os.openpty()
+    try:
+        device = Path(os.ttyname(writer))
+        assert main(["show", saved, "--csv", str(device)]) == 0
+        assert device.is_char_device()
+        assert os.read(reader, 7) == b"time_ns"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_diff_sums_to_the_peaks(
     saved: str, changed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,12 +191,19 @@ def _write(path: Path, content: bytes) -> str:
 def _bad_files(folder: Path) -> dict[str, tuple[str, str]]:
     foreign = gzip.compress(b'{"a": 1}')
     whole = small().save(folder / "w.timeline.json.gz").read_bytes()
+    content = json.loads(gzip.decompress(whole))
+    less, other = (
+        gzip.compress(json.dumps(content | change).encode())
+        for change in ({"events": {}}, {"attribution": "another"})
+    )
     return {
         "missing": (str(folder / "none.timeline.json.gz"), "No such file"),
         "directory": (str(folder), "Is a directory"),
         "empty": (_write(folder / "e.timeline.json.gz", b""), "(0 bytes) is damaged or no"),
         "cut": (_write(folder / "c.timeline.json.gz", whole[:-20]), "is damaged or no timeline"),
         "foreign": (_write(folder / "f.timeline.json.gz", foreign), "is JSON but no timeline"),
+        "columns": (_write(folder / "l.timeline.json.gz", less), "is damaged: 'events: "),
+        "attribution": (_write(folder / "o.timeline.json.gz", other), "which is 'another'"),
         "text": (_write(folder / "t.txt", b"hello"), "is damaged or no timeline"),
         "missing XPlane": (str(folder / "none.xplane.pb"), "Cannot read"),
         "empty XPlane": (_write(folder / "e.xplane.pb", b""), "is empty or no XPlane file"),
@@ -166,6 +219,8 @@ def _bad_files(folder: Path) -> dict[str, tuple[str, str]]:
         "empty",
         "cut",
         "foreign",
+        "columns",
+        "attribution",
         "text",
         "missing XPlane",
         "empty XPlane",

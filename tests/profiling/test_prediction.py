@@ -1,0 +1,42 @@
+"""What a step should take, from shapes, and models of which no shapes are known."""
+
+import keras
+import pytest
+
+import profiling
+from sizes.layers import backpropagation_bytes
+
+
+def test_residents_are_weights_slots_and_the_batch() -> None:
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    model.compile(keras.optimizers.Adam(), "mse")
+    model.optimizer.build(model.trainable_variables)
+    predicted = profiling.predict(model, 32)
+    # As the allocator rounds, to multiples of 256: kernel and bias and two moments of each, Adam's
+    # count of steps and learning rate, and the batch.
+    assert predicted.resident_bytes == 3 * (256 + 256) + 2 * 256 + 32 * 8 * 4
+    assert predicted.step_bytes == backpropagation_bytes(model, 32)
+    assert predicted.peak_bytes == predicted.resident_bytes + predicted.step_bytes
+
+
+class Own(keras.Model):
+    """A subclass, whose shapes nobody knows."""
+
+    def call(self, inputs: object) -> object:
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Own(name="own"), keras.Sequential([keras.layers.Dense(4)], name="own")],
+    ids=["subclass", "not built"],
+)
+def test_a_model_of_unknown_shapes_is_refused(model: keras.Model) -> None:
+    with pytest.raises(ValueError, match="Received the model 'own', of which the shapes"):
+        profiling.predict(model, 32)
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="Received batch_size=0"):
+        profiling.predict(model, 0)
