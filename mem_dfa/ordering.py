@@ -23,6 +23,8 @@ def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     Under XLA 0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one
     element of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
     """
+    # The rows of an Embedding's gradient, which would be made whole otherwise.
+    tensors = [t.values if isinstance(t, tf.IndexedSlices) else t for t in tensors]
     if runs_as_a_graph():
         # A variable itself would be waited for, and not its next value.
         with tf.control_dependencies([tf.convert_to_tensor(tensor) for tensor in tensors]):

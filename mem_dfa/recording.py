@@ -85,6 +85,8 @@ class Recording:
         """
         uses = [use for calls in self._uses.values() for use in calls]
         with scope("backward", self.block.name):
+            # In mixed precision e has the dtype of the logits, which need not be the block's.
+            error = tf.cast(error, self.outputs.dtype)
             # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i
             found = self._tape.gradient(
                 self.outputs,
@@ -124,4 +126,13 @@ def added(
     """The sum of two gradients of a variable, either of which may be missing."""
     if first is None or second is None:
         return second if first is None else first
+    sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in (first, second)]
+    if all(sparse):  # of an Embedding: rows that occur in both count twice
+        return tf.IndexedSlices(
+            tf.concat([first.values, second.values], 0),
+            tf.concat([first.indices, second.indices], 0),
+            first.dense_shape,
+        )
+    if any(sparse):
+        first, second = tf.convert_to_tensor(first), tf.convert_to_tensor(second)
     return first + second

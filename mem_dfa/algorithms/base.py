@@ -30,7 +30,8 @@ class Algorithm(keras.Model):
         Raises:
             UnsupportedError: the network is not built.
         """
-        super().__init__(name=name, dtype=network.dtype_policy)
+        # The network casts its inputs itself, if its first layers do.
+        super().__init__(name=name, dtype=network.dtype_policy, autocast=False)
         if keras.backend.backend() != "tensorflow":
             raise UnsupportedError(
                 f"Keras runs on {keras.backend.backend()!r}: these algorithms need TensorFlow; "
@@ -108,11 +109,12 @@ class Algorithm(keras.Model):
         metrics = self._compile_metrics
         if metrics is None or metrics.built or not hasattr(labels, "shape"):
             return
-        if len(self.network.outputs) > 1:
+        outputs = getattr(self.network, "outputs", None)  # a subclass of Model has none
+        if not outputs or len(outputs) > 1:
             return
         dtype = keras.backend.standardize_dtype(labels.dtype)
         shape = (None, *labels.shape[1:])
-        metrics.build(keras.KerasTensor(shape, dtype), self.network.outputs[0])
+        metrics.build(keras.KerasTensor(shape, dtype), outputs[0])
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As in Keras, which leaves it to a class with a `compile` of its own."""

@@ -25,6 +25,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.planning import Plan, Segment
 from mem_dfa.recording import Recording
+from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.update import Update
 
 # Without weights the borders do not depend on the batch, and hardly with them.
@@ -139,9 +140,11 @@ class Checkpoint(Blockwise):
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
                 # Not before the segment after this one is updated and freed.
-                recordings = self._record(segment, checkpoint, "replay", token([error, *done]))
+                earlier = [*done] if error is None else [error, *done]
+                recordings = self._record(segment, checkpoint, "replay", token(earlier))
             del checkpoint
             error, done = self._backward(recordings, error, update)
+        refuse_unrepeatable_draws("replay")
         return outputs
 
     def _known_batch_size(self, inputs: tf.Tensor) -> int:
@@ -166,11 +169,19 @@ class Checkpoint(Blockwise):
     def _backward(
         self, recordings: list[Recording], error: tf.Tensor, update: Update
     ) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
-        """δ at the segment's input and tokens of the updates of its blocks."""
+        """δ at the segment's input and tokens of the updates of its blocks.
+
+        Where no gradient arrives there is none, as behind `keras.ops.stop_gradient`; the blocks
+        have run, for their statistics and seeds.
+        """
         done = []
         while recordings:
             recording = recordings.pop()
             name, variables = recording.block.name, recording.variables
+            if error is None:
+                self._refuse_penalties(recording)
+                done.append(token([recording.outputs]))
+                continue
             # δ_{i-1} = J_iᵀ δ_i
             gradients, error = recording.backward(error, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
@@ -182,6 +193,14 @@ class Checkpoint(Blockwise):
                 error = after(error, token(present))
             del recording, gradients, present
         return error, [token for token in done if token is not None]
+
+    def _refuse_penalties(self, recording: Recording) -> None:
+        if any(variable.regularizer is not None for variable in recording.variables):
+            raise UnsupportedError(
+                f"{type(self).__name__}: no gradient reaches {recording.block.name} "
+                f"({recording.block.layer_names}), which is regularised: freeze what lies before "
+                "the stop, or train with 'bp'."
+            )
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

@@ -27,22 +27,11 @@ from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.recording import Recording, added
+from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.scopes import scope
 from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, slice_counts
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
-
-STATEFUL_DRAWS = (
-    "Multinomial",
-    "ParameterizedTruncatedNormal",
-    "RandomGammaV2",
-    "RandomPoissonV2",
-    "RandomShuffle",
-    "RandomStandardNormal",
-    "RandomUniform",
-    "RandomUniformInt",
-    "TruncatedNormal",
-)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -112,7 +101,7 @@ class MemDFA(RandomFeedback):
             ]
         )
         logits = self._first_pass(inputs, first_pass_counts(blocks, counts, inputs.shape[0], wide))
-        _refuse_unrepeatable_draws()
+        refuse_unrepeatable_draws("forward")
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
         del logits
         done = token([error])
@@ -214,16 +203,3 @@ class MemDFA(RandomFeedback):
             there = [output] if done is None else [output, done]
             late_error = after(error, token(there))
         return self.error_signal(block.name, late_error, output.shape[1:])
-
-
-def _refuse_unrepeatable_draws() -> None:
-    """Raise UnsupportedError for a random operation of the first pass that keeps its own state."""
-    if tf.executing_eagerly():
-        return
-    for operation in tf.compat.v1.get_default_graph().get_operations():
-        if operation.type in STATEFUL_DRAWS and operation.name.startswith("forward/"):
-            raise UnsupportedError(
-                f"Operation '{operation.name}' draws random numbers by tf.random, which a second "
-                "forward pass cannot repeat: draw with keras.random and a "
-                "keras.random.SeedGenerator, or train with 'dfa'."
-            )

@@ -41,7 +41,7 @@ class Microbatch(Algorithm):
         """Wrap `network`.
 
         Args:
-            network: any built Keras model without BatchNormalization.
+            network: any built Keras model without BatchNormalization and masks.
             slices: into how many parts a batch is cut; 8 where nothing is said.
             budget: step bytes, such as "64 MiB", to stay within with as few slices as possible.
             batch_size: what the budget is for; needed where batches are of no fixed size.
@@ -75,6 +75,7 @@ class Microbatch(Algorithm):
 
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
+        self._is_checked = False
         for loss in keras.tree.flatten(self.loss):
             reduction = getattr(loss, "reduction", MEANS[0])
             if reduction not in MEANS:
@@ -82,6 +83,26 @@ class Microbatch(Algorithm):
                     f"Microbatch received a loss with reduction={reduction!r}: slices add up to "
                     f"the batch for a mean over the examples only; use {MEANS[0]!r}, or 'bp'."
                 )
+
+    def _refuse_at_first_slice(self, y: Any, y_pred: Any) -> None:
+        """What the sum over slices would not be BP's gradient of, once there is an output."""
+        outputs = keras.tree.flatten(y_pred)
+        if any(getattr(output, "_keras_mask", None) is not None for output in outputs):
+            raise UnsupportedError(
+                f"Microbatch: the output of '{self.network.name}' has a mask, so that examples do "
+                "not count alike and slices do not add up to the batch: use 'bp'."
+            )
+        losses = self._compile_loss._flat_losses
+        if keras.tree.is_nested(y_pred) or y is None or len(losses) != 1:
+            return
+        loss = losses[0].loss
+        specs = [tf.TensorSpec(t.shape, loss.dtype) for t in (tf.convert_to_tensor(y), y_pred)]
+        if tf.function(loss.call).get_concrete_function(*specs).output_shapes.rank == 0:
+            raise UnsupportedError(
+                f"Microbatch received the loss {loss.name!r}, which gives one number for a whole "
+                "batch (such as Dice with axis=None): slices add up to the batch where each "
+                "example has a loss of its own; give the loss an axis, or use 'bp'."
+            )
 
     def count_slices(self, batch_size: int | None) -> int:
         """Into how many parts a batch of that size is cut.
@@ -155,10 +176,22 @@ class Microbatch(Algorithm):
                     f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
                     "the batch nobody knows: put the term into the loss, or use 'bp'."
                 )
+            changed = [
+                v.path for v in self.trainable_variables if state.get_current_value(v) is not None
+            ]
+            if changed:
+                raise UnsupportedError(
+                    f"Microbatch: a layer of '{self.network.name}' changes its own weights in the "
+                    f"forward pass ({', '.join(changed)}), which every slice would do again: use "
+                    "another layer, or 'bp'."
+                )
             # Regularisers take the weights themselves, which the scope does not know.
             loss = self.compute_loss(
                 inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
             )
+            if not self._is_checked:
+                self._refuse_at_first_slice(part.of_all(y), y_pred)
+                self._is_checked = True
             loss = loss * tf.cast(part.share, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         for variable in self._changing_variables():

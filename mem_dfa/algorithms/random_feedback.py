@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -27,6 +28,7 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
         network: keras.Model,
         feedback_initializer: str | keras.initializers.Initializer = "uniform",
         feedback: str = "stored",
+        projected: Sequence[str] | None = None,
         **details: Any,
     ) -> None:
         """Wrap `network`.
@@ -35,6 +37,8 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
             network: a built Sequential or functional model; nested ones are opened.
             feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
             feedback: "stored", "regenerated" or "shared", see `matrices`.
+            projected: names of the blocks that get a matrix; None for those that have something to
+                train now. A saved trainer keeps its own, whatever was frozen since.
             **details: `seed`, which the matrices are drawn from, and `name`.
 
         Raises:
@@ -42,26 +46,30 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
                 of feedback; a Keras initializer for matrices that are not stored.
         """
         check_kind(feedback)
-        self.feedback = feedback  # before what draws by it
+        self.feedback, self._projected = feedback, projected  # before what draws by it
         super().__init__(network, feedback_initializer, **details)
 
     def _draw_feedback(self) -> None:
         """Cut the network into blocks and make a feedback matrix for each but the last."""
         self._chain = Chain.from_model(self.network)
         *hidden, last = self._chain.blocks
+        names = self._projected
+        if names is None:
+            names = [block.name for block in hidden if block.trainable_variables]
         # Of every block, so that they do not depend on which blocks are frozen.
         seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=(len(hidden), 2))
         self._matrices = KINDS[self.feedback](
             self.feedback_initializer,
             last.width,
-            {block.name: block.width for block in hidden if block.trainable_variables},
+            {block.name: block.width for block in hidden if block.name in names},
             {block.name: pair for block, pair in zip(hidden, seeds, strict=True)},
             self.add_weight,
         )
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
-        return {**super().get_config(), "feedback": self.feedback}
+        projected = list(self._matrices.widths)
+        return {**super().get_config(), "feedback": self.feedback, "projected": projected}
 
     @property
     def chain(self) -> Chain:
@@ -106,16 +114,3 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
     def matrices(self) -> Matrices:
         """The feedback matrices."""
         return self._matrices
-
-    def feedback_matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
-        """B_i, to project slices of the batch without drawing it for each.
-
-        Args:
-            block: name of a block i before the last.
-            error: what a matrix that is not stored waits for; it gets this dtype.
-
-        Returns:
-            B_i, shape (C, n_i).
-        """
-        with scope("backward", block):
-            return tf.cast(self._matrices.matrix(block, error), error.dtype)

@@ -26,6 +26,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.ordering import after, in_turn, token
 from mem_dfa.recording import Recording
+from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
@@ -140,6 +141,11 @@ class RevNet(Blockwise):
         del head, error, activation
         while kept:
             block, block_input = kept.pop()
+            if errors is None:
+                raise UnsupportedError(
+                    f"RevNet: no gradient reaches {block.name} ({block.layer_names}), as behind "
+                    "keras.ops.stop_gradient: train with 'checkpoint'."
+                )
             if block_input is None:
                 state, errors = backward.invert(block, state, errors)
             else:
@@ -148,7 +154,13 @@ class RevNet(Blockwise):
             del block_input
         if isinstance(state, tuple):
             self.check(state, inputs)
+        refuse_unrepeatable_draws("replay")
         return outputs
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """As in Keras; nothing is rebuilt in a test, so no error of that is told."""
+        logs = super().test_step(data)
+        return {name: value for name, value in logs.items() if name != "reconstruction_error"}
 
     def check(self, rebuilt: Pair, true: tf.Tensor) -> tf.Tensor:
         """Measure ‖x̂ − x‖_∞ / ‖x‖_∞ and stop where it is beyond the bound.
@@ -244,7 +256,9 @@ def _distance(rebuilt: Pair, true: tf.Tensor) -> tf.Tensor:
             x = true[part, ..., channels]
             differences.append(tf.reduce_max(tf.abs(got[part] - x)))
             values.append(tf.reduce_max(tf.abs(x)))
-    return tf.reduce_max(differences) / tf.reduce_max(values)
+    difference = tf.reduce_max(differences)
+    # Nothing but zeros, rebuilt as they are, is no 0/0.
+    return tf.where(difference == 0, difference, difference / tf.reduce_max(values))
 
 
 def _is_reversible(block: Block) -> bool:
@@ -266,5 +280,5 @@ class Greatest(keras.metrics.Metric):
         self.value.assign(tf.where(value <= self.value.value, self.value.value, value))
 
     def result(self) -> tf.Tensor:
-        """The greatest value."""
-        return self.value.value
+        """The greatest value: not the variable, which the tests after an epoch reset."""
+        return tf.identity(self.value.value)

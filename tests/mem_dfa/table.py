@@ -5,16 +5,12 @@ import keras
 from mem_dfa import ALGORITHMS, Algorithm
 from mem_dfa.layers.reversible import ReversibleBlock
 
-# They compute BP's own gradient, in another order or with some of it computed twice.
-TRUE_GRADIENT = ("bp", "checkpoint", "revnet", "microbatch")
 # They take the step block by block themselves; the others leave it to Keras.
 BLOCK_BY_BLOCK = ("dfa", "mem_dfa", "checkpoint", "revnet")
 # They run blocks a second time in the backward pass.
 REPLAYING = ("mem_dfa", "checkpoint", "checkpoint_fa", "revnet")
 # Any network will do: RevNet needs a ReversibleBlock in it, so that a given one may be refused.
 ANY_NETWORK = tuple(name for name in ALGORITHMS if name != "revnet")
-# The same with BatchNormalization in it, which Microbatch refuses.
-
 # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
 ARGUMENTS = {"microbatch": {"slices": 3}}
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, FA, MODELS, Checkpoint, CheckpointFA, UnsupportedError
-from tests.mem_dfa.comparison import batch, change, compiled, distance, recorded
+from tests.mem_dfa.comparison import batch, blobs, change, compiled, distance, recorded
 
 DEPTH = 5
 BATCH = 16  # of comparison.batch
@@ -95,6 +95,39 @@ def test_statistics_and_seeds_move_once_a_step() -> None:
             np.testing.assert_array_equal(*states)
             assert states[0][1] == 1
     assert moved == 2 * DEPTH
+
+
+def stopped_net(regularizer: str | None = None) -> keras.Model:
+    """Whose first layers no gradient reaches, the very first one regularised or not."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((6,))
+    first = layers.Dense(5, kernel_regularizer=regularizer, name="first")
+    hidden = layers.Dense(5)(layers.BatchNormalization()(first(inputs)))
+    hidden = layers.Dense(4)(keras.ops.stop_gradient(hidden))
+    return keras.Model(inputs, layers.Dense(3)(layers.Dense(4)(hidden)))
+
+
+@pytest.mark.parametrize("plan", [*({"every": n} for n in (1, 2, 3)), PLANS["budget"]])
+def test_what_no_gradient_reaches_stays_as_under_bp(plan: dict) -> None:
+    """Weights stay; statistics move."""
+    trained = []
+    for algorithm, how in ((BP, {}), (Checkpoint, plan)):
+        network = stopped_net()
+        trainer = compiled(algorithm(network, **how), keras.optimizers.SGD(0.1, momentum=0.9))
+        before = network.get_layer("first").get_weights()
+        for _ in range(2):
+            trainer.train_on_batch(*blobs(8))
+        np.testing.assert_array_equal(before[0], network.get_layer("first").get_weights()[0])
+        trained.append(network.get_weights())
+    for expected, got in zip(*trained, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_penalty_that_no_gradient_reaches_is_refused() -> None:
+    trainer = compiled(Checkpoint(stopped_net("l2"), every=2), keras.optimizers.SGD(0.1))
+    with pytest.raises(UnsupportedError, match="no gradient reaches block_001"):
+        trainer.train_on_batch(*blobs(8))
 
 
 def test_checkpointed_feedback_alignment_is_feedback_alignment() -> None:

@@ -48,7 +48,8 @@ def all_matrices(trainer: keras.Model, execution: str = "eager") -> list[np.ndar
     """B_i of every block but the last."""
 
     def draw(error: tf.Tensor) -> list[tf.Tensor]:
-        return [trainer.feedback_matrix(block.name, error) for block in trainer.chain.blocks[:-1]]
+        blocks = trainer.chain.blocks[:-1]
+        return [trainer.matrices.matrix(block.name, error) for block in blocks]
 
     if execution != "eager":
         draw = tf.function(draw, jit_compile=execution == "xla")

@@ -112,6 +112,33 @@ def test_losses_that_are_no_mean_are_refused() -> None:
             Microbatch(plain_net()).compile("sgd", loss)
 
 
+def whole_batch_loss(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(y - outputs))
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("loss", [keras.losses.Dice(), keras.losses.Tversky(), whole_batch_loss])
+def test_losses_of_a_whole_batch_are_refused(loss: object, eager: bool) -> None:
+    trainer = Microbatch(plain_net(), slices=2)
+    trainer.compile(sgd(), loss, run_eagerly=eager)
+    x, y, _ = examples()
+    with pytest.raises(UnsupportedError, match="one number for a whole batch"):
+        trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
+    trainer.compile(sgd(), keras.losses.Dice(axis=-1), run_eagerly=eager)
+    trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
+
+
+def test_masks_are_refused() -> None:
+    """They make examples count differently, and slices with them."""
+    layers = keras.layers
+    embedding = layers.Embedding(9, 4, mask_zero=True)
+    body = [embedding, layers.LSTM(3, return_sequences=True), layers.Dense(3)]
+    trainer = Microbatch(keras.Sequential([keras.Input((5,)), *body]), slices=2)
+    trainer.compile(sgd(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(UnsupportedError, match="has a mask"):
+        trainer.train_on_batch(np.ones((4, 5)), np.ones((4, 5)))
+
+
 def test_added_losses_are_refused() -> None:
     layer = keras.layers.Dense(3, activity_regularizer="l2")
     trainer = compiled(Microbatch(keras.Sequential([keras.Input((4,)), layer])), sgd())

@@ -1,14 +1,14 @@
 """What an algorithm cannot train it refuses, by name."""
 
+from collections.abc import Callable
+
 import keras
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, DFA, FA, MemDFA, UnsupportedError
-from tests.mem_dfa.comparison import blobs, small_network
-from tests.mem_dfa.table import (
-    BLOCK_BY_BLOCK,
-)
+from mem_dfa import ALGORITHMS, DFA, FA, Checkpoint, MemDFA, UnsupportedError
+from tests.mem_dfa.comparison import LOSS, blobs, small_network
+from tests.mem_dfa.table import BLOCK_BY_BLOCK, REPLAYING, reversible
 
 REFUSED_BY_FA = {
     "lstm": lambda: keras.layers.LSTM(4),
@@ -39,8 +39,29 @@ def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
 
 
 class DrawsItself(keras.layers.Layer):
-    def call(self, inputs):  # noqa: ANN001, ANN201
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.dropout(inputs, 0.5)
+
+
+class DrawsGamma(keras.layers.Layer):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + tf.random.gamma(tf.shape(inputs), 1.0)
+
+
+class DrawsByGenerator(keras.layers.Layer):
+    def build(self, shape: tuple) -> None:
+        self.generator = tf.random.Generator.from_seed(1)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + self.generator.normal(tf.shape(inputs))
+
+
+class DrawsInALoop(keras.layers.Layer):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda row: tf.nn.dropout(row, 0.5), inputs)
+
+
+DRAWS = (DrawsItself, DrawsGamma, DrawsByGenerator, DrawsInALoop)
 
 
 class ChangesItself(keras.layers.Dense):
@@ -49,15 +70,40 @@ class ChangesItself(keras.layers.Dense):
         return super().call(inputs)
 
 
-@pytest.mark.parametrize(("layer", "says"), [(DrawsItself, "tf.random"), (ChangesItself, "kernel")])
-def test_mem_dfa_refuses_what_it_cannot_run_twice(layer: type, says: str) -> None:
-    arguments = {"units": 6} if layer is ChangesItself else {}
-    net = keras.Sequential(
-        [keras.Input((6,)), keras.layers.Dense(6), layer(**arguments), keras.layers.Dense(3)]
+def net_with(layer: keras.layers.Layer, algorithm: str = "") -> keras.Model:
+    layers = keras.layers
+    body = [layers.Dense(6), layer, layers.Dense(6), *reversible(algorithm, 6), layers.Dense(6)]
+    return keras.Sequential([keras.Input((6,)), *body, layers.Dense(3)])
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+# FA refuses layers of the user's own.
+@pytest.mark.parametrize("name", [name for name in REPLAYING if name != "checkpoint_fa"])
+def test_draws_that_cannot_be_repeated_are_refused(name: str, draws: type) -> None:
+    trainer = ALGORITHMS[name](
+        net_with(draws(), name), **({"every": 3} if name == "checkpoint" else {})
     )
-    trainer = MemDFA(net)
-    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    with pytest.raises(UnsupportedError, match=says):
+    trainer.compile("sgd", LOSS)
+    with pytest.raises(UnsupportedError, match=r"draws random numbers by tf\.random"):
+        trainer.train_on_batch(*blobs(8))
+
+
+def test_a_block_that_is_kept_may_draw_as_it_likes() -> None:
+    trainer = Checkpoint(net_with(DrawsItself()), budget="1 GiB")
+    trainer.compile("sgd", LOSS)
+    trainer.train_on_batch(*blobs(8))
+
+
+def spectral_normalisation() -> keras.layers.Layer:
+    return keras.layers.SpectralNormalization(keras.layers.Dense(6))
+
+
+@pytest.mark.parametrize("make", [lambda: ChangesItself(6), spectral_normalisation])
+@pytest.mark.parametrize("name", ["mem_dfa", "microbatch"])
+def test_layers_that_change_their_weights_are_refused(name: str, make: Callable) -> None:
+    with pytest.raises(UnsupportedError, match="changes its own weights"):
+        trainer = ALGORITHMS[name](net_with(make()))
+        trainer.compile("sgd", LOSS)
         trainer.train_on_batch(*blobs(8))
 
 

@@ -10,7 +10,16 @@ import tensorflow as tf
 import profiling
 from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError
 from mem_dfa.layers.reversible import COUPLINGS, ReversibleBlock
-from tests.mem_dfa.comparison import batch, change, compiled, distance, recorded
+from tests.mem_dfa import table
+from tests.mem_dfa.comparison import (
+    batch,
+    blobs,
+    change,
+    compiled,
+    distance,
+    recorded,
+    small_network,
+)
 
 CHANNELS = 4
 
@@ -251,3 +260,34 @@ def test_reversible_blocks_take_no_memory_for_being_more() -> None:
     # Three times the blocks, whichever step: a run of N beside the gradient of the half after it,
     # or beside its own, would take an eighth more now and then.
     assert max(many) < 1.005 * min(few)
+
+
+def test_the_error_of_what_is_rebuilt_is_told_of_training_alone() -> None:
+    trainer = compiled(RevNet(small_network("revnet")), keras.optimizers.SGD(0.01))
+    data = blobs(32)
+    history = trainer.fit(*data, validation_data=data, verbose=0).history
+    assert history["reconstruction_error"][0] > 0
+    assert "val_reconstruction_error" not in history
+    assert set(trainer.evaluate(*data, verbose=0, return_dict=True)) == {"loss", "accuracy"}
+
+
+def test_zeros_are_rebuilt_without_error() -> None:
+    """As where every unit before a reversible block is dead."""
+    layers = keras.layers
+    body = [layers.Dense(8, use_bias=False), layers.ReLU(), *table.reversible("revnet", 8)]
+    network = keras.Sequential([keras.Input((6,)), *body, layers.Dense(3)])
+    trainer = compiled(RevNet(network), keras.optimizers.SGD(0.01))
+    points, labels = blobs(32)
+    logs = trainer.train_on_batch(np.zeros_like(points), labels, return_dict=True)
+    assert logs["reconstruction_error"] == 0
+
+
+def test_what_no_gradient_reaches_is_refused() -> None:
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(8)(inputs)
+    for block in table.reversible("revnet", 8):
+        hidden = block(hidden)
+    outputs = keras.layers.Dense(3)(keras.ops.stop_gradient(hidden))
+    trainer = compiled(RevNet(keras.Model(inputs, outputs)), keras.optimizers.SGD(0.01))
+    with pytest.raises(UnsupportedError, match="no gradient reaches block_"):
+        trainer.train_on_batch(*blobs(8))

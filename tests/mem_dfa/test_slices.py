@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import MemDFA, UnsupportedError
+from mem_dfa import DFA, MemDFA, UnsupportedError
 from mem_dfa.chain import Chain
 from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, peak_bytes, slice_counts
 from tests.mem_dfa.comparison import batch, change, compiled, distance
@@ -66,6 +66,28 @@ def test_slices_do_not_change_the_step_in_float32(between: str) -> None:
         for slices in (4, 1)
     ]
     assert distance(*changes) <= 1e-5
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("slices", [None, 1, 3])
+def test_the_rows_of_an_embedding_add_up(slices: int | None, execution: str) -> None:
+    """Each slice's gradient has the rows of its own words."""
+    words = np.random.default_rng(0).integers(50, size=(64, 200))
+    trained = []
+    for make in (DFA, lambda network: MemDFA(network, slices=slices)):
+        keras.utils.set_random_seed(0)
+        layers = keras.layers
+        body = [layers.Embedding(50, 48), layers.Conv1D(32, 5, activation="relu")]
+        body += [layers.GlobalMaxPooling1D(), layers.Dense(10)]
+        trainer = compiled(
+            make(keras.Sequential([keras.Input((200,)), *body])),
+            keras.optimizers.SGD(0.1),
+            **EXECUTIONS[execution],
+        )
+        trainer.train_on_batch(words, np.arange(64) % 10)
+        trained.append(trainer.network.get_weights())
+    for expected, got in zip(*trained, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("float64")

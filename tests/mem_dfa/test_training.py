@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mem_dfa import ALGORITHMS, DFA, MODELS, Algorithm, MemDFA
+from mem_dfa.matrices import KINDS
 from tests.mem_dfa.comparison import blobs, small_network
 from tests.mem_dfa.table import (
-    BLOCK_BY_BLOCK,
     reversible,
     trainer_by,
 )
@@ -114,6 +114,42 @@ def test_a_crashed_fit_goes_on_from_its_backup(name: str, tmp_path: Path) -> Non
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("feedback", KINDS)
+def test_layers_may_be_frozen_before_saving(feedback: str, tmp_path: Path) -> None:
+    """The matrices are those of the blocks that could be trained when they were drawn."""
+    body = [keras.layers.Dense(8, name="first"), keras.layers.Dense(8)]
+    net = keras.Sequential([keras.Input((6,)), *body, keras.layers.Dense(3, "softmax")])
+    trainer, data = MemDFA(net, feedback=feedback), blobs(32)
+    for trainable in (True, False):
+        net.get_layer("first").trainable = trainable
+        trainer.compile("sgd", LOSS)
+        trainer.fit(*data, verbose=0)
+    trainer.save(tmp_path / "trainer.keras")
+    loaded = keras.models.load_model(tmp_path / "trainer.keras")
+    for one in (trainer, loaded):
+        one.fit(*data, verbose=0, shuffle=False)
+    for expected, got in zip(trainer.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+class OwnModel(keras.Model):
+    """A subclass, which says nothing of its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(3, activation="softmax")
+
+    def call(self, inputs: object) -> object:
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize("name", ["bp", "microbatch"])
+def test_a_subclass_of_model_has_metrics_too(name: str) -> None:
+    net, data = OwnModel(), blobs(16)
+    net(data[0])
+    assert "accuracy" in trainer_of(name, net).fit(*data, verbose=0).history
+
+
 def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
     net = small_network()
     before = net.get_weights()
@@ -138,28 +174,6 @@ def test_frozen_layers_are_passed_through(name: str) -> None:
     for old, new in zip(frozen, first.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert not np.array_equal(free[0], second.get_weights()[0])
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_mixed_precision_trains(name: str) -> None:
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        net = small_network(name)
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    with pytest.warns() if name in BLOCK_BY_BLOCK else _nothing():
-        trainer = trainer_of(name, net)
-    assert trainer.dtype_policy.name == "mixed_float16"
-    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
-    x, y = blobs()
-    history = trainer.fit(x, y, epochs=3, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_) -> None: ...  # noqa: ANN002
 
 
 # Of each way of going backward one: BP's operations replaced, block by block without and with
