@@ -22,6 +22,17 @@ STATEFUL_DRAWS = (
     "StatefulRandomBinomial",
     "TruncatedNormal",
 )
+CALLS = (
+    "Case",
+    "If",
+    "PartitionedCall",
+    "StatefulPartitionedCall",
+    "StatelessCase",
+    "StatelessIf",
+    "StatelessWhile",
+    "While",
+)
+"""Operations with functions inside."""
 
 
 def refuse_unrepeatable_draws(phase: str) -> None:
@@ -40,7 +51,8 @@ def refuse_unrepeatable_draws(phase: str) -> None:
     graph = tf.compat.v1.get_default_graph()
     seen: set[str] = set()
     for operation in graph.get_operations():
-        if not operation.name.startswith(f"{phase}/"):
+        is_of_interest = operation.type in STATEFUL_DRAWS or operation.type in CALLS
+        if not (is_of_interest and operation.name.startswith(f"{phase}/")):
             continue
         found = next(_draws(graph, [operation.node_def], seen), None)
         if found is not None:
@@ -56,7 +68,7 @@ def _draws(graph: tf.Graph, nodes: Iterable[tf.compat.v1.NodeDef], seen: set[str
     for node in nodes:
         if node.op in STATEFUL_DRAWS:
             yield node.op
-        for value in node.attr.values():
+        for value in node.attr.values() if node.op in CALLS else ():
             for called in (value.func, *value.list.func):
                 if called.name and called.name not in seen:
                     seen.add(called.name)
