@@ -59,7 +59,8 @@ class Search:
         row = self._answer(known)
         before = fit_rows.ANSWERS.read(self.out).get(fit_rows.ANSWERS.key_of(row), {})
         # What stopped at a maximum is no news where the largest size is known.
-        if row["status"] != "maximum" or before.get("status") != "ok":
+        is_known = before.get("status") == "ok" and before["size"] >= (row["size"] or 0)
+        if row["status"] != "maximum" or not is_known:
             fit_rows.ANSWERS.keep(self.out, row)
         return row
 

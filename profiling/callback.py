@@ -88,6 +88,7 @@ class MemoryCallback(keras.callbacks.Callback):
         # The model's own train function while a recording one waits in its place, for these steps.
         self._replaced: Callable[..., Any] | None = None
         self._waiting: Callable[..., Any] | None = None
+        self._waiting_model: Any = None
         self._asked: list[int] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -158,7 +159,10 @@ class MemoryCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close TensorBoard's file."""
         if self._scalars is not None:
-            self._scalars.close()
+            try:
+                self._scalars.close()
+            except TraceError as error:
+                _warn(f"not all numbers are in TensorBoard: {error}")
 
     def _note_peak(self) -> None:
         self._peak_bytes = max(self._peak_bytes, self._allocator.peak_bytes())
@@ -191,11 +195,13 @@ class MemoryCallback(keras.callbacks.Callback):
             return logs
 
         self.model.train_function = self._waiting = traced
+        self._waiting_model = self.model
 
     def _stop_waiting(self) -> None:
-        if self.model.train_function is self._waiting:  # `compile` may have made another since
-            self.model.train_function = self._replaced
-        self._replaced = self._waiting = None
+        model = self._waiting_model  # the callback may be in another one's `fit` by now
+        if model.train_function is self._waiting:  # `compile` may have made another since
+            model.train_function = self._replaced
+        self._replaced = self._waiting = self._waiting_model = None
 
     def _begin(self, recording: ExitStack, title: str) -> Timeline | None:
         try:

@@ -25,10 +25,12 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     """
     path, unfinished = Path(path), None
     try:
-        target = path.resolve()  # where it is a link that stays one
-        if target.exists() and not target.is_file():  # such as /dev/stdout
-            target.write_bytes(content)
+        # /dev/stdout, whatever stands behind it, and pipes are written to, not replaced.
+        if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
+            with path.open("ab") as file:
+                file.write(content)
             return path
+        target = path.resolve()  # where it is a link that stays one
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
         target.parent.mkdir(parents=True, exist_ok=True)
         hidden = f".{target.name}."  # what a killed process leaves looks like no result

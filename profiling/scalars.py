@@ -23,11 +23,13 @@ class Scalars:
         self._writer: Any = None
 
     def check(self) -> None:
-        """Make the folder, before any number is there to be lost.
+        """Make a local folder, before any number is there to be lost.
 
         Raises:
             TraceError: it cannot be made or written to.
         """
+        if "://" in self._directory:  # what TensorFlow writes elsewhere
+            return
         try:
             Path(self._directory).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._directory):
@@ -65,7 +67,16 @@ class Scalars:
         self._writer.flush()
 
     def close(self) -> None:
-        """Close the file; the next numbers begin another."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the file; the next numbers begin another.
+
+        Raises:
+            TraceError: what was not on disk yet cannot be written.
+        """
+        import tensorflow as tf
+
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+        except (OSError, tf.errors.OpError) as error:
+            raise TraceError(f"Cannot write scalars into {self._directory} ({error}).") from error

@@ -140,8 +140,9 @@ class Checkpoint(Blockwise):
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
                 # Not before the segment after this one is updated and freed.
-                earlier = [*done] if error is None else [error, *done]
-                recordings = self._record(segment, checkpoint, "replay", token(earlier))
+                there = [*done] if error is None else [error, *done]
+                earlier = token(there) if there else None
+                recordings = self._record(segment, checkpoint, "replay", earlier)
             del checkpoint
             error, done = self._backward(recordings, error, update)
         refuse_unrepeatable_draws("replay")

@@ -92,16 +92,17 @@ class Microbatch(Algorithm):
                 f"Microbatch: the output of '{self.network.name}' has a mask, so that examples do "
                 "not count alike and slices do not add up to the batch: use 'bp'."
             )
-        losses = self._compile_loss._flat_losses
-        if keras.tree.is_nested(y_pred) or y is None or len(losses) != 1:
-            return
+        losses, labels = self._compile_loss._flat_losses, keras.tree.flatten(y)
+        if not len(losses) == len(labels) == len(outputs) == 1 or outputs[0].shape.rank == 1:
+            return  # of one number an example a mean over the last axis is one over the examples
         loss = losses[0].loss
-        specs = [tf.TensorSpec(t.shape, loss.dtype) for t in (tf.convert_to_tensor(y), y_pred)]
+        pair = (tf.convert_to_tensor(labels[0]), outputs[0])
+        specs = [tf.TensorSpec(tensor.shape, loss.dtype) for tensor in pair]
         if tf.function(loss.call).get_concrete_function(*specs).output_shapes.rank == 0:
             raise UnsupportedError(
                 f"Microbatch received the loss {loss.name!r}, which gives one number for a whole "
-                "batch (such as Dice with axis=None): slices add up to the batch where each "
-                "example has a loss of its own; give the loss an axis, or use 'bp'."
+                "batch, such as Dice with axis=None or a mean over everything: slices add up to "
+                "the batch where each example has a loss of its own; give it axis=-1, or use 'bp'."
             )
 
     def count_slices(self, batch_size: int | None) -> int:

@@ -239,6 +239,20 @@ def test_a_maximum_below_what_is_known(
     assert (row["size"], row["status"]) == ("90", "ok")
 
 
+def test_a_maximum_beyond_what_was_known(run: Callable[..., int], tmp_path: Path) -> None:
+    """What took too long before may train in more time, and further than before."""
+
+    def slow(one: Cell, memory_bytes: int | None) -> dict[str, Any]:
+        late = {"status": "timed_out", "error": "too long"}
+        return linear(one, memory_bytes) if one.batch_size <= 20 else late
+
+    assert run(slow, "--time-limit", "60") == 0
+    assert answers(tmp_path)[0]["size"] == "20"
+    assert run(linear, "--time-limit", "61", "--maximum", "50") == 0
+    (row,) = answers(tmp_path)
+    assert (row["size"], row["status"]) == ("50", "maximum")
+
+
 def test_sizes_at_a_maximum_are_not_compared(
     run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

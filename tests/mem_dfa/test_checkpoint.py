@@ -108,13 +108,22 @@ def stopped_net(regularizer: str | None = None) -> keras.Model:
     return keras.Model(inputs, layers.Dense(3)(layers.Dense(4)(hidden)))
 
 
-@pytest.mark.parametrize("plan", [*({"every": n} for n in (1, 2, 3)), PLANS["budget"]])
-def test_what_no_gradient_reaches_stays_as_under_bp(plan: dict) -> None:
+@pytest.mark.parametrize(
+    ("plan", "execution"),
+    [
+        *(({"every": n}, {}) for n in (1, 2, 3)),
+        (PLANS["budget"], {}),
+        ({"every": 1}, {"run_eagerly": True}),
+        ({"every": 1}, {"jit_compile": True}),
+    ],
+)
+def test_what_no_gradient_reaches_stays_as_under_bp(plan: dict, execution: dict) -> None:
     """Weights stay; statistics move."""
     trained = []
     for algorithm, how in ((BP, {}), (Checkpoint, plan)):
         network = stopped_net()
-        trainer = compiled(algorithm(network, **how), keras.optimizers.SGD(0.1, momentum=0.9))
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+        trainer = compiled(algorithm(network, **how), optimizer, **execution)
         before = network.get_layer("first").get_weights()
         for _ in range(2):
             trainer.train_on_batch(*blobs(8))

@@ -128,6 +128,25 @@ def test_losses_of_a_whole_batch_are_refused(loss: object, eager: bool) -> None:
     trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
 
 
+def test_labels_may_come_in_a_list_and_outputs_be_numbers() -> None:
+    """One number an example: its mean over the last axis is the batch's, which slices add up to."""
+    x, y, _ = examples()
+    trained = []
+    for algorithm in (BP, lambda network: Microbatch(network, slices=2)):
+        keras.utils.set_random_seed(0)
+        layers = keras.layers
+        body = [layers.Flatten(), layers.Dense(1), layers.Reshape(())]
+        trainer = algorithm(keras.Sequential([keras.Input((6, 6, 2)), *body]))
+        trainer.compile(sgd(), "mse")
+        trainer.train_on_batch(x, [y.astype("float32")])
+        trained.append(trainer.network.get_weights())
+    for expected, got in zip(*trained, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    trainer = Microbatch(plain_net(), slices=2)
+    trainer.compile(sgd(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    trainer.train_on_batch(x, [y])
+
+
 def test_masks_are_refused() -> None:
     """They make examples count differently, and slices with them."""
     layers = keras.layers

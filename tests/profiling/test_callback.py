@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -260,9 +261,15 @@ def test_scalars_that_cannot_be_written_end_no_training(
         raise errors[kind]
 
     monkeypatch.setattr("tensorflow.summary.write", write)
+    callback = MemoryCallback(log_dir=tmp_path)
     with pytest.warns(UserWarning, match="the numbers of epoch 0 are not in TensorBoard: .*full"):
-        history = fit(build(), MemoryCallback(log_dir=tmp_path), epochs=2)
+        history = fit(build(), callback, epochs=2)
     assert len(history["peak_bytes"]) == 2
+    monkeypatch.undo()
+    writer = SimpleNamespace(close=write)
+    monkeypatch.setattr(callback._scalars, "_writer", writer)
+    with pytest.warns(UserWarning, match="not all numbers are in TensorBoard: .*full"):
+        callback.on_train_end()
 
 
 def test_a_recording_that_cannot_be_made_ends_no_training(
@@ -302,6 +309,10 @@ def test_a_fit_that_failed_before_its_step_leaves_nothing_waiting() -> None:
     model, callback = build(), MemoryCallback(trace_steps=(0,))
     with pytest.raises(RuntimeError, match="before the step"):
         fit(model, callback, after=[Failing()])
+    own = callback._replaced
+    callback.set_model(build())
+    callback.on_train_begin()
+    assert model.train_function is own, "it is given back where it was taken"
     model.compile(keras.optimizers.SGD(0.0), "mse")
     before = model.get_weights()
     fit(model, callback, steps=3)

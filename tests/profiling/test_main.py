@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,15 +141,29 @@ def test_what_is_there_keeps_its_kind_and_mode(saved: str, tmp_path: Path) -> No
     assert link.is_symlink()
     assert private.read_text().count("\n") == 9
     assert private.stat().st_mode & 0o777 == 0o600
-    reader, writer = os.openpty()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        device = Path(os.ttyname(writer))
-        assert main(["show", saved, "--csv", str(device)]) == 0
-        assert device.is_char_device()
+        assert main(["show", saved, "--csv", str(pipe)]) == 0
+        assert pipe.is_fifo()
         assert os.read(reader, 7) == b"time_ns"
     finally:
         os.close(reader)
-        os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no /dev/stdout")
+def test_standard_output_is_written_to(saved: str, tmp_path: Path) -> None:
+    """A file that it is appended to keeps what it holds; and through a pipe."""
+    command = [sys.executable, "-m", "profiling", "show", saved, "--csv", "/dev/stdout"]
+    file = tmp_path / "all.csv"
+    file.write_text("before\n")
+    with file.open("a") as out:
+        subprocess.run(command, stdout=out, check=True)
+    piped = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert file.read_text() == f"before\n{piped}"
+    assert "time_ns,kind," in piped
+    assert "written: /dev/stdout" in piped
 
 
 def test_diff_sums_to_the_peaks(
