@@ -179,9 +179,7 @@ class Block:
                 "have to pass through the blocks before it: put the term into the loss function, "
                 "or train with 'bp'."
             )
-        changed = [
-            v.path for v in self.trainable_variables if scope.get_current_value(v) is not None
-        ]
+        changed = assigned(self.trainable_variables, scope)
         if changed:
             raise UnsupportedError(
                 f"A layer of {self.name} ({self.layer_names}) changes its own weights in the "
@@ -224,6 +222,11 @@ class Block:
             if value is not None and value is not given.get(id(variable)):
                 variable.assign(value)
         return outputs
+
+
+def assigned(variables: Sequence[keras.Variable], state: keras.StatelessScope) -> list[str]:
+    """The paths of those variables, none of them mapped, to which a pass gave another value."""
+    return [v.path for v in variables if state.get_current_value(v) is not None]
 
 
 def _after(

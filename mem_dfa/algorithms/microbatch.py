@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
+from mem_dfa.block import assigned
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
@@ -177,9 +178,7 @@ class Microbatch(Algorithm):
                     f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
                     "the batch nobody knows: put the term into the loss, or use 'bp'."
                 )
-            changed = [
-                v.path for v in self.trainable_variables if state.get_current_value(v) is not None
-            ]
+            changed = assigned(self.trainable_variables, state)
             if changed:
                 raise UnsupportedError(
                     f"Microbatch: a layer of '{self.network.name}' changes its own weights in the "
