@@ -1,0 +1,31 @@
+"""What a pass over layers assigns, whichever variables they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class CollectingScope(keras.StatelessScope):
+    """A StatelessScope that knows which variables were assigned in it, whoever owns them.
+
+    A layer may assign variables that are not its own: the state of Keras's global seed generator,
+    of one at module level, a metric's totals.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.StatelessScope`."""
+        super().__init__(*args, **kwargs)
+        self._assigned: dict[int, keras.Variable] = {}
+
+    def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
+        """As Keras calls it for every assignment."""
+        self._assigned[id(update[0])] = update[0]
+        super().add_update(update)
+
+    @property
+    def updates(self) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """The variables that were assigned, in order of their first time, with their last value."""
+        return [(v, self.get_current_value(v)) for v in self._assigned.values()]
