@@ -14,6 +14,8 @@ from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
+from mem_dfa.overrides import has_own_call
+
 Tensor = tf.Tensor
 
 # A linear map of the input and then `activation`, which may be None.
@@ -35,9 +37,19 @@ NORMALISATIONS = (
 )
 
 
+def is_graph(layer: object) -> bool:
+    """Whether running its layers is all that a model does: one with its own `call` is one layer."""
+    return isinstance(layer, (keras.Sequential, Functional)) and not has_own_call(layer)
+
+
+def is_linear(layer: object) -> bool:
+    """Whether a layer is a linear map of its input and then its `activation`."""
+    return isinstance(layer, LINEAR) and not has_own_call(layer)
+
+
 def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """The layers of a model, with nested Sequential and functional models opened."""
-    if isinstance(layer, (keras.Sequential, Functional)):
+    if is_graph(layer):
         for inner in layer.layers:
             yield from leaf_layers(inner)
     else:

@@ -16,7 +16,7 @@ import keras
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.atom import LINEAR, ActivationPart, Atom, LinearPart
+from mem_dfa.atom import ActivationPart, Atom, LinearPart, is_graph, is_linear
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 
@@ -129,9 +129,15 @@ def _atoms(model: keras.Model) -> Iterator[Atom]:
             f"Model '{model.name}' is a subclassed {type(model).__name__}: only a keras.Sequential "
             "or a functional keras.Model can be cut into blocks."
         )
+    if not is_graph(model):
+        raise UnsupportedError(
+            f"Model '{model.name}' ({type(model).__name__}) has a call of its own, so that its "
+            "layers are not all it does and it cannot be cut into blocks: make a layer of what "
+            "call adds, or train with 'bp'."
+        )
     if not model.built or not getattr(model, "inputs", None):
         raise UnsupportedError(
-            f"Model '{model.name}' is not built: add a keras.Input as its first layer or call "
+            f"Model '{model.name}' is not built: add a keras.Input as its first layer, or call "
             "model.build(input_shape) first."
         )
     for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
@@ -155,7 +161,7 @@ def _atoms(model: keras.Model) -> Iterator[Atom]:
         if len(alive) == 1:
             after = next(t for t in [before, *node.output_tensors] if id(t) in alive)
             inner = held[0].operation
-            if len(held) == 1 and isinstance(inner, (keras.Sequential, Functional)):
+            if len(held) == 1 and is_graph(inner):
                 yield from _atoms(inner)
             else:
                 yield Atom(before, after, held)
@@ -201,7 +207,7 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
             return atoms[:position], atoms[position:]
         if type(operation).__name__ in ACTIVATION_OPERATIONS:
             return atoms[:position], atoms[position:]
-        if isinstance(operation, LINEAR) and not linear:
+        if is_linear(operation) and not linear:
             parts = (atom.before, atom.after, atom.nodes)
             return (
                 [*atoms[:position], LinearPart(*parts)],

@@ -8,9 +8,12 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common.global_state import get_global_attribute
 
+from mem_dfa.atom import is_graph
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import check_initializer
+from mem_dfa.overrides import refuse_own_training
 
 
 class Algorithm(keras.Model):
@@ -28,8 +31,13 @@ class Algorithm(keras.Model):
             name: of the trainer, as in Keras.
 
         Raises:
-            UnsupportedError: the network is not built.
+            UnsupportedError: the network is none, is not built, or has training of its own.
         """
+        if not isinstance(network, keras.Model):
+            raise UnsupportedError(
+                f"{type(self).__name__} received {type(network).__name__} for a network: give it a "
+                "keras.Model of Keras 3."
+            )
         # The network casts its inputs itself, if its first layers do.
         super().__init__(name=name, dtype=network.dtype_policy, autocast=False)
         if keras.backend.backend() != "tensorflow":
@@ -37,11 +45,14 @@ class Algorithm(keras.Model):
                 f"Keras runs on {keras.backend.backend()!r}: these algorithms need TensorFlow; "
                 "set KERAS_BACKEND=tensorflow before Python starts."
             )
-        if not network.built:
+        # Of a subclass `build` says that it is built when the layers inside are not.
+        unbuilt = [layer for layer in network._flatten_layers() if not layer.built]
+        if not network.built or (unbuilt and not (network._called or is_graph(network))):
             raise UnsupportedError(
-                f"Model '{network.name}' is not built: add a keras.Input as its first layer or "
-                "call model.build(input_shape) first."
+                f"Model '{network.name}' is not built: add a keras.Input as its first layer, or "
+                "call the model on a batch, model(x), first."
             )
+        refuse_own_training(network, type(self).__name__)
         self.network = network
         self.seed = seed
         self.built = True
@@ -59,8 +70,40 @@ class Algorithm(keras.Model):
         """Step bytes in graph execution, from shapes alone; None for what nobody predicts."""
         return None
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """As in Keras, with the network's own, which it leaves out of a model in a model."""
+        found = super().metrics
+        own = len(self._get_own_metrics())
+        return [*found[:own], *self.network._metrics, *found[own:]]
+
+    @property
+    def output_names(self) -> list[str]:
+        """The network's, which losses and metrics are given by; a subclass of Model has none."""
+        return getattr(self.network, "_functional", self.network).output_names
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras: of the network, which is all that inference runs."""
+        return self.network.export(*args, **kwargs)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As in Keras.
+
+        Raises:
+            UnsupportedError: to an HDF5 file, which Keras would write and not load.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise _hdf5_error(self)
+        super().save(filepath, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
-        """As in Keras; the network is part of it."""
+        """As in Keras; the network is part of it.
+
+        Raises:
+            UnsupportedError: for an HDF5 file, see `save`.
+        """
+        if get_global_attribute("use_legacy_config", False):
+            raise _hdf5_error(self)
         network = keras.saving.serialize_keras_object(self.network)
         return {"network": network, "seed": self.seed, "name": self.name}
 
@@ -79,6 +122,7 @@ class Algorithm(keras.Model):
         Raises:
             UnsupportedError: the algorithm cannot honour the network, loss or optimizer.
         """
+        refuse_own_training(self.network, type(self).__name__)
         super().compile(*args, **kwargs)
         self._refuse_at_compile()
 
@@ -106,20 +150,27 @@ class Algorithm(keras.Model):
 
     def _build_metrics(self, labels: Any) -> None:
         """Make the metrics' variables before the step, which would otherwise be traced twice."""
-        metrics = self._compile_metrics
-        if metrics is None or metrics.built or not hasattr(labels, "shape"):
+        metrics, leaves = self._compile_metrics, keras.tree.flatten(labels)
+        if metrics is None or metrics.built or len(leaves) != 1 or not hasattr(leaves[0], "shape"):
             return
         outputs = getattr(self.network, "outputs", None)  # a subclass of Model has none
         if not outputs or len(outputs) > 1:
             return
-        dtype = keras.backend.standardize_dtype(labels.dtype)
-        shape = (None, *labels.shape[1:])
+        dtype = keras.backend.standardize_dtype(leaves[0].dtype)
+        shape = (None, *leaves[0].shape[1:])
         metrics.build(keras.KerasTensor(shape, dtype), outputs[0])
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As in Keras, which leaves it to a class with a `compile` of its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+
+def _hdf5_error(trainer: Algorithm) -> UnsupportedError:
+    return UnsupportedError(
+        f"{type(trainer).__name__} cannot be saved as an HDF5 file, which Keras could not load: "
+        "save the trainer to a .keras file, its weights by save_weights, or trainer.network alone."
+    )
 
 
 def variable_bytes(variables: list[keras.Variable]) -> int:

@@ -32,7 +32,8 @@ class Blockwise(Algorithm):
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
         name = type(self).__name__
-        if self.loss is None or isinstance(self.loss, (list, tuple, dict)):
+        losses = keras.tree.flatten(self.loss)  # a list or dictionary may hold the one
+        if len(losses) != 1 or losses[0] is None:
             raise UnsupportedError(
                 f"{name} received loss={self.loss!r}: it needs exactly one Keras loss, "
                 "for example keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
@@ -70,7 +71,7 @@ class Blockwise(Algorithm):
             tape.watch(logits)
             # The head runs the model's last activation, so that the loss sees what the user sees.
             outputs = self.chain.head.run(logits, "forward")
-            loss = self.compute_loss(inputs, y, outputs, sample_weight, training=True)
+            loss = self._compute_loss(inputs, y, outputs, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         penalties = sum(v.regularizer is not None for v in self.trainable_variables)
         if len(self.losses) > penalties:

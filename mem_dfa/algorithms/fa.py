@@ -20,7 +20,7 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
-from mem_dfa.atom import LINEAR, NORMALISATIONS, leaf_layers, without_activation
+from mem_dfa.atom import NORMALISATIONS, is_linear, leaf_layers, without_activation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_kernel
 from sizes.layers import backpropagation_bytes
@@ -46,7 +46,7 @@ class FA(FeedbackAlgorithm):
             if not layer.weights:
                 continue
             _refuse_unsupported(layer, self.network)
-            if error_is_used and isinstance(layer, LINEAR):
+            if error_is_used and is_linear(layer):
                 kernels = [v for v in layer.weights if v.name in KERNELS]
                 pairs = [
                     (kernel, self._draw(layer, kernel, int(next(seeds)))) for kernel in kernels
@@ -147,7 +147,7 @@ def fans(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, int]:
 
 
 def _refuse_unsupported(layer: keras.layers.Layer, network: keras.Model) -> None:
-    if not isinstance(layer, (*LINEAR, *WITHOUT_KERNEL)):
+    if not (is_linear(layer) or isinstance(layer, WITHOUT_KERNEL)):
         raise UnsupportedError(
             f"FA cannot train layer '{layer.name}' ({type(layer).__name__}) of model "
             f"'{network.name}': random kernels stand in for those of dense, einsum-dense and "

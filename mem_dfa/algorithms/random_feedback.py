@@ -83,13 +83,21 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
 
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
-        name = type(self).__name__
+        self._refuse_unfrozen()
+
+    def _refuse_unfrozen(self) -> None:
         for block in self._chain.blocks[:-1]:
             if block.trainable_variables and block.name not in self._matrices.widths:
                 raise UnsupportedError(
-                    f"{name}: {block.name} was frozen when the trainer was made and has no "
-                    "feedback matrix: unfreeze its layers before making the trainer."
+                    f"{type(self).__name__}: {block.name} ({block.layer_names}) was frozen when "
+                    "the trainer was made and has no feedback matrix: unfreeze its layers before "
+                    "making the trainer."
                 )
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One batch, see `Blockwise`; layers may have been unfrozen since `compile`."""
+        self._refuse_unfrozen()
+        return super().train_step(data)
 
     def error_signal(self, block: str, error: tf.Tensor, width: tuple[int, ...]) -> tf.Tensor:
         """δ_i from the output error.

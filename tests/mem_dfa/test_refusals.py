@@ -30,7 +30,7 @@ def test_fa_refuses_by_name_what_has_no_kernel_to_replace(kind: str) -> None:
 @pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
 def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
     trainer = ALGORITHMS[name](small_network(name))
-    for loss in (None, ["mse", "mse"], {"a": "mse"}):
+    for loss in (None, ["mse", "mse"], {"a": "mse", "b": "mse"}):
         with pytest.raises(UnsupportedError, match="exactly one Keras loss"):
             trainer.compile("sgd", loss)
     trainer.compile("sgd", lambda y, p: keras.ops.stop_gradient(p), jit_compile=False)
