@@ -63,7 +63,8 @@ class Block:
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """W_i: what an update of this block changes (nothing when its layers are frozen)."""
-        found = (v for layer in self.layers for v in layer.trainable_variables)
+        # As Keras finds them in a model: a layer in a frozen wrapper may have been unfrozen.
+        found = (v for layer in self.layers for v in layer.variables if v.trainable)
         return list({id(variable): variable for variable in found}.values())
 
     @property

@@ -21,10 +21,17 @@ def token(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """A scalar 0 that exists only after every one of `tensors` does.
 
     Under XLA 0 = [s > ∞], which no optimizer of TensorFlow or XLA simplifies, for s the sum of one
-    element of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite.
+    element of each tensor. Unlike 0·s it stays 0 when s is NaN or infinite. Eagerly whatever is
+    there is there.
+
+    Args:
+        tensors: of any dtype, which under XLA is numeric; sparse ones and variables, too.
     """
+    if tf.executing_eagerly():
+        return tf.constant(0.0)
     # The rows of an Embedding's gradient, which would be made whole otherwise.
-    tensors = [t.values if isinstance(t, tf.IndexedSlices) else t for t in tensors]
+    sparse = (tf.IndexedSlices, tf.SparseTensor)
+    tensors = [t.values if isinstance(t, sparse) else t for t in tensors]
     if runs_as_a_graph():
         # A variable itself would be waited for, and not its next value.
         with tf.control_dependencies([tf.convert_to_tensor(tensor) for tensor in tensors]):
@@ -42,11 +49,12 @@ def _first(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.strided_slice(flat, zero, one), constant(0, tf.int32))
 
 
-def after(tensor: tf.Tensor | tf.Variable, earlier: tf.Tensor | None) -> tf.Tensor:
+def after(tensor: tf.Tensor | tf.SparseTensor | tf.Variable, earlier: tf.Tensor | None) -> tf.Tensor:
     """`tensor`, unchanged, but not before `earlier`.
 
     Args:
-        tensor: any shape and numeric dtype. A variable is read; XLA makes a copy.
+        tensor: any shape and dtype, which under XLA is numeric. A variable is read; XLA makes a
+            copy.
         earlier: a scalar from `token`; None for "no order". Eagerly, operations run in the order
             in which they are written, and no copy is made.
     """

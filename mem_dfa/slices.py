@@ -30,9 +30,9 @@ def can_be_sliced(block: Block) -> bool:
     """Whether slices of the batch give what the whole batch gives.
 
     Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
-    mask for all) and for what is not Keras's own and may do either.
+    mask for all) and for what is not Keras's own and may do either. A sparse batch is not cut.
     """
-    if block.state_variables:
+    if block.state_variables or block.atoms[0].before.sparse:
         return False
     operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(

@@ -91,11 +91,14 @@ class Blockwise(Algorithm):
 
 
 def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:
-    """The batch in the dtype and rank the model's input declares, as a Keras model takes it."""
+    """The batch in the dtype and rank the model's input declares, as a Keras model takes it.
+
+    A sparse tensor is made dense, unless the input is declared sparse.
+    """
     leaves = keras.tree.flatten(x)
     if len(leaves) != 1:
         raise UnsupportedError(f"Received a batch of {len(leaves)} inputs: the model takes one.")
-    x = keras.ops.convert_to_tensor(leaves[0], dtype=declared.dtype)
+    x = keras.ops.convert_to_tensor(leaves[0], dtype=declared.dtype, sparse=declared.sparse)
     if len(x.shape) == len(declared.shape) + 1 and x.shape[-1] == 1:
         return tf.squeeze(x, -1)
     if len(x.shape) == len(declared.shape) - 1 and declared.shape[-1] == 1:

@@ -223,8 +223,12 @@ class _Part:
         self._stop = tf.maximum(stop, self._start + 1)
         self.share = tf.cast(self._count, "float64") / tf.cast(size, "float64")
 
-    def of(self, batch: tf.Tensor) -> tf.Tensor:
-        return batch[self._start : self._stop]
+    def of(self, batch: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
+        if not isinstance(batch, tf.SparseTensor):
+            return batch[self._start : self._stop]
+        rest = [0] * (len(batch.shape) - 1)
+        size = tf.concat([[self._stop - self._start], batch.dense_shape[1:]], 0)
+        return tf.sparse.slice(batch, [self._start, *rest], size)
 
     def of_all(self, batch: Any) -> Any:
         return None if batch is None else keras.tree.map_structure(self.of, batch)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from mem_dfa import ALGORITHMS, DFA, MODELS, Algorithm, MemDFA
+from mem_dfa import ALGORITHMS, DFA, MODELS, Algorithm, Checkpoint, MemDFA
 from mem_dfa.matrices import KINDS
 from tests.mem_dfa.comparison import blobs, small_network
 from tests.mem_dfa.table import (
@@ -174,6 +174,26 @@ def test_frozen_layers_are_passed_through(name: str) -> None:
     for old, new in zip(frozen, first.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert not np.array_equal(free[0], second.get_weights()[0])
+
+
+def test_a_layer_unfrozen_inside_a_frozen_wrapper_is_trained_as_by_keras() -> None:
+    x, y = blobs(8)
+    weights = []
+    for wrap in (lambda net: net, Checkpoint):
+        keras.utils.set_random_seed(0)
+        inner = keras.layers.Dense(4)
+        wrapper = keras.layers.TimeDistributed(inner)
+        layers = [keras.layers.Reshape((2, 3)), wrapper, keras.layers.Flatten()]
+        net = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(3, "softmax")])
+        wrapper.trainable, inner.trainable = False, True
+        trainer = wrap(net)
+        trainer.compile("sgd", LOSS, run_eagerly=True)
+        before = inner.get_weights()
+        trainer.train_on_batch(x, y)
+        weights.append(net.get_weights())
+        assert not np.array_equal(before[0], inner.get_weights()[0])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 # Of each way of going backward one: BP's operations replaced, block by block without and with
