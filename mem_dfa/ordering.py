@@ -49,7 +49,9 @@ def _first(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.strided_slice(flat, zero, one), constant(0, tf.int32))
 
 
-def after(tensor: tf.Tensor | tf.SparseTensor | tf.Variable, earlier: tf.Tensor | None) -> tf.Tensor:
+def after(
+    tensor: tf.Tensor | tf.SparseTensor | tf.Variable, earlier: tf.Tensor | None
+) -> tf.Tensor | tf.SparseTensor:
     """`tensor`, unchanged, but not before `earlier`.
 
     Args:

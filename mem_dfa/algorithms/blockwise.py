@@ -44,6 +44,14 @@ class Blockwise(Algorithm):
                 f"{name} received a distribution strategy with {replicas} replicas: it trains on "
                 "one device; compile it outside of the strategy, or use 'bp'."
             )
+        trained = {id(v) for block in self.chain.blocks for v in block.trainable_variables}
+        for variable in self.trainable_variables:
+            if variable.regularizer is not None and id(variable) not in trained:
+                raise UnsupportedError(
+                    f"{name}: '{variable.path}' is regularised, but on no way from the input to "
+                    f"the output of '{self.network.name}', so that no block trains it: freeze it, "
+                    "or use 'bp'."
+                )
         warn_if_whole(self.optimizer, self.trainable_variables)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -64,8 +72,8 @@ class Blockwise(Algorithm):
         """E = dL/dz at the logits and the network's output; keeps track of the loss.
 
         Raises:
-            UnsupportedError: the loss does not depend on the logits in a differentiable way, or a
-                layer called `add_loss`.
+            UnsupportedError: the loss does not depend on the logits in a differentiable way, or
+                on weights besides, or a layer called `add_loss`.
         """
         with scope("forward", "loss"), tf.GradientTape() as tape:
             tape.watch(logits)
@@ -73,6 +81,7 @@ class Blockwise(Algorithm):
             outputs = self.chain.head.run(logits, "forward")
             loss = self._compute_loss(inputs, y, outputs, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
+        self._refuse_weights_in_the_loss(tape)
         penalties = sum(v.regularizer is not None for v in self.trainable_variables)
         if len(self.losses) > penalties:
             raise UnsupportedError(
@@ -88,6 +97,18 @@ class Blockwise(Algorithm):
             )
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
         return tf.convert_to_tensor(error), outputs
+
+
+    def _refuse_weights_in_the_loss(self, tape: tf.GradientTape) -> None:
+        """Weights have the gradient of the loss by their blocks' outputs, and no other."""
+        read = {id(variable) for variable in tape.watched_variables()}
+        for variable in self.trainable_variables:
+            if id(variable.value) in read and variable.regularizer is None:
+                raise UnsupportedError(
+                    f"{type(self).__name__} received a loss that reads '{variable.path}' itself, "
+                    "which blocks trained apart cannot honour: give the layer a regulariser, or "
+                    "use 'bp'."
+                )
 
 
 def _as_input(x: Any, declared: keras.KerasTensor) -> tf.Tensor:

@@ -38,6 +38,34 @@ def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
         trainer.train_on_batch(*blobs(8))
 
 
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
+def test_a_loss_that_reads_weights_is_refused(name: str, run_eagerly: bool) -> None:
+    net = small_network(name)
+    kernel = net.get_layer("first").kernel
+    trainer = ALGORITHMS[name](net)
+    plain = keras.losses.sparse_categorical_crossentropy
+    trainer.compile(
+        "sgd", lambda y, p: plain(y, p) + keras.ops.sum(kernel**2), run_eagerly=run_eagerly
+    )
+    with pytest.raises(UnsupportedError, match="first/kernel' itself"):
+        trainer.train_on_batch(*blobs(8))
+
+
+@pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
+def test_regularised_weights_of_no_block_are_refused(name: str) -> None:
+    sequential = small_network(name)
+    net = keras.Model(sequential.inputs[0], sequential.outputs[0])
+    net.extra = keras.layers.Dense(2, kernel_regularizer="l2", name="extra")
+    trainer = ALGORITHMS[name](net)
+    trainer.compile("sgd", LOSS)  # which has nothing to regularise yet
+    net.extra.build((None, 2))
+    with pytest.raises(UnsupportedError, match=r"'extra/kernel' is regularised"):
+        trainer.compile("sgd", LOSS)
+    net.extra.trainable = False
+    trainer.compile("sgd", LOSS)
+
+
 class DrawsItself(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.dropout(inputs, 0.5)
