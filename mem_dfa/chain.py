@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -59,8 +59,8 @@ class Chain:
 
     Attributes:
         blocks: the blocks in the order of the forward pass; the last one ends in the logits z.
-        head: the model's last activation and what only reshapes after it; empty for a model that
-            ends in logits.
+        head: the model's last activation and what only reshapes after it, or may be an activation
+            itself; empty for a model that ends in logits.
         input: the model's symbolic input (its shape and dtype).
     """
 
@@ -104,8 +104,9 @@ class Chain:
             groups[-1].append(atom)
             ended = stands_alone
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
-        _refuse_shared(blocks)
-        return cls(blocks, Block("head", tail, is_head=True), model.inputs[0])
+        head = Block("head", tail, is_head=True)
+        _refuse_shared((*blocks, head))
+        return cls(blocks, head, model.inputs[0])
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""
@@ -196,7 +197,9 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
     """Cut before the model's last activation, so that the body ends in the logits z.
 
     A weight layer with an activation of its own, such as Dense(10, "softmax"), is split in two.
+    What may be an activation, see `_may_be_activation`, belongs to the head as well.
     """
+    start = len(atoms)
     for position in range(len(atoms) - 1, -1, -1):
         atom = atoms[position]
         operation = atom.operations[0] if len(atom.operations) == 1 else None
@@ -213,9 +216,30 @@ def _split_head(atoms: list[Atom]) -> tuple[list[Atom], list[Atom]]:
                 [*atoms[:position], LinearPart(*parts)],
                 [ActivationPart(*parts), *atoms[position + 1 :]],
             )
-        if not isinstance(operation, (*RESHAPES, keras.layers.Activation)):
+        if _may_be_activation(atom):
+            start = position
+        elif not isinstance(operation, (*RESHAPES, keras.layers.Activation)):
             break
-    return atoms, []
+    return atoms[:start], atoms[start:]
+
+
+def _may_be_activation(atom: Atom) -> bool:
+    """Whether nobody can tell: what keeps the shape, has no weights and is no layer of Keras's.
+
+    A softmax in a Lambda, in a layer of the user's own, or made of operations. If it is another
+    thing, e is taken before it all the same, by the exact chain rule.
+    """
+    return atom.before.shape == atom.after.shape and not any(
+        isinstance(operation, keras.layers.Layer)
+        and (operation.weights or _is_of_keras(operation))
+        for operation in atom.operations
+    )
+
+
+def _is_of_keras(layer: keras.layers.Layer) -> bool:
+    """Whether what a layer does is known by its class."""
+    of_keras = type(layer).__module__.startswith("keras.")
+    return of_keras and not isinstance(layer, (keras.layers.Lambda, keras.Model))
 
 
 def _refuse_unsupported(model: keras.Model, atoms: list[Atom]) -> None:
@@ -251,7 +275,7 @@ def _refuse_unsupported(model: keras.Model, atoms: list[Atom]) -> None:
             )
 
 
-def _refuse_shared(blocks: tuple[Block, ...]) -> None:
+def _refuse_shared(blocks: Sequence[Block]) -> None:
     owner: dict[int, tuple[Block, str]] = {}
     for block in blocks:
         for layer in block.layers:

@@ -91,9 +91,12 @@ class Blockwise(Algorithm):
         with scope("backward", "loss"):
             error = tape.gradient(scaled, logits)
         if error is None:
+            last = self.chain.blocks[-1].atoms[-1]
             raise UnsupportedError(
                 f"{type(self).__name__} received loss={self.loss!r}, which has no gradient with "
-                "respect to the network's output: use a differentiable Keras loss."
+                f"respect to the output of '{last.name}': use a differentiable Keras loss; if "
+                "that layer ends in a softmax or sigmoid, behind which Keras's loss looks, make "
+                "that a keras.layers.Softmax or Activation after it, or use 'bp'."
             )
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
         return tf.convert_to_tensor(error), outputs

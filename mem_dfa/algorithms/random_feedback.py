@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,6 +85,14 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
         self._refuse_unfrozen()
+        if not self._chain.head.atoms and _expects_probabilities(self.loss):
+            last = self._chain.blocks[-1].atoms[-1].operations[-1]
+            raise UnsupportedError(
+                f"{type(self).__name__} received loss={self.loss!r}, which takes probabilities, and "
+                f"a model that ends in '{last.name}' ({type(last).__name__}), where no activation "
+                "is to be seen to take the error before: end the model in a keras.layers.Softmax "
+                "or an activation of a Dense, or in logits and give the loss from_logits=True."
+            )
 
     def _refuse_unfrozen(self) -> None:
         for block in self._chain.blocks[:-1]:
@@ -122,3 +131,15 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
     def matrices(self) -> Matrices:
         """The feedback matrices."""
         return self._matrices
+
+
+def _expects_probabilities(loss: Any) -> bool:
+    """Whether a loss, as `compile` takes it, is one of logits or probabilities, and of these."""
+    (loss,) = keras.tree.flatten(loss)
+    if loss in ("crossentropy", "ce"):  # which Keras chooses a function for
+        return True
+    loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return not getattr(loss, "from_logits", True)
+    parameter = inspect.signature(loss).parameters.get("from_logits")
+    return parameter is not None and not parameter.default

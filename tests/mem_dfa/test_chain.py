@@ -1,8 +1,11 @@
 """Cutting Keras models into chains of blocks."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mem_dfa import MODELS, Chain, UnsupportedError
 
@@ -85,6 +88,38 @@ def test_logits_are_the_input_of_the_last_activation() -> None:
         np.testing.assert_allclose(logits, hidden @ kernel + bias, rtol=1e-6)
         np.testing.assert_array_equal(run(chain, x), np.asarray(model(x)))
         assert model.layers[-1].get_config() == tail[-1].get_config()
+
+
+class OwnSoftmax(keras.layers.Layer):
+    def call(self, inputs):  # noqa: ANN001, ANN201
+        return tf.nn.softmax(inputs)
+
+
+def softmax_of_operations(logits: keras.KerasTensor) -> keras.KerasTensor:
+    powers = keras.ops.exp(logits)
+    return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+
+
+HEADS = {
+    "lambda": keras.layers.Lambda(keras.ops.softmax),
+    "own": OwnSoftmax(),
+    "operations": softmax_of_operations,
+    "own and reshaped": lambda logits: keras.layers.Reshape((3, 1))(OwnSoftmax()(logits)),
+    "clipped": lambda logits: keras.ops.clip(keras.layers.Softmax()(logits), 1e-6, 1),
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_logits_are_before_what_may_be_an_activation(head: Callable) -> None:
+    inputs = keras.Input((4,))
+    logits = keras.layers.Dense(3)(keras.layers.Dense(5, activation="relu")(inputs))
+    model = keras.Model(inputs, head(logits))
+    chain, x = Chain.from_model(model), np.random.default_rng(0).normal(size=(2, 4))
+    hidden = x.astype("float32")
+    for block in chain.blocks:
+        hidden = block.run(hidden, "forward")
+    np.testing.assert_allclose(hidden, keras.Model(inputs, logits)(x), rtol=1e-6)
+    np.testing.assert_allclose(chain.head.run(hidden, "forward"), model(x), rtol=1e-6)
 
 
 class AddsLoss(keras.layers.Layer):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -36,6 +37,52 @@ def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
     trainer.compile("sgd", lambda y, p: keras.ops.stop_gradient(p), jit_compile=False)
     with pytest.raises(UnsupportedError, match="no gradient"):
         trainer.train_on_batch(*blobs(8))
+
+
+class EndsInSoftmax(keras.layers.Dense):
+    def call(self, inputs, training=None):  # noqa: ANN001, ANN201
+        return keras.ops.softmax(super().call(inputs))
+
+
+def net_that_ends_in(*layers: keras.layers.Layer) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "tanh"), *layers])
+
+
+@pytest.mark.parametrize("name", ["dfa", "mem_dfa"])
+@pytest.mark.parametrize(
+    "loss",
+    ["sparse_categorical_crossentropy", "ce", keras.losses.SparseCategoricalCrossentropy()],
+    ids=["function", "ce", "instance"],
+)
+def test_probabilities_from_a_head_that_is_not_seen_are_refused(name: str, loss: object) -> None:
+    tails = [[EndsInSoftmax(3, name="last")], [keras.layers.Dense(3), keras.layers.Dropout(0.1)]]
+    for tail in tails:
+        trainer = ALGORITHMS[name](net_that_ends_in(*tail))
+        with pytest.raises(UnsupportedError, match=f"ends in '{tail[-1].name}'.*from_logits=True"):
+            trainer.compile("sgd", loss)
+        trainer.compile("sgd", LOSS)
+
+
+def test_a_softmax_behind_which_the_loss_looks_is_named() -> None:
+    trainer = Checkpoint(net_that_ends_in(EndsInSoftmax(3, name="last")))
+    trainer.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.raises(UnsupportedError, match="output of 'last'.*ends in a softmax"):
+        trainer.train_on_batch(*blobs(8))
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize("name", ["checkpoint", "dfa", "mem_dfa"])
+def test_a_softmax_in_a_lambda_trains_as_the_layer(name: str, run_eagerly: bool) -> None:
+    weights = []
+    for softmax in (keras.layers.Softmax(), keras.layers.Lambda(keras.ops.softmax)):
+        net = net_that_ends_in(keras.layers.Dense(3), softmax)
+        trainer = ALGORITHMS[name](net)
+        trainer.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=run_eagerly)
+        trainer.train_on_batch(*blobs(8))
+        weights.append(net.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("run_eagerly", [True, False])
