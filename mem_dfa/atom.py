@@ -43,8 +43,13 @@ def is_graph(layer: object) -> bool:
 
 
 def is_linear(layer: object) -> bool:
-    """Whether a layer is a linear map of its input and then its `activation`."""
-    return isinstance(layer, LINEAR) and not has_own_call(layer)
+    """Whether a layer is a linear map of its input and then its `activation`.
+
+    One with its own `call` may do something after its activation.
+    """
+    if not isinstance(layer, LINEAR):
+        return False
+    return layer.activation in (None, keras.activations.linear) or not has_own_call(layer)
 
 
 def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
