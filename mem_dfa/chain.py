@@ -230,8 +230,7 @@ def _may_be_activation(atom: Atom) -> bool:
     thing, e is taken before it all the same, by the exact chain rule.
     """
     return atom.before.shape == atom.after.shape and not any(
-        isinstance(operation, keras.layers.Layer)
-        and (operation.weights or _is_of_keras(operation))
+        isinstance(operation, keras.layers.Layer) and (operation.weights or _is_of_keras(operation))
         for operation in atom.operations
     )
 

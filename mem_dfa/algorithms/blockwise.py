@@ -101,7 +101,6 @@ class Blockwise(Algorithm):
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
         return tf.convert_to_tensor(error), outputs
 
-
     def _refuse_weights_in_the_loss(self, tape: tf.GradientTape) -> None:
         """Weights have the gradient of the loss by their blocks' outputs, and no other."""
         read = {id(variable) for variable in tape.watched_variables()}

@@ -88,10 +88,11 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
         if not self._chain.head.atoms and _expects_probabilities(self.loss):
             last = self._chain.blocks[-1].atoms[-1].operations[-1]
             raise UnsupportedError(
-                f"{type(self).__name__} received loss={self.loss!r}, which takes probabilities, and "
-                f"a model that ends in '{last.name}' ({type(last).__name__}), where no activation "
-                "is to be seen to take the error before: end the model in a keras.layers.Softmax "
-                "or an activation of a Dense, or in logits and give the loss from_logits=True."
+                f"{type(self).__name__} received loss={self.loss!r}, which takes probabilities, "
+                f"and a model that ends in '{last.name}' ({type(last).__name__}), where no "
+                "activation is to be seen to take the error before: end the model in a "
+                "keras.layers.Softmax or an activation of a Dense, or in logits and give the loss "
+                "from_logits=True."
             )
 
     def _refuse_unfrozen(self) -> None:

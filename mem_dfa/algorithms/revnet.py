@@ -12,6 +12,7 @@ how far it is off is measured at every ordinary block and reported as `reconstru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,13 @@ from mem_dfa.coupling import Half
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.ordering import after, in_turn, token
+from mem_dfa.reconstruction import (
+    BEYOND_BOUND,
+    LOW_PRECISION,
+    NOT_FINITE,
+    Greatest,
+    relative_distance,
+)
 from mem_dfa.recording import Recording
 from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.scopes import scope
@@ -32,12 +40,6 @@ from mem_dfa.update import Update
 from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
 
 DEFAULT_BOUND = 1e-2
-CHECKED_PARTS = 8
-BEYOND_BOUND = (
-    "RevNet: a rebuilt input is further from the true one than reconstruction_bound={}, so the "
-    "gradient would be wrong: lower the learning rate, use fewer blocks between ordinary ones, or "
-    "train with 'checkpoint'."
-)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -57,7 +59,8 @@ class RevNet(Blockwise):
             **details: `seed` and `name`, as in `Algorithm`.
 
         Raises:
-            UnsupportedError: the network cannot be cut or has no reversible block.
+            UnsupportedError: the network cannot be cut or has no reversible block, or one whose F
+                and G share a layer.
         """
         super().__init__(network, **details)
         self._chain = Chain.from_model(network, alone=ReversibleBlock)
@@ -67,6 +70,9 @@ class RevNet(Blockwise):
                 f"RevNet found no ReversibleBlock in model '{network.name}': build it with "
                 "mem_dfa.layers.ReversibleBlock, or train with 'checkpoint'."
             )
+        for block in self._chain.blocks:
+            if _is_reversible(block):
+                _refuse_shared_halves(block.layers[0])
         self.reconstruction_error = Greatest(name="reconstruction_error")
 
     @property
@@ -116,9 +122,8 @@ class RevNet(Blockwise):
             logs = function(iterator)
             error = float(logs["reconstruction_error"])
             if not error < self.reconstruction_bound:
-                raise tf.errors.InvalidArgumentError(
-                    None, None, BEYOND_BOUND.format(self.reconstruction_bound)
-                )
+                message = self._beyond_bound() if math.isfinite(error) else NOT_FINITE
+                raise tf.errors.InvalidArgumentError(None, None, message)
             return logs
 
         return checked
@@ -169,15 +174,23 @@ class RevNet(Blockwise):
             The distance, a scalar.
         """
         with scope("replay", "check"):
-            distance = _distance(rebuilt, true)
-        self.reconstruction_error.update_state(distance)
+            error = relative_distance(rebuilt, true)
+        self.reconstruction_error.update_state(error)
         # Under XLA, which leaves assertions out, `make_train_function` sees to it.
+        tf.debugging.assert_less(error, tf.cast(math.inf, error.dtype), NOT_FINITE)
         tf.debugging.assert_less(
-            distance,
-            tf.cast(self.reconstruction_bound, distance.dtype),
-            BEYOND_BOUND.format(self.reconstruction_bound),
+            # Otherwise either message may come first.
+            tf.where(tf.math.is_finite(error), error, tf.zeros_like(error) - 1),
+            tf.cast(self.reconstruction_bound, error.dtype),
+            self._beyond_bound(),
         )
-        return distance
+        return error
+
+    def _beyond_bound(self) -> str:
+        layers = (block.layers[0] for block in self._chain.blocks if _is_reversible(block))
+        least = min((layer.compute_dtype for layer in layers), key=lambda d: tf.as_dtype(d).size)
+        why = LOW_PRECISION.format(least) if tf.as_dtype(least).size < 4 else ""
+        return BEYOND_BOUND.format(self.reconstruction_bound, why)
 
 
 class _Backward:
@@ -245,40 +258,20 @@ class _Backward:
         return (x1, x2), (error_x1, error_x2)
 
 
-def _distance(rebuilt: Pair, true: tf.Tensor) -> tf.Tensor:
-    """‖x̂ − x‖_∞ / ‖x‖_∞, a scalar."""
-    half, size = rebuilt[0].shape[-1], tf.shape(true)[0]
-    differences, values = [], []
-    # In parts, so that what is compared takes no memory to speak of.
-    for number in range(CHECKED_PARTS):
-        part = slice(number * size // CHECKED_PARTS, (number + 1) * size // CHECKED_PARTS)
-        for got, channels in zip(rebuilt, (slice(half), slice(half, None)), strict=True):
-            x = true[part, ..., channels]
-            differences.append(tf.reduce_max(tf.abs(got[part] - x)))
-            values.append(tf.reduce_max(tf.abs(x)))
-    difference = tf.reduce_max(differences)
-    # Nothing but zeros, rebuilt as they are, is no 0/0.
-    return tf.where(difference == 0, difference, difference / tf.reduce_max(values))
-
-
 def _is_reversible(block: Block) -> bool:
     return len(block.layers) == 1 and isinstance(block.layers[0], ReversibleBlock)
 
 
-@keras.saving.register_keras_serializable("mem_dfa")
-class Greatest(keras.metrics.Metric):
-    """The greatest value seen since the last reset."""
-
-    def __init__(self, name: str = "greatest", **details: Any) -> None:
-        """Start from 0."""
-        super().__init__(name=name, **details)
-        self.value = self.add_weight(name="value", initializer="zeros")
-
-    def update_state(self, value: tf.Tensor) -> None:
-        """Take one more value; NaN stays, because nothing is greater."""
-        value = tf.cast(value, self.value.dtype)
-        self.value.assign(tf.where(value <= self.value.value, self.value.value, value))
-
-    def result(self) -> tf.Tensor:
-        """The greatest value: not the variable, which the tests after an epoch reset."""
-        return tf.identity(self.value.value)
+def _refuse_shared_halves(layer: ReversibleBlock) -> None:
+    # G is updated before F runs again, and seeds of G's draws move on.
+    of_f = {id(variable) for variable in layer.f.variables}
+    shared = [
+        inner.name
+        for inner in layer.g._flatten_layers()
+        if any(id(variable) in of_f for variable in inner.variables)
+    ]
+    if shared:
+        raise UnsupportedError(
+            f"RevNet: F and G of ReversibleBlock '{layer.name}' share layer '{shared[-1]}': give "
+            "each one of its own, or train with 'checkpoint'."
+        )

@@ -39,7 +39,7 @@ class ReversibleBlock(keras.layers.Layer):
         """Couple two sub-networks.
 
         Args:
-            f: F, any Keras layer or model; it must not share weights with `g`.
+            f: F, any Keras layer or model; `RevNet` refuses one that shares layers with `g`.
             g: G.
             coupling: "additive" or "affine".
             **details: as of any Keras layer.

@@ -67,7 +67,7 @@ def test_probabilities_from_a_head_that_is_not_seen_are_refused(name: str, loss:
 def test_a_softmax_behind_which_the_loss_looks_is_named() -> None:
     trainer = Checkpoint(net_that_ends_in(EndsInSoftmax(3, name="last")))
     trainer.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
-    with pytest.raises(UnsupportedError, match="output of 'last'.*ends in a softmax"):
+    with pytest.raises(UnsupportedError, match=r"output of 'last'.*ends in a softmax"):
         trainer.train_on_batch(*blobs(8))
 
 

@@ -1,6 +1,7 @@
 """RevNet is BP: the same gradient from activations that are rebuilt, none of which is kept."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 import profiling
 from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError
 from mem_dfa.layers.reversible import COUPLINGS, ReversibleBlock
+from mem_dfa.reconstruction import Greatest
 from tests.mem_dfa import table
 from tests.mem_dfa.comparison import (
     batch,
@@ -159,6 +161,56 @@ def test_an_inverse_beyond_the_bound_fails(execution: str) -> None:
     trainer = RevNet(net_of("between"), reconstruction_bound=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="reconstruction_bound=0"):
         change(compiled(trainer, momentum(), **EXECUTIONS[execution]), 1)
+
+
+@pytest.mark.parametrize(
+    ("execution", "value"), [("graph", np.nan), ("eager", np.inf), ("xla", np.inf)]
+)
+def test_what_is_not_finite_is_said_to_be(execution: str, value: float) -> None:
+    trainer = compiled(RevNet(net_of("between")), momentum(), **EXECUTIONS[execution])
+    x, y = batch()
+    x[3, 2, 1, 0] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"not finite.*in the batch first"):
+        trainer.train_on_batch(x, y)
+
+
+@pytest.mark.parametrize("execution", ["graph", "eager"])
+def test_a_low_precision_is_said_to_be_the_reason(execution: str) -> None:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        trainer = RevNet(net_of("between"), reconstruction_bound=1e-3)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    compiled(trainer, momentum(), **EXECUTIONS[execution])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"compute in bfloat16.*float32"):
+        trainer.train_on_batch(*batch())
+
+
+def test_the_greatest_value_stays_no_number() -> None:
+    greatest = Greatest()
+    for value in (0.5, np.nan, 0.1):
+        greatest.update_state(value)
+    assert np.isnan(greatest.result())
+
+
+def halves_of(*shared: keras.layers.Layer) -> ReversibleBlock:
+    halves = [keras.Sequential([keras.layers.Dense(2), *shared]) for _ in "fg"]
+    return ReversibleBlock(*halves)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: halves_of(keras.layers.Dense(2, name="shared")),
+        lambda: halves_of(keras.layers.Dropout(0.5, name="shared")),
+        lambda: ReversibleBlock(*[keras.layers.Dense(2, name="shared")] * 2),
+    ],
+)
+def test_halves_that_share_a_layer_are_refused_by_name(make: Callable) -> None:
+    net = keras.Sequential([keras.Input((4,)), make(), keras.layers.Dense(3)])
+    with pytest.raises(UnsupportedError, match=r"share layer 'shared'.*'checkpoint'"):
+        RevNet(net)
 
 
 def test_an_inverse_that_drifts_fails() -> None:
