@@ -88,7 +88,7 @@ def random_way_back(layer: keras.layers.Layer, kernels: Kernels) -> Iterator[Non
 
     Its output and the gradients of its weights stay the true ones.
     """
-    original = layer.call
+    original, own = layer.call, vars(layer).get("call")  # which the user may have set
     plain = False  # whether the layer runs as it is, to be differentiated
 
     def way_back(inputs: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
@@ -125,7 +125,10 @@ def random_way_back(layer: keras.layers.Layer, kernels: Kernels) -> Iterator[Non
     try:
         yield
     finally:
-        del layer.call
+        if own is None:
+            del layer.call
+        else:
+            layer.call = own
 
 
 def fans(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, int]:

@@ -72,6 +72,7 @@ def test_whatever_keras_would_run_is_refused(own: str) -> None:
 def test_a_method_set_on_the_model_itself_is_refused_at_compile() -> None:
     net = graph(keras.Model)
     net.compile("sgd", lambda y, p: keras.ops.mean(p))  # whose loss is no training of its own
+    net.train_on_batch(*blobs(4))
     trainer = BP(net)
     trainer.compile("sgd", LOSS)
     net.compute_loss = method
@@ -191,6 +192,19 @@ def test_a_layer_with_a_call_of_its_own_is_not_cut_at_its_activation() -> None:
     np.testing.assert_array_equal(chain.head.run(hidden, "forward"), net(x))
     with pytest.raises(UnsupportedError, match=f"'{layers[1].name}' \\(Doubles\\)"):
         FA(net)
+
+
+def test_fa_leaves_a_call_set_on_a_layer_as_it_was() -> None:
+    dense = keras.layers.Dense(3)
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), dense])
+    plain = dense.call
+    dense.call = lambda inputs, training=None: 2 * plain(inputs)
+    x, y = blobs(8)
+    before = net(x)
+    trainer = FA(net)
+    trainer.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
+    trainer.train_on_batch(x, keras.ops.one_hot(y, 3))
+    np.testing.assert_array_equal(net(x), before)
 
 
 class Measures(keras.Model):
