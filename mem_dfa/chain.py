@@ -89,6 +89,11 @@ class Chain:
                 "make it with the tensor itself, keras.Model(inputs, output)."
             )
         _refuse_unsupported(model, atoms)
+        if getattr(model.outputs[0], "_keras_mask", None) is not None:
+            raise UnsupportedError(
+                f"The output of model '{model.name}' has a mask, which is not handed from block to "
+                "block and so not to the loss: give fit sample weights instead, or train with 'bp'."
+            )
         body, tail = _split_head(atoms)
         if not any(atom.weight_layers for atom in body):
             raise UnsupportedError(

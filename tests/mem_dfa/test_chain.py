@@ -128,6 +128,18 @@ class AddsLoss(keras.layers.Layer):
         return inputs
 
 
+class MakesMask(keras.layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, inputs):  # noqa: ANN001, ANN201
+        return inputs
+
+    def compute_mask(self, inputs, mask=None):  # noqa: ANN001, ANN201
+        return keras.ops.any(inputs > 0, axis=-1)
+
+
 class HoldsAddsLoss(keras.layers.Layer):
     def __init__(self) -> None:
         super().__init__()
@@ -188,6 +200,7 @@ REFUSED = {
     "mask": lambda: keras.Sequential(
         [keras.Input((3,)), keras.layers.Embedding(4, 2, mask_zero=True), keras.layers.LSTM(2)]
     ),
+    "output of model .* has a mask": lambda: sequence_net(MakesMask()),
     "subclassed Subclassed": lambda: Subclassed(),
     "not built": lambda: keras.Sequential([keras.layers.Dense(2)]),
     "nothing to train": lambda: keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]),
@@ -199,6 +212,13 @@ def test_what_cannot_be_cut_is_refused_by_name(says: str) -> None:
     with pytest.raises(UnsupportedError, match=says) as refusal:
         Chain.from_model(REFUSED[says]())
     assert "\n" not in str(refusal.value)
+
+
+def test_a_mask_that_is_used_up_inside_is_honoured() -> None:
+    layers = [MakesMask(), keras.layers.Dense(3), keras.layers.LSTM(4), keras.layers.Dense(2)]
+    net = keras.Sequential([keras.Input((5, 3)), *layers])
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(run(Chain.from_model(net), x), net(x))
 
 
 def test_models_have_the_published_number_of_parameters() -> None:
