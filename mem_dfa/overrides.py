@@ -56,10 +56,10 @@ def refuse_own_training(network: keras.Model, algorithm: str) -> None:
             f"to compile, override the method in a subclass of {algorithm}, or train with the "
             "model's own fit."
         )
-    free = [layer.name for layer in network.layers if layer.trainable_weights]
-    if free and not network.trainable:
+    free = [] if network.trainable else [v for v in network.variables if v.trainable]
+    if free:
         raise UnsupportedError(
-            f"{algorithm} received model '{network.name}', which is frozen as a whole while layer "
-            f"'{free[0]}' in it is not: Keras would train nothing; set trainable of the model, or "
-            "of that layer, to say what is meant."
+            f"{algorithm} received model '{network.name}', which is frozen as a whole while "
+            f"'{free[0].path}' in it is not: Keras would train nothing; set trainable of the "
+            "model, or of that layer, to say what is meant."
         )

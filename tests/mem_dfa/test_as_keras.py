@@ -9,6 +9,7 @@ import pytest
 from mem_dfa import ALGORITHMS, BP, DFA, MemDFA, UnsupportedError
 from tests.mem_dfa.comparison import blobs, small_network
 from tests.mem_dfa.table import reversible, trainer_by
+from tests.mem_dfa.test_training import OwnModel
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -93,15 +94,6 @@ def test_an_hdf5_file_that_would_not_load_is_not_written(name: str, tmp_path: Pa
     assert path.read_text() == "an earlier file"
     with pytest.raises(UnsupportedError, match=r"HDF5.*\.keras"):
         keras.saving.save_model(trainer, tmp_path / "other.hdf5")
-
-
-class OwnModel(keras.Model):
-    def __init__(self) -> None:
-        super().__init__()
-        self.dense = keras.layers.Dense(3, activation="softmax")
-
-    def call(self, inputs: object) -> object:
-        return self.dense(inputs)
 
 
 @pytest.mark.filterwarnings("ignore:`build..` was called on layer")
