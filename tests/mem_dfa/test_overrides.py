@@ -89,6 +89,25 @@ def test_a_network_frozen_as_a_whole_trains_nothing_or_is_refused(name: str) -> 
         ALGORITHMS[name](net)
 
 
+class Penalised:
+    """What the refusal advises: the same method, of the network's class or of the trainer's."""
+
+    def compute_loss(self, *args: object, **kwargs: object) -> object:
+        y_pred = kwargs.get("y_pred", args[2] if len(args) > 2 else None)
+        return super().compute_loss(*args, **kwargs) + 5 * keras.ops.mean(y_pred**2)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_method_of_a_trainers_subclass_is_run(name: str) -> None:
+    keras_net = graph(type("Own", (Penalised, keras.Model), {}), name)
+    net = graph(keras.Model, name)
+    trainer = type("Own", (Penalised, ALGORITHMS[name]), {})(net)
+    # Of any algorithm the last layer has its true gradient.
+    got, expected = (trained(net, trainer, 1)[-2:], trained(keras_net, keras_net, 1)[-2:])
+    assert distance(got, expected) < 1e-5
+    assert distance(trained(plain := graph(keras.Model, name), plain, 1)[-2:], expected) > 1e-2
+
+
 def test_what_is_no_keras_model_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="BP received Dense for a network"):
         BP(keras.layers.Dense(2))
