@@ -22,8 +22,10 @@ class CollectingScope(keras.StatelessScope):
 
     def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
         """As Keras calls it for every assignment."""
-        self._assigned[id(update[0])] = update[0]
-        super().add_update(update)
+        variable, value = update
+        self._assigned[id(variable)] = variable
+        # Outside of a scope, what is read from a variable has no gradient of what was assigned.
+        super().add_update((variable, tf.stop_gradient(value)))
 
     @property
     def updates(self) -> list[tuple[keras.Variable, tf.Tensor]]:
