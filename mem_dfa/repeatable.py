@@ -154,14 +154,16 @@ def _generators(block: Block) -> Iterator[Any]:
                 if not kind.__module__.startswith(OWN_PACKAGES)
                 for method in vars(kind).values()
             )
-    known: set[int] = set()
+    known: dict[int, Any] = {}  # kept alive, so that no two have the same id
     while waiting:
         value = waiting.pop()
         if id(value) in known:
             continue
-        known.add(id(value))
+        known[id(value)] = value
         value = inspect.unwrap(value) if callable(value) else value
-        value = getattr(value, "__func__", getattr(value, "__self__", value))
+        if inspect.ismethod(value) or inspect.isbuiltin(value):
+            waiting.append(value.__self__)
+            value = getattr(value, "__func__", None)
         if isinstance(value, GENERATORS) and value not in GLOBAL_GENERATORS:
             yield value
         elif isinstance(value, dict):

@@ -45,6 +45,31 @@ class MovesAMetric(layers.Layer):
         return x * (1 + MEAN.result())
 
 
+class InAFunction(layers.Dense):
+    """Traced when the model is made, with the variables that the layer has."""
+
+    @tf.function
+    def product(self, x: tf.Tensor) -> tf.Tensor:
+        return x @ self.kernel
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.product(x) + self.bias
+
+
+class OwnGradient(layers.Dense):
+    """A gradient of its own, which TensorFlow asks for variables only."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def product(x: tf.Tensor) -> tuple:
+            def gradient(error: tf.Tensor, variables: list) -> tuple:
+                return 2 * error @ tf.transpose(self.kernel), [3 * tf.transpose(x) @ error]
+
+            return x @ self.kernel, gradient
+
+        return product(x) + self.bias
+
+
 class OwnAverage(layers.Layer):
     """What is read was assigned from the input, and has no gradient of it."""
 
@@ -97,12 +122,14 @@ KINDS: dict[str, Callable[[], list[layers.Layer]]] = {
     "activation": lambda: [layers.Dense(6, activation=noise), layers.Activation(noise)],
     "late seed": lambda: [SeedMadeLate(), layers.Dense(6)],
     "metric": lambda: [MovesAMetric(), layers.Dense(6), MovesAMetric()],
+    "function": lambda: [InAFunction(6), layers.Dense(6), InAFunction(6)],
+    "gradient": lambda: [OwnGradient(6), layers.Dense(6), OwnGradient(6)],
     "own average": lambda: [OwnAverage(), layers.Dense(6)],
     "own metric": lambda: [OwnMetric()],
     "count": lambda: [Counts(), layers.Dense(6), Counts(), layers.Dense(6), Counts()],
     "python's": lambda: [LayerDrop(), layers.Dense(6), LayerDrop(), layers.Dense(6), LayerDrop()],
     "wrapped": lambda: (
-        [layers.Reshape((2, 3)), layers.TimeDistributed(layers.Lambda(noise))] + [layers.Flatten()]
+        [layers.Reshape((2, 3)), layers.TimeDistributed(layers.Lambda(noise)), layers.Flatten()]
     ),
 }
 
