@@ -22,6 +22,30 @@ from mem_dfa.ordering import after
 Tensor = tf.Tensor
 
 
+@contextmanager
+def restored_draws() -> Iterator[None]:
+    """After the context Python and NumPy draw as if nothing had been drawn in it."""
+    state = _random_state()
+    try:
+        yield
+    finally:
+        _set_random_state(state)
+
+
+def _random_state() -> tuple[Any, Any]:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_random_state(state: tuple[Any, Any]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+
+
+def _is_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    pairs = zip(one[1], other[1], strict=True)
+    return one[0] == other[0] and all(np.array_equal(*pair) for pair in pairs)
+
+
 class Seen:
     """What a run saw of the outside, where it first looked."""
 
@@ -57,6 +81,10 @@ class Seen:
         with restored_draws():
             _set_random_state(self._draws)
             yield
+
+
+NOTHING_SEEN = Seen()
+NOTHING_SEEN.end()
 
 
 class OutsideScope(CollectingScope):
@@ -128,27 +156,3 @@ def held_back(value: Tensor, earlier: Tensor | None) -> Tensor:
     would make a copy of it.
     """
     return after(value, earlier) if value.dtype.is_integer else value
-
-
-@contextmanager
-def restored_draws() -> Iterator[None]:
-    """After the context Python and NumPy draw as if nothing had been drawn in it."""
-    state = _random_state()
-    try:
-        yield
-    finally:
-        _set_random_state(state)
-
-
-def _random_state() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
-
-
-def _set_random_state(state: tuple[Any, Any]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-
-
-def _is_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    pairs = zip(one[1], other[1], strict=True)
-    return one[0] == other[0] and all(np.array_equal(*pair) for pair in pairs)

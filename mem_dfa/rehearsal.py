@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -65,6 +65,25 @@ class Rehearsal:
         return self._seen[id(block_or_part)]
 
 
+def run_noted(layer: keras.layers.Layer, run: Callable[[], Tensor]) -> tuple[Tensor, Seen]:
+    """What `run` returns, and what a second run of the layer is to find beside its weights.
+
+    Unlike in a `Rehearsal`, everything that the layer assigns moves now.
+
+    Raises:
+        UnsupportedError: the layer does what a second run could not repeat.
+    """
+    with OutsideScope([v for v in layer.weights if v.trainable]) as scope:
+        outputs = run()
+    scope.seen.end()
+    _refuse_unreachable(f"Layer '{layer.name}' ({type(layer).__name__})", scope)
+    for loss in scope.losses:
+        layer.add_loss(loss)
+    for variable, value in scope.updates:
+        variable.assign(value)
+    return outputs, scope.seen
+
+
 def _refuse(block: Block, scope: OutsideScope) -> None:
     where = f"A layer of {block.name} ({block.layer_names})"
     if scope.losses:
@@ -78,12 +97,15 @@ def _refuse(block: Block, scope: OutsideScope) -> None:
             f"{where} changes its own weights in the forward pass ({', '.join(changed)}), which "
             "cannot be run twice: use another layer, or train with 'bp'."
         )
-    unreachable = scope.unreachable
-    if unreachable:
+    _refuse_unreachable(where, scope)
+
+
+def _refuse_unreachable(where: str, scope: OutsideScope) -> None:
+    if scope.unreachable:
         raise UnsupportedError(
-            f"{where} assigns '{unreachable[0].path}' inside a loop or a tf.function of its own, "
-            "where a second run cannot restore it: draw or assign outside of it, or train with "
-            "'bp'."
+            f"{where} assigns '{scope.unreachable[0].path}' inside a loop or a tf.function of its "
+            "own, where a second run cannot restore it: draw or assign outside of it, or train "
+            "with 'bp'."
         )
 
 

@@ -98,8 +98,10 @@ def _traced(block: Block, where: str) -> list[tf.compat.v1.NodeDef]:
     except UnsupportedError:
         raise
     except Exception as error:
+        # Keras puts what happened, in bold, between a heading and the arguments.
+        says = str(error).split("\x1b[1m")[-1].split("\x1b[0m")[0].split("\n")[0]
         raise UnsupportedError(
-            f"{where} cannot be traced ({error}), so nobody can tell whether a second run repeats "
+            f"{where} cannot be traced ({says}), so nobody can tell whether a second run repeats "
             "the first: use TensorFlow's operations only, or train with 'bp' or 'dfa'."
         ) from error
     definition = graph.as_graph_def()
