@@ -11,9 +11,10 @@ import functools
 import inspect
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry, ops
@@ -68,10 +69,7 @@ def refuse_unrepeatable(block: Block) -> None:
         kind = f"{type(held).__module__}.{type(held).__name__}"
         advice = ADVICE.format("draw with keras.random and a keras.random.SeedGenerator")
         raise UnsupportedError(f"{where} draws by a {kind} of its own, {advice}")
-    with restored_draws():
-        first = _traced(block, where)
-    with restored_draws():
-        second = _traced(block, where)
+    (first, _), (second, _) = _traced(block, where), _traced(block, where)
     for node in first:
         _refuse(node, where)
     if _summary(first) != _summary(second):
@@ -83,18 +81,51 @@ def refuse_unrepeatable(block: Block) -> None:
     block.is_repeatable = True
 
 
-def _traced(block: Block, where: str) -> list[tf.compat.v1.NodeDef]:
-    """The operations of a run of the block, those of functions inside too."""
+def refuse_borrowed(blocks: Sequence[Block]) -> None:
+    """Look for layers whose code reaches for variables of another block, as by a closure.
+
+    Raises:
+        UnsupportedError: there is one.
+    """
+    owners = {
+        id(variable): block
+        for block in blocks
+        for layer in block.layers
+        for variable in layer.variables
+    }
+    for block in blocks:
+        if block.runs_only_keras:
+            continue
+        where = f"A layer of {block.name} ({block.layer_names})"
+        try:
+            _, seen = _traced(block, where)
+        except UnsupportedError:
+            continue  # what runs once may do what cannot be traced
+        for variable in seen:
+            if id(variable) in owners:
+                raise UnsupportedError(
+                    f"{where} uses '{variable.path}' of {owners[id(variable)].name}: a variable "
+                    "may be used in one block only; give each use one of its own, or train with "
+                    "'bp'."
+                )
+
+
+def _traced(block: Block, where: str) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variable]]:
+    """The operations of a run of the block, those of functions inside too, and what it saw."""
     own = [variable for layer in block.layers for variable in layer.variables]
+    seen: list[keras.Variable] = []
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
-        with OutsideScope(own):
-            return block.run(inputs, "forward")
+        with OutsideScope(own) as scope:
+            outputs = block.run(inputs, "forward")
+        seen.extend(scope.seen.variables)
+        return outputs
 
     before = block.atoms[0].before
     spec = tf.TensorSpec(before.shape, before.dtype)
     try:
-        graph = tf.function(run, autograph=False).get_concrete_function(spec).graph
+        with restored_draws():
+            graph = tf.function(run, autograph=False).get_concrete_function(spec).graph
     except UnsupportedError:
         raise
     except Exception as error:
@@ -106,7 +137,7 @@ def _traced(block: Block, where: str) -> list[tf.compat.v1.NodeDef]:
         ) from error
     definition = graph.as_graph_def()
     functions = (node for function in definition.library.function for node in function.node_def)
-    return [*definition.node, *functions]
+    return [*definition.node, *functions], seen
 
 
 def _refuse(node: tf.compat.v1.NodeDef, where: str) -> None:

@@ -116,3 +116,22 @@ def test_a_seed_that_moves_in_a_loop_of_the_graph_is_refused(algorithm: str) -> 
     compiled(trainer, keras.optimizers.SGD(0.1))
     with pytest.raises(UnsupportedError, match="inside a loop or"):
         trainer.train_on_batch(*blobs(8))
+
+
+@pytest.mark.parametrize("what", ["kernel", "layer", "seed"])
+@pytest.mark.parametrize("algorithm", ["dfa", "mem_dfa", "checkpoint", "revnet"])
+def test_what_a_closure_shares_between_blocks_is_refused(algorithm: str, what: str) -> None:
+    """As a tied embedding: its gradient would have to come from both blocks."""
+    first, dropout = layers.Dense(6, name="tied"), layers.Dropout(0.5, name="dropping")
+    uses = {
+        "kernel": lambda x: x @ ops.transpose(first.kernel),
+        "layer": lambda x: ops.tanh(first(x)),
+        "seed": lambda x: x * keras.random.normal((6,), seed=dropout.seed_generator),
+    }
+    body = [first, dropout, layers.Dense(6), layers.Lambda(uses[what]), layers.Dense(6)]
+    network = keras.Sequential(
+        [keras.Input((6,)), *body, *reversible(algorithm, 6), layers.Dense(3)]
+    )
+    owned = {"kernel": "tied/kernel", "layer": "tied/", "seed": "seed_generator"}[what]
+    with pytest.raises(UnsupportedError, match=f"uses '.*{owned}.*' of block_001"):
+        compiled(ALGORITHMS[algorithm](network), keras.optimizers.SGD(0.1))
