@@ -24,8 +24,11 @@ class CollectingScope(keras.StatelessScope):
         """As Keras calls it for every assignment."""
         variable, value = update
         self._assigned[id(variable)] = variable
-        # Outside of a scope, what is read from a variable has no gradient of what was assigned.
-        super().add_update((variable, tf.stop_gradient(value)))
+        super().add_update((variable, self._as_read(variable, value)))
+
+    def _as_read(self, variable: keras.Variable, value: tf.Tensor) -> tf.Tensor:
+        """What a variable gives after `value` was assigned, as without a scope: no gradient."""
+        return tf.stop_gradient(value)
 
     @property
     def updates(self) -> list[tuple[keras.Variable, tf.Tensor]]:

@@ -130,6 +130,10 @@ class OutsideScope(CollectingScope):
         self.get_current_value(update[0])
         super().add_update(update)
 
+    def _as_read(self, variable: keras.Variable, value: Tensor) -> Tensor:
+        # Of a block's first run no gradient is formed.
+        return value if id(variable) in self._own else super()._as_read(variable, value)
+
     @property
     def outside_updates(self) -> list[tuple[keras.Variable, Tensor]]:
         """What was assigned beside the block's own variables, with the last values."""

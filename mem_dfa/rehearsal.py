@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa.block import Block, assigned, held_back_variables
+from mem_dfa.block import Block, held_back_variables
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import token
 from mem_dfa.outside import OutsideScope, Seen
@@ -73,10 +73,11 @@ def run_noted(layer: keras.layers.Layer, run: Callable[[], Tensor]) -> tuple[Ten
     Raises:
         UnsupportedError: the layer does what a second run could not repeat.
     """
-    with OutsideScope([v for v in layer.weights if v.trainable]) as scope:
+    weights = [variable for variable in layer.weights if variable.trainable]
+    with OutsideScope(weights) as scope:
         outputs = run()
     scope.seen.end()
-    _refuse_unreachable(f"Layer '{layer.name}' ({type(layer).__name__})", scope)
+    _refuse_changes(f"Layer '{layer.name}' ({type(layer).__name__})", weights, scope)
     for loss in scope.losses:
         layer.add_loss(loss)
     for variable, value in scope.updates:
@@ -91,16 +92,17 @@ def _refuse(block: Block, scope: OutsideScope) -> None:
             f"{where} calls add_loss, whose gradient would have to pass through the blocks before "
             "it: put the term into the loss function, or train with 'bp'."
         )
-    changed = assigned(block.trainable_variables, scope)
+    _refuse_changes(where, block.trainable_variables, scope)
+
+
+def _refuse_changes(where: str, weights: Sequence[keras.Variable], scope: OutsideScope) -> None:
+    trained = {id(weight) for weight in weights}
+    changed = [variable.path for variable, _ in scope.updates if id(variable) in trained]
     if changed:
         raise UnsupportedError(
             f"{where} changes its own weights in the forward pass ({', '.join(changed)}), which "
             "cannot be run twice: use another layer, or train with 'bp'."
         )
-    _refuse_unreachable(where, scope)
-
-
-def _refuse_unreachable(where: str, scope: OutsideScope) -> None:
     if scope.unreachable:
         raise UnsupportedError(
             f"{where} assigns '{scope.unreachable[0].path}' inside a loop or a tf.function of its "

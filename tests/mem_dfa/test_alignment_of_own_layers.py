@@ -109,3 +109,16 @@ def test_draws_that_the_way_back_cannot_repeat_are_refused(eager: bool) -> None:
     trainer = FA(keras.Sequential([keras.Input((6,)), *body]))
     with pytest.raises(UnsupportedError, match=r"draws.*by tf\.random"):
         compiled(trainer, keras.optimizers.SGD(0.1), run_eagerly=eager)
+
+
+class ChangesItself(layers.Dense):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.kernel.assign(self.kernel * 0.5)
+        return super().call(x)
+
+
+def test_a_layer_that_changes_its_weights_is_refused() -> None:
+    body = [layers.Dense(6), ChangesItself(6), layers.Dense(3)]
+    trainer = compiled(FA(keras.Sequential([keras.Input((6,)), *body])), keras.optimizers.SGD(0.1))
+    with pytest.raises(UnsupportedError, match="changes its own weights"):
+        trainer.train_on_batch(*blobs(8))
