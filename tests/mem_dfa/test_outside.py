@@ -15,7 +15,7 @@ from mem_dfa import BP, DFA, Algorithm, Checkpoint, MemDFA, RevNet
 from mem_dfa.foreign_code import is_keras_only
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.slices import can_be_sliced
-from tests.mem_dfa.comparison import blobs, compiled, distance
+from tests.mem_dfa.comparison import blobs, compiled, distance, recorded
 
 layers, ops = keras.layers, keras.ops
 STEPS = 3
@@ -116,6 +116,13 @@ class LayerDrop(layers.Layer):
 
 
 KINDS: dict[str, Callable[[], list[layers.Layer]]] = {
+    "several": lambda: [
+        layers.Lambda(noise),
+        Counts(),
+        layers.Dense(6),
+        *KINDS["beside dropout"](),
+        Counts(),
+    ],
     "global seed": lambda: [layers.Lambda(noise), layers.Dense(6), layers.Lambda(noise)],
     "beside dropout": lambda: [layers.Dropout(0.3), layers.Lambda(noise)],
     "module's seed": lambda: [ByModuleSeed(), layers.Dense(6), ByModuleSeed()],
@@ -163,7 +170,7 @@ def trained(make: Callable, kind: str, algorithm: str, **how: object) -> list[np
     return [*weights, *state, np.array([log[:2] for log in logs])]
 
 
-FEW = ("global seed", "count", "python's")
+FEW = ("several", "python's")
 
 
 @pytest.mark.parametrize(
@@ -208,3 +215,18 @@ def test_only_what_runs_nothing_of_the_users_own_is_sliced(
     assert is_keras_only(layer()) == expected
     block = SimpleNamespace(state_variables=[], runs_only_keras=False, atoms=[], layers=[])
     assert not can_be_sliced(block)
+
+
+def test_noise_is_drawn_when_its_block_is_due() -> None:
+    """Drawn when the step starts it would take as much as the activations."""
+    peaks = []
+    for depth in (4, 8):
+        body = [keras.Input((16, 16, 3))]
+        for _ in range(depth):
+            body += [layers.Conv2D(16, 3, padding="same"), layers.Lambda(noise)]
+        body += [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+        trainer = compiled(MemDFA(keras.Sequential(body)), keras.optimizers.SGD(0.01))
+        x, y = tf.fill((16, 16, 16, 3), 0.5), tf.zeros((16,), tf.int32)
+        peaks.append(recorded(trainer, x, y, 1)[0].step_requested_bytes)
+    activation_bytes = 16 * 16 * 16 * 16 * 4
+    assert peaks[1] - peaks[0] < activation_bytes / 100

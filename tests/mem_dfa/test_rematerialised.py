@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, BP, DFA, FA, Checkpoint, CheckpointFA, MemDFA, UnsupportedError
+from mem_dfa import (
+    ALGORITHMS,
+    BP,
+    DFA,
+    FA,
+    Checkpoint,
+    CheckpointFA,
+    MemDFA,
+    RevNet,
+    UnsupportedError,
+)
 from tests.mem_dfa.comparison import blobs, compiled, distance
 from tests.mem_dfa.table import reversible
 
@@ -25,6 +35,7 @@ SCOPES = {
 TRAINERS: dict[str, tuple[Callable, Callable]] = {
     "checkpoint": (functools.partial(Checkpoint, every=2), BP),
     "mem_dfa": (MemDFA, DFA),
+    "revnet": (RevNet, BP),
     "dfa": (DFA, DFA),
     "fa": (FA, FA),
     "checkpoint_fa": (functools.partial(CheckpointFA, every=2), FA),
