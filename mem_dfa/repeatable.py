@@ -64,17 +64,24 @@ def refuse_unrepeatable(block: Block) -> None:
 
 
 def refuse_borrowed(blocks: Sequence[Block]) -> None:
-    """Refuse blocks whose code reaches for variables of another block, as by a closure.
+    """Refuse blocks whose code reaches for variables or tensors of another block, as by a closure.
 
     Raises:
         UnsupportedError: there is one.
     """
     owners = {id(v): block for block in blocks for layer in block.layers for v in layer.variables}
     for block in blocks:
-        for variable in [] if block.runs_only_keras else _looked_at(block).outside:
-            if id(variable) in owners:
+        outside = [] if block.runs_only_keras else _looked_at(block).outside
+        for used in outside:
+            if isinstance(used, tf.Tensor):
                 raise UnsupportedError(
-                    f"{_name(block)} uses '{variable.path}' of {owners[id(variable)].name}: a "
+                    f"{_name(block)} uses a tensor of another layer that was handed on in secret, "
+                    "as in an attribute, so that no gradient would pass back through it: make it "
+                    "an input of the layer, or train with 'bp'."
+                )
+            if id(used) in owners:
+                raise UnsupportedError(
+                    f"{_name(block)} uses '{used.path}' of {owners[id(used)].name}: a "
                     "variable may be used in one block only; give each use one of its own, or "
                     "train with 'bp'."
                 )
@@ -82,10 +89,10 @@ def refuse_borrowed(blocks: Sequence[Block]) -> None:
 
 @dataclass(frozen=True)
 class _Findings:
-    """Why a block cannot be run twice, if it cannot, and the variables of others that it uses."""
+    """Why a block cannot be run twice, if it cannot, and what it uses that is not its own."""
 
     reason: str
-    outside: Sequence[keras.Variable] = ()
+    outside: Sequence[keras.Variable | tf.Tensor] = ()
 
 
 _FOUND: WeakKeyDictionary[Block, _Findings] = WeakKeyDictionary()
@@ -128,10 +135,12 @@ def _name(block: Block) -> str:
     return f"A layer of {block.name} ({block.layer_names})"
 
 
-def _traced(block: Block) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variable]]:
+def _traced(
+    block: Block,
+) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variable | tf.Tensor]]:
     """The operations of a run, those of functions inside too, and what it uses of the outside."""
     own = [variable for layer in block.layers for variable in layer.variables]
-    outside: list[keras.Variable] = []
+    outside: list[keras.Variable | tf.Tensor] = []
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
         with OutsideScope(own) as scope:
@@ -143,6 +152,7 @@ def _traced(block: Block) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variab
     spec = tf.TensorSpec(before.shape, before.dtype)
     with restored_draws():
         graph = tf.function(run, autograph=False).get_concrete_function(spec).graph
+    outside += filter(tf.is_symbolic_tensor, (tensor for tensor, _ in graph.captures))
     definition = graph.as_graph_def()
     functions = (node for function in definition.library.function for node in function.node_def)
     return [*definition.node, *functions], outside

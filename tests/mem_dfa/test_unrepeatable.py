@@ -135,3 +135,21 @@ def test_what_a_closure_shares_between_blocks_is_refused(algorithm: str, what: s
     owned = {"kernel": "tied/kernel", "layer": "tied/", "seed": "seed_generator"}[what]
     with pytest.raises(UnsupportedError, match=f"uses '.*{owned}.*' of block_001"):
         compiled(ALGORITHMS[algorithm](network), keras.optimizers.SGD(0.1))
+
+
+class LeavesATensor(layers.Layer):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.left = x
+        return x
+
+
+@pytest.mark.parametrize("algorithm", ["dfa", "mem_dfa", "checkpoint"])
+def test_a_tensor_handed_on_in_secret_is_refused(algorithm: str) -> None:
+    first = LeavesATensor()
+    second = layers.Lambda(lambda x: x + first.left)
+    body = [layers.Dense(6), first, layers.Dense(6), second, layers.Dense(3)]
+    network = keras.Sequential([keras.Input((6,)), *body])
+    with pytest.raises(UnsupportedError, match=r"block_002.*handed on in secret"):
+        compiled(ALGORITHMS[algorithm](network), keras.optimizers.SGD(0.1))
+    inside = [layers.Dense(6), first, second, layers.Dense(3)]  # of one block
+    compiled(ALGORITHMS[algorithm](keras.Sequential([keras.Input((6,)), *inside])), "sgd")
