@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -119,8 +119,6 @@ class OutsideScope(CollectingScope):
             return value
         if value is None:
             value = self._read(variable)
-            if value is None:
-                return None
             self.state_mapping[id(variable)] = value
         self.seen.note(variable, value)
         return value
@@ -144,12 +142,10 @@ class OutsideScope(CollectingScope):
         """Variables that were assigned inside a loop or a function of a layer's own."""
         return [v for v, value in self.updates if getattr(value, "graph", None) is not self._graph]
 
-    def _read(self, variable: keras.Variable) -> Tensor | None:
-        if variable._value is None:  # made in this run
-            return None
-        if self._graph is None:
-            return variable._value.read_value()
-        with self._graph.as_default():
+    def _read(self, variable: keras.Variable) -> Tensor:
+        with nullcontext() if self._graph is None else self._graph.as_default():
+            if variable._value is None:  # made in this run, and filled when the scope ends
+                return variable._initializer(variable.shape, dtype=variable.dtype)
             return held_back(variable._value.read_value(), self._earlier)
 
 

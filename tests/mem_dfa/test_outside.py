@@ -110,6 +110,22 @@ class SeedMadeLate(layers.Layer):
         return x * keras.random.normal(ops.shape(x), seed=seed)
 
 
+class SeedMadeInCall(layers.Layer):
+    """When it is drawn from for the first time, which is not when the model is made."""
+
+    def build(self, shape: tuple) -> None:
+        self.held = SimpleNamespace(seed=None)
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return shape
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        if ops.shape(x)[0] is None:
+            return x
+        self.held.seed = self.held.seed or keras.random.SeedGenerator(9)
+        return x * keras.random.normal(ops.shape(x), seed=self.held.seed)
+
+
 class LayerDrop(layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return ops.tanh(x) if random.random() < 0.5 else x * (1 + np.random.rand())
@@ -128,6 +144,7 @@ KINDS: dict[str, Callable[[], list[layers.Layer]]] = {
     "module's seed": lambda: [ByModuleSeed(), layers.Dense(6), ByModuleSeed()],
     "activation": lambda: [layers.Dense(6, activation=noise), layers.Activation(noise)],
     "late seed": lambda: [SeedMadeLate(), layers.Dense(6)],
+    "seed made in the call": lambda: [SeedMadeInCall(), layers.Dense(6)],
     "metric": lambda: [MovesAMetric(), layers.Dense(6), MovesAMetric()],
     "function": lambda: [InAFunction(6), layers.Dense(6), InAFunction(6)],
     "gradient": lambda: [OwnGradient(6), layers.Dense(6), OwnGradient(6)],
@@ -165,7 +182,8 @@ def trained(make: Callable, kind: str, algorithm: str, **how: object) -> list[np
     logs = [list(trainer.train_on_batch(*blobs(12))) for _ in range(STEPS)]
     weights = [w - s for w, s in zip(trainer.network.get_weights(), start, strict=True)]
     outside = [*MEAN.variables, COUNT, MODULE_SEED.state, global_seed_generator().state]
-    own = trainer.network.non_trainable_variables
+    model = trainer.network
+    own = [*model.non_trainable_variables, *model.metrics_variables]
     state = [np.asarray(v).astype("float64") for v in (*outside, *own, random.random())]
     return [*weights, *state, np.array([log[:2] for log in logs])]
 

@@ -168,3 +168,9 @@ def test_dfa_runs_such_a_layer_once_and_may_train_it(kind: str) -> None:
         trainer = DFA(keras.Sequential([keras.Input((6,)), *body]))
         changes.append(trained(trainer))
     assert distance(*changes) < 1e-6
+
+
+def test_alignment_refuses_it_too() -> None:
+    network = keras.Sequential([keras.Input((6,)), layers.Dense(6), OWN["decorated"]()])
+    with pytest.raises(UnsupportedError, match="recomputes itself"):
+        compiled(FA(network), keras.optimizers.SGD(0.1))
