@@ -102,6 +102,19 @@ class Atom:
         return [layer for layer in self.layers if is_weight_layer(layer)]
 
 
+class LayerAtom(Atom):
+    """One layer or model as an atom, wherever it is called."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        """Take the layer, with the first input it was called with, if it was."""
+        self.operations, self.name = [layer], layer.name
+        self.before = layer._inbound_nodes[0].input_tensors[0] if layer._inbound_nodes else None
+
+    def __call__(self, inputs: Tensor, training: bool) -> Tensor:
+        """Run the layer."""
+        return self.operations[0](inputs, training=training)
+
+
 class LinearPart(Atom):
     """A weight layer without the activation it has of its own: it ends in the logits z."""
 

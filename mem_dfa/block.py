@@ -1,17 +1,21 @@
-"""One block of a chain: run it, and run it again without side effects."""
+"""One block of a chain: run it, and run it again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.atom import Atom
+from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, token
+from mem_dfa.foreign_code import is_keras_only
+from mem_dfa.ordering import after
+from mem_dfa.rematerialised import without_rematerialisation
 from mem_dfa.scopes import scope
 from mem_dfa.tiles import tiled_bytes
 from sizes.layers import backward_peak_bytes, forward_peak_bytes, layer_bytes, opened, tensor_bytes
@@ -83,6 +87,11 @@ class Block:
         """The states of seed generators, as those of dropout layers."""
         weights = {id(v) for layer in self.layers for v in layer.weights}
         return [v for v in self.state_variables if id(v) not in weights]
+
+    @cached_property
+    def runs_only_keras(self) -> bool:
+        """Whether no code runs in it but Keras's and this package's."""
+        return all(is_keras_only(op) for atom in self.atoms for op in atom.operations)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
@@ -156,7 +165,8 @@ class Block:
             phase: `forward` or `replay`: first component of the operations' names.
             training: as in Keras.
         """
-        with scope(phase, self.name):
+        operations = [operation for atom in self.atoms for operation in atom.operations]
+        with scope(phase, self.name), without_rematerialisation(operations):
             for atom in self.atoms:
                 inputs = atom(inputs, training)
                 # Keras's sigmoid and softmax have their output hold their input, for losses that
@@ -164,30 +174,6 @@ class Block:
                 if hasattr(inputs, "_keras_logits") and not self._is_head:
                     del inputs._keras_logits
         return inputs
-
-    def rehearse(self, inputs: Tensor, phase: str) -> Tensor:
-        """a_i as `run` will compute it, without moving statistics and seeds.
-
-        Raises:
-            UnsupportedError: a layer does what a second run could not repeat.
-        """
-        seeds = _after(self.seed_variables, token([inputs]))
-        with keras.StatelessScope(state_mapping=seeds, collect_losses=True) as scope:
-            outputs = self.run(inputs, phase)
-        if scope.losses:
-            raise UnsupportedError(
-                f"A layer of {self.name} ({self.layer_names}) calls add_loss, whose gradient would "
-                "have to pass through the blocks before it: put the term into the loss function, "
-                "or train with 'bp'."
-            )
-        changed = assigned(self.trainable_variables, scope)
-        if changed:
-            raise UnsupportedError(
-                f"A layer of {self.name} ({self.layer_names}) changes its own weights in the "
-                f"forward pass ({', '.join(changed)}), which cannot be run twice: "
-                "use another layer, or train with 'bp'."
-            )
-        return outputs
 
     def hold_back(
         self, inputs: Tensor, earlier: Tensor
@@ -204,10 +190,12 @@ class Block:
         """
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
+        # A gradient or a function of a layer's own reaches for the variables themselves.
+        fewer = weight_values < math.prod(size or 1 for size in inputs.shape)
         with scope("replay", self.name):
-            if weight_values < math.prod(size or 1 for size in inputs.shape):
-                return inputs, _after([*weights, *self.seed_variables], earlier)
-            return after(inputs, earlier), _after(self.seed_variables, earlier)
+            if fewer and self.runs_only_keras:
+                return inputs, held_back_variables([*weights, *self.seed_variables], earlier)
+            return after(inputs, earlier), held_back_variables(self.seed_variables, earlier)
 
     def run_with(
         self, inputs: Tensor, phase: str, values: Sequence[tuple[keras.Variable, Tensor]]
@@ -215,7 +203,9 @@ class Block:
         """`run` with `values` in the place of variables; what it changes is kept as in `run`."""
         if not values:
             return self.run(inputs, phase)
-        with keras.StatelessScope(state_mapping=values) as scope:
+        # What Keras's own layers assign they do not read again.
+        kind = keras.StatelessScope if self.runs_only_keras else CollectingScope
+        with kind(state_mapping=values) as scope:
             given = {id(v): scope.get_current_value(v) for v, _ in values}
             outputs = self.run(inputs, phase)
         for variable in self.state_variables:
@@ -230,9 +220,10 @@ def assigned(variables: Sequence[keras.Variable], state: keras.StatelessScope) -
     return [v.path for v in variables if state.get_current_value(v) is not None]
 
 
-def _after(
+def held_back_variables(
     variables: Sequence[keras.Variable], earlier: Tensor
 ) -> list[tuple[keras.Variable, Tensor]]:
+    """Values that are to stand for the variables, not before `earlier`; none eagerly."""
     # Eagerly there is nothing to hold back, and a value would be a copy.
     if tf.executing_eagerly():
         return []

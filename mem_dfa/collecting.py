@@ -22,8 +22,13 @@ class CollectingScope(keras.StatelessScope):
 
     def add_update(self, update: tuple[keras.Variable, tf.Tensor]) -> None:
         """As Keras calls it for every assignment."""
-        self._assigned[id(update[0])] = update[0]
-        super().add_update(update)
+        variable, value = update
+        self._assigned[id(variable)] = variable
+        super().add_update((variable, self._as_read(variable, value)))
+
+    def _as_read(self, variable: keras.Variable, value: tf.Tensor) -> tf.Tensor:
+        """What a variable gives after `value` was assigned, as without a scope: no gradient."""
+        return tf.stop_gradient(value)
 
     @property
     def updates(self) -> list[tuple[keras.Variable, tf.Tensor]]:

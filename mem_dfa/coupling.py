@@ -7,26 +7,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from mem_dfa.atom import leaf_layers
+from mem_dfa.atom import LayerAtom
 from mem_dfa.block import Block
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.ordering import in_turn
+from mem_dfa.outside import Seen
 from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
-
-
-class _Coupling:
-    """The sub-network of a half as the one atom of a block."""
-
-    def __init__(self, network: keras.layers.Layer) -> None:
-        self.network = network
-
-    def __call__(self, inputs: tf.Tensor, training: bool) -> tf.Tensor:
-        return self.network(inputs, training=training)
-
-    @property
-    def layers(self) -> list[keras.layers.Layer]:
-        return list(leaf_layers(self.network))
 
 
 class Half:
@@ -40,6 +27,7 @@ class Half:
         z: tf.Tensor,
         y: tf.Tensor,
         earlier: tf.Tensor,
+        seen: Seen | None = None,
     ) -> None:
         """Run N again, not before `earlier`.
 
@@ -50,12 +38,15 @@ class Half:
             z: the half that N sees, known.
             y: the half that N changed.
             earlier: a scalar from `ordering.token`.
+            seen: what N's first run found outside of its own variables.
         """
         self._layer = layer
-        block = Block(name, [_Coupling(network)])
+        block = Block(name, [LayerAtom(network)])
         # A normalisation's statistics need z alone, which is held back by none of its weights.
         with tf.control_dependencies([earlier]):
-            self.recording = Recording(block, z, "replay", earlier, differentiate_input=True)
+            self.recording = Recording(
+                block, z, "replay", earlier, differentiate_input=True, seen=seen
+            )
         with scope("replay", name):
             # x = y − N(z), or what the coupling makes of it
             self.x = layer.uncouple(y, self.recording.outputs)

@@ -37,6 +37,13 @@ def slots_of(
     return {name: slot[index] for name, slot in slots.items() if slot}
 
 
+def is_decayed(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> bool:
+    """Whether the optimizer's weight decay counts for `variable`."""
+    # Keras looks for excluded names in the TensorFlow variable's name, which is the whole path,
+    # and remembers what it found.
+    return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable.value)
+
+
 def step_on(
     optimizer: keras.optimizers.Optimizer,
     variable: keras.Variable,
@@ -64,7 +71,7 @@ def step_on(
         gradient /= optimizer.loss_scale_factor
     (gradient,) = optimizer._clip_gradients([gradient])
     rate = optimizer.learning_rate if rate is None else rate
-    if optimizer.weight_decay is not None and optimizer._use_weight_decay(variable):
+    if is_decayed(optimizer, variable):
         decay = tf.cast(optimizer.weight_decay, stand_in.dtype)
         stand_in.assign_sub(tf.convert_to_tensor(stand_in) * decay * tf.cast(rate, stand_in.dtype))
     # The optimizer as it is, except that its slots are stand-ins, too.

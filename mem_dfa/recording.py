@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.block import Block
+from mem_dfa.outside import Seen
 from mem_dfa.scopes import scope
 from mem_dfa.tiled_gradient import TiledGradient, recorded_uses, tiled_gradients
 
@@ -26,6 +28,7 @@ class Recording:
         differentiate_input: bool = False,
         weights: Sequence[Tensor] | None = None,
         tiled: Sequence[keras.layers.Layer] = (),
+        seen: Seen | None = None,
     ) -> None:
         """Run `block` and keep what its gradient needs.
 
@@ -37,6 +40,7 @@ class Recording:
             differentiate_input: whether `backward` also gives the error signal at the input.
             weights: values in the place of all the layers' variables, in their order.
             tiled: dense layers of the block whose kernels get a `TiledGradient`.
+            seen: what the block's first run found outside of its own variables.
         """
         self.block = block
         self.variables = block.trainable_variables
@@ -47,6 +51,8 @@ class Recording:
         elif weights is not None:
             variables = (variable for layer in block.layers for variable in layer.variables)
             values = list(zip(variables, weights, strict=True))
+        if seen is not None:
+            values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [
             stand_ins.get(id(v), v.value) for v in self.variables if id(v) not in in_tiles
@@ -59,6 +65,7 @@ class Recording:
         with (
             tf.GradientTape(watch_accessed_variables=False) as self._tape,
             recorded_uses(tiled, self._tape) as self._uses,
+            nullcontext() if seen is None else seen.draws(),
         ):
             self._tape.watch(self._sources)
             self.outputs = block.run_with(inputs, phase, values)

@@ -32,7 +32,7 @@ def can_be_sliced(block: Block) -> bool:
     Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
     mask for all) and for what is not Keras's own and may do either. A sparse batch is not cut.
     """
-    if block.state_variables or block.atoms[0].before.sparse:
+    if block.state_variables or block.atoms[0].before.sparse or not block.runs_only_keras:
         return False
     operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(

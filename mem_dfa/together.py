@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa.elementwise import SLOTS, slots_of, step_on
+from mem_dfa.elementwise import SLOTS, is_decayed, slots_of, step_on
 from mem_dfa.traced_once import TracedOnce, read
 
 Tensor = tf.Tensor
@@ -93,10 +93,7 @@ class Together:
     def _body(self, variables: Sequence[keras.Variable]) -> Any:
         """The steps on variables like these, as a function of their values and their slots'."""
         optimizer = self._optimizer
-        decayed = [
-            bool(optimizer.weight_decay) and optimizer._use_weight_decay(v) for v in variables
-        ]
-        key = "".join(str(int(flag)) for flag in decayed)
+        key = "".join(str(int(is_decayed(optimizer, variable))) for variable in variables)
         if key in self._bodies:
             return self._bodies[key]
 

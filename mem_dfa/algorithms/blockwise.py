@@ -11,6 +11,7 @@ import tensorflow as tf
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.repeatable import refuse_borrowed
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update, warn_if_whole
 
@@ -52,6 +53,7 @@ class Blockwise(Algorithm):
                     f"the output of '{self.network.name}', so that no block trains it: freeze it, "
                     "or use 'bp'."
                 )
+        refuse_borrowed(self.chain.blocks)
         warn_if_whole(self.optimizer, self.trainable_variables)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:

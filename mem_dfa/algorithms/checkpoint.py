@@ -25,7 +25,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.planning import Plan, Segment
 from mem_dfa.recording import Recording
-from mem_dfa.repeatable import refuse_unrepeatable_draws
+from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.update import Update
 
 # Without weights the borders do not depend on the batch, and hardly with them.
@@ -122,12 +122,12 @@ class Checkpoint(Blockwise):
     ) -> tf.Tensor:
         """Forward with checkpoints, then segment by segment backward."""
         kept: list[tuple[Segment, tf.Tensor, list[Recording]]] = []
-        activation = inputs
+        activation, rehearsal = inputs, Rehearsal()
         for segment in self.plan(self._known_batch_size(inputs)).segments:
             checkpoint, recordings = activation, []
             if segment.recomputed:
                 for block in self._chain.blocks[segment.start : segment.stop]:
-                    activation = block.rehearse(activation, "forward")
+                    activation = rehearsal.run(block, activation, "forward")
             else:
                 recordings = self._record(segment, activation, "forward", None)
                 activation = recordings[-1].outputs
@@ -142,10 +142,9 @@ class Checkpoint(Blockwise):
                 # Not before the segment after this one is updated and freed.
                 there = [*done] if error is None else [error, *done]
                 earlier = token(there) if there else None
-                recordings = self._record(segment, checkpoint, "replay", earlier)
+                recordings = self._record(segment, checkpoint, "replay", earlier, rehearsal)
             del checkpoint
             error, done = self._backward(recordings, error, update)
-        refuse_unrepeatable_draws("replay")
         return outputs
 
     def _known_batch_size(self, inputs: tf.Tensor) -> int:
@@ -158,12 +157,18 @@ class Checkpoint(Blockwise):
         return size or NOMINAL_BATCH
 
     def _record(
-        self, segment: Segment, activation: tf.Tensor, phase: str, earlier: tf.Tensor | None
+        self,
+        segment: Segment,
+        activation: tf.Tensor,
+        phase: str,
+        earlier: tf.Tensor | None,
+        rehearsal: Rehearsal | None = None,
     ) -> list[Recording]:
         recordings = []
         for position in range(segment.start, segment.stop):
             block = self._chain.blocks[position]
-            recordings.append(Recording(block, activation, phase, earlier, position > 0))
+            seen = rehearsal.seen_by(block) if rehearsal else None
+            recordings.append(Recording(block, activation, phase, earlier, position > 0, seen=seen))
             activation = recordings[-1].outputs
         return recordings
 

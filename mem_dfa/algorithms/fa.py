@@ -8,8 +8,9 @@ pooling and normalisation keep their own. Keeps every activation, as BP does.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -20,9 +21,15 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
-from mem_dfa.atom import NORMALISATIONS, is_linear, leaf_layers, without_activation
+from mem_dfa.atom import NORMALISATIONS, LayerAtom, is_linear, leaf_layers, without_activation
+from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_kernel
+from mem_dfa.foreign_code import is_keras_only
+from mem_dfa.outside import NOTHING_SEEN, Seen
+from mem_dfa.rehearsal import run_noted
+from mem_dfa.rematerialised import without_rematerialisation
+from mem_dfa.repeatable import refuse_unrepeatable
 from sizes.layers import backpropagation_bytes
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
@@ -74,9 +81,16 @@ class FA(FeedbackAlgorithm):
         """As BP's: the random kernels' detour holds no more at a time."""
         return backpropagation_bytes(self.network, batch_size)
 
+    def _refuse_at_compile(self) -> None:
+        super()._refuse_at_compile()
+        for layer, _ in self._random_kernels:
+            # On the way back it runs a second time.
+            refuse_unrepeatable(Block(layer.name, [LayerAtom(layer)]))
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's step, with the error's way back changed."""
         with ExitStack() as stack:
+            stack.enter_context(without_rematerialisation([self]))
             for layer, kernels in self._random_kernels:
                 stack.enter_context(random_way_back(layer, kernels))
             return super().train_step(data)
@@ -90,34 +104,41 @@ def random_way_back(layer: keras.layers.Layer, kernels: Kernels) -> Iterator[Non
     """
     original, own = layer.call, vars(layer).get("call")  # which the user may have set
     plain = False  # whether the layer runs as it is, to be differentiated
+    keras_only = is_keras_only(layer)
 
-    def way_back(inputs: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+    def way_back(
+        run: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, error: tf.Tensor, seen: Seen
+    ) -> tf.Tensor:
         nonlocal plain
         mapping = [(kernel, feedback.value) for kernel, feedback in kernels]
         plain = True
         try:
             with (
-                keras.StatelessScope(state_mapping=mapping),
+                keras.StatelessScope(state_mapping=[*seen.values(None), *mapping]),
+                seen.draws(),
                 without_activation(layer),
                 tf.GradientTape(watch_accessed_variables=False) as tape,
             ):
                 tape.watch(inputs)
-                # Through __call__, which casts the kernels as the layer's dtype policy says.
-                outputs = layer(inputs)
+                outputs = run(inputs)
         finally:
             plain = False
         # δ_{i-1} = J_i(B_i)ᵀ δ_i
         return tape.gradient(outputs, inputs, output_gradients=error)
 
-    @tf.custom_gradient
-    def carry(outputs: tf.Tensor, inputs: tf.Tensor) -> Any:
-        return tf.identity(outputs), lambda error: (error, way_back(inputs, error))
-
     def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
         if plain:
             return original(inputs, *args, **kwargs)
         with without_activation(layer):
-            outputs = original(tf.stop_gradient(inputs), *args, **kwargs)
+            run = functools.partial(original, tf.stop_gradient(inputs), *args, **kwargs)
+            outputs, seen = (run(), NOTHING_SEEN) if keras_only else run_noted(layer, run)
+
+        @tf.custom_gradient
+        def carry(outputs: tf.Tensor, inputs: tf.Tensor) -> Any:
+            # Through __call__, which casts the kernels as the layer's dtype policy says.
+            again = lambda inputs: layer(inputs, *args, **kwargs)  # noqa: E731
+            return tf.identity(outputs), lambda error: (error, way_back(again, inputs, error, seen))
+
         outputs = carry(outputs, inputs)
         return outputs if layer.activation is None else layer.activation(outputs)
 

@@ -8,8 +8,9 @@ a_i is computed before W_i changes, so the second pass sees the weights of the f
 update equals DFA's. Alive at any time: x, e and two adjacent blocks. Where those are worked on in
 slices of the batch, one slice runs beside the gradients of the one before, so that no core waits.
 
-A layer that draws with `tf.random` itself, rather than through a Keras seed generator, would draw
-anew in the second pass. It is refused when the step is traced; eagerly it cannot be seen.
+What a layer draws or moves beside its own variables, such as Keras's global seed generator, is
+what the first pass drew or moved, see `rehearsal`; what cannot be restored, as draws of
+`tf.random`, is refused at the first step, see `repeatable`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from mem_dfa.alike import Alike, alike
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, runs_as_a_graph, token
+from mem_dfa.outside import Seen
 from mem_dfa.recording import Recording, added
-from mem_dfa.repeatable import refuse_unrepeatable_draws
+from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.scopes import scope
 from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, slice_counts
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
@@ -100,8 +102,9 @@ class MemDFA(RandomFeedback):
                 if not (tiled[block.name] or self.matrices.is_drawn_in_tiles(block.name))
             ]
         )
-        logits = self._first_pass(inputs, first_pass_counts(blocks, counts, inputs.shape[0], wide))
-        refuse_unrepeatable_draws("forward")
+        rehearsal = Rehearsal()
+        first_counts = first_pass_counts(blocks, counts, inputs.shape[0], wide)
+        logits = self._first_pass(inputs, first_counts, rehearsal)
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
         del logits
         done = token([error])
@@ -123,10 +126,14 @@ class MemDFA(RandomFeedback):
                 )
                 continue
             for block in same:
-                activations, done = self._replay(block, activations, errors[count], done, update)
+                activations, done = self._replay(
+                    block, activations, errors[count], done, update, rehearsal.seen_by(block)
+                )
         return outputs
 
-    def _first_pass(self, inputs: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
+    def _first_pass(
+        self, inputs: tf.Tensor, counts: Sequence[int], rehearsal: Rehearsal
+    ) -> tf.Tensor:
         """The logits z = f_n(… f_1(x)), slice by slice through blocks sliced alike."""
         activations = [inputs]
         numbered = zip(self.chain.blocks, counts, strict=True)
@@ -147,7 +154,7 @@ class MemDFA(RandomFeedback):
                     for block in same:
                         # Seeds and moving statistics stay as they are, so that the second pass
                         # draws the same dropout masks and moves the statistics once.
-                        activation = block.rehearse(activation, "forward")
+                        activation = rehearsal.run(block, activation, "forward")
                 activations.append(activation)
         return cut(activations, 1)[0]
 
@@ -158,6 +165,7 @@ class MemDFA(RandomFeedback):
         errors: list[tf.Tensor],
         done: tf.Tensor | None,
         update: Update,
+        seen: Seen,
     ) -> tuple[list[tf.Tensor], tf.Tensor | None]:
         """a_i from a_{i-1}, which is freed, both in slices, and W_i updated.
 
@@ -172,7 +180,9 @@ class MemDFA(RandomFeedback):
             activation = activations.pop(0)
             # Not before block i-1 is done with; a slice runs beside the gradients of the last one.
             earlier = done if projected is None or not runs_as_a_graph() else projected
-            recording = Recording(block, activation, "replay", earlier=earlier, tiled=tiled)
+            recording = Recording(
+                block, activation, "replay", earlier=earlier, tiled=tiled, seen=seen
+            )
             output = recording.outputs
             own: list[tf.Tensor | TiledGradient | None] = []
             if recording.variables:

@@ -34,7 +34,7 @@ from mem_dfa.reconstruction import (
     relative_distance,
 )
 from mem_dfa.recording import Recording
-from mem_dfa.repeatable import refuse_unrepeatable_draws
+from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
 from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
@@ -134,13 +134,14 @@ class RevNet(Blockwise):
         """Forward with the ordinary blocks' inputs kept, then invert or replay backward."""
         *body, last = self._chain.blocks
         kept: list[tuple[Block, tf.Tensor | None]] = []
-        activation = inputs
+        activation, rehearsal = inputs, Rehearsal()
         for block in body:
             kept.append((block, None if _is_reversible(block) else activation))
-            activation = block.rehearse(activation, "forward")
+            halves = (block.layers[0].f, block.layers[0].g) if _is_reversible(block) else ()
+            activation = rehearsal.run(block, activation, "forward", halves)
         head = Recording(last, activation, "forward", differentiate_input=True)
         error, outputs = self.output_error(inputs, head.outputs, y, sample_weight)
-        backward = _Backward(self, update)
+        backward = _Backward(self, update, rehearsal)
         errors: tf.Tensor | Pair = backward.differentiate(head, error)
         state: tf.Tensor | Pair = activation
         del head, error, activation
@@ -159,7 +160,6 @@ class RevNet(Blockwise):
             del block_input
         if isinstance(state, tuple):
             self.check(state, inputs)
-        refuse_unrepeatable_draws("replay")
         return outputs
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -196,8 +196,8 @@ class RevNet(Blockwise):
 class _Backward:
     """The way back through the blocks, each not before the one after it is updated and freed."""
 
-    def __init__(self, trainer: RevNet, update: Update) -> None:
-        self._trainer, self._update = trainer, update
+    def __init__(self, trainer: RevNet, update: Update, rehearsal: Rehearsal) -> None:
+        self._trainer, self._update, self._rehearsal = trainer, update, rehearsal
         self._done: list[tf.Tensor] = []  # a token of the last update
 
     def _earlier(self, errors: tf.Tensor | Pair) -> tf.Tensor:
@@ -227,7 +227,8 @@ class _Backward:
         """δ at an ordinary block's input, which was kept."""
         with scope("backward", block.name):
             error = join(errors) if isinstance(errors, tuple) else errors
-        recording = Recording(block, inputs, "replay", self._earlier(error), has_predecessor)
+        seen, earlier = self._rehearsal.seen_by(block), self._earlier(error)
+        recording = Recording(block, inputs, "replay", earlier, has_predecessor, seen=seen)
         if isinstance(state, tuple):
             distance = self._trainer.check(state, recording.outputs)
             # The rebuilt state is freed before the block is differentiated.
@@ -248,11 +249,12 @@ class _Backward:
         (y1, y2), (error_y1, error_y2) = state, errors
         layer, scale_loss = block.layers[0], self._trainer.optimizer.scale_loss
         # x₂ = y₂ − G(y₁),  γ = δ_{y₁} + (∂G/∂y₁)ᵀ δ_{y₂}
-        g = Half(block.name, layer, layer.g, y1, y2, self._earlier(errors))
+        seen_by_f, seen_by_g = map(self._rehearsal.seen_by, (layer.f, layer.g))
+        g = Half(block.name, layer, layer.g, y1, y2, self._earlier(errors), seen_by_g)
         x2, error_x2, gamma, gradients = g.backward(error_y2, error_y1, scale_loss)
         self._apply(g.recording, gradients, [gamma])
         # x₁ = y₁ − F(x₂),  δ_{x₂} = δ_{y₂} + (∂F/∂x₂)ᵀ γ
-        f = Half(block.name, layer, layer.f, x2, y1, self._earlier((gamma, x2)))
+        f = Half(block.name, layer, layer.f, x2, y1, self._earlier((gamma, x2)), seen_by_f)
         x1, error_x1, error_x2, gradients = f.backward(gamma, error_x2, scale_loss)
         self._apply(f.recording, gradients, [error_x2])
         return (x1, x2), (error_x1, error_x2)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mem_dfa import DFA, MemDFA, UnsupportedError
 from mem_dfa.chain import Chain
+from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, peak_bytes, slice_counts
 from tests.mem_dfa.comparison import batch, change, compiled, distance
 
@@ -198,7 +199,7 @@ def test_an_output_does_not_hold_its_activations_input(activation: str) -> None:
     layers.append(keras.layers.Activation("softmax"))
     chain = Chain.from_model(keras.Sequential([keras.Input((5,)), *layers]))
     first = chain.blocks[0]
-    for outputs in (first.run(x, "forward"), first.rehearse(x, "forward")):
+    for outputs in (first.run(x, "forward"), Rehearsal().run(first, x, "forward")):
         assert not hasattr(outputs, "_keras_logits")
     logits = chain.blocks[1].run(outputs, "forward")
     assert hasattr(chain.head.run(logits, "forward"), "_keras_logits")
