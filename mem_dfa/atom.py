@@ -14,6 +14,8 @@ from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
+from sizes.calls import Call, calls_of
+
 Tensor = tf.Tensor
 
 # A linear map of the input and then `activation`, which may be None.
@@ -72,6 +74,11 @@ class Atom:
             results = keras.tree.flatten(node.operation(*args, **kwargs))
             values.update(zip(map(id, node.outputs), results, strict=True))
         return values[id(self.after)]
+
+    def calls(self, inputs: keras.KerasTensor) -> tuple[list[Call], keras.KerasTensor]:
+        """The calls inside, nested models opened, and what comes out for an input like `inputs`."""
+        specs = {id(self.before): inputs}
+        return list(calls_of(self.nodes, specs)), specs[id(self.after)]
 
     @property
     def layers(self) -> list[keras.layers.Layer]:

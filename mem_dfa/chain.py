@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -19,7 +19,10 @@ from keras.src.ops.node import Node
 from mem_dfa.atom import LINEAR, ActivationPart, Atom, LinearPart
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
+from sizes.calls import spec_of
 
+# What is planned for where an axis of the batch has no fixed size: of pixels or words.
+NOMINAL_SIZE = 224
 RESHAPES = (
     keras.layers.Flatten,
     keras.layers.Identity,
@@ -105,7 +108,35 @@ class Chain:
             ended = stands_alone
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
         _refuse_shared(blocks)
-        return cls(blocks, Block("head", tail, is_head=True), model.inputs[0])
+        chain = cls(blocks, Block("head", tail, is_head=True), model.inputs[0])
+        # A nested model's own tensors have the shapes it was built with, not those of this call.
+        output = chain.input
+        for block in chain.blocks_and_head:
+            output = block.output = block.follow(output)
+        chain.see(chain.input.shape)
+        return chain
+
+    @property
+    def blocks_and_head(self) -> tuple[Block, ...]:
+        """All that runs, in order."""
+        return (*self.blocks, self.head) if self.head.atoms else self.blocks
+
+    def see(self, shape: Sequence[int | None]) -> None:
+        """Plan for batches of that shape, (batch, ...), from now on.
+
+        Where sizes are None, bytes are planned for `NOMINAL_SIZE` and said to be unknown.
+        """
+        sizes = tuple(NOMINAL_SIZE if size is None else size for size in shape[1:])
+        unknown = "" if None not in shape[1:] else f"its batches have the shape {tuple(shape)}"
+        example = spec_of(self.input, 1, sizes)
+        try:
+            for block in self.blocks:
+                block.plan_for(example, unknown)
+                example = block.follow(example)
+        except Exception:
+            # The nominal size need not suit the net. A batch that does not says so when it runs.
+            for block in self.blocks:
+                block.plan_for(None, unknown or f"it does not take batches of shape {tuple(shape)}")
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""

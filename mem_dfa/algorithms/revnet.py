@@ -29,7 +29,8 @@ from mem_dfa.recording import Recording
 from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
-from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
+from sizes.calls import calls_of_model
+from sizes.layers import backward_peak_bytes, bytes_of_calls
 
 DEFAULT_BOUND = 1e-2
 CHECKED_PARTS = 8
@@ -91,7 +92,7 @@ class RevNet(Blockwise):
                 layer = block.layers[0]
                 own = 2 * size.output + max(
                     backward_peak_bytes(
-                        [layer_bytes(operation, batch_size) for operation in operations_of(half)],
+                        bytes_of_calls(calls_of_model(half, batch_size)),
                         weight_copies=1,
                         input_error_bytes=size.output // 2,
                     )
