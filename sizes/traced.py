@@ -63,13 +63,11 @@ def _trace(call: Call) -> Traced:
         with keras.StatelessScope(), tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs = keras.tree.flatten(call.operation(*args, **kwargs))
-        count = len(tf.compat.v1.get_default_graph().get_operations())
         variables = [v.value for v in getattr(call.operation, "trainable_variables", ())]
         found = tape.gradient(outputs, [*variables, *inputs], output_gradients=errors)
         gradients = [g.values if isinstance(g, tf.IndexedSlices) else g for g in found]
         gradients = [g for g in gradients if g is not None]
         passes.update(inputs=inputs, errors=errors, outputs=outputs, gradients=gradients)
-        passes["forward_count"] = count
 
     groups = (call.values.values(), call.outputs)
     try:

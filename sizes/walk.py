@@ -7,7 +7,6 @@ reader. TensorFlow may run them in another order, so the sum is an estimate; wha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +18,15 @@ ALIASES = frozenset(
     {"ExpandDims", "Identity", "PreventGradient", "Reshape", "Squeeze", "StopGradient"}
 )
 # These write over an input of the same size that nothing else reads.
-ELEMENTWISE = frozenset(
-    "Add AddN AddV2 BiasAdd Div DivNoNan Elu EluGrad Erf Exp Expm1 Log Log1p Maximum Minimum Mul "
-    "Neg Pow RealDiv Relu Relu6 Relu6Grad ReluGrad Rsqrt RsqrtGrad Selu SeluGrad Sigmoid "
-    "SigmoidGrad Softmax Softplus SoftplusGrad Softsign SoftsignGrad Sqrt SqrtGrad Square Sub Tanh "
-    "TanhGrad".split()
-)
+# fmt: off
+ELEMENTWISE = frozenset({
+    "Add", "AddN", "AddV2", "BiasAdd", "Div", "DivNoNan", "Elu", "EluGrad", "Erf", "Exp", "Expm1",
+    "Log", "Log1p", "Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Relu", "Relu6",
+    "Relu6Grad", "ReluGrad", "Rsqrt", "RsqrtGrad", "Selu", "SeluGrad", "Sigmoid", "SigmoidGrad",
+    "Softmax", "Softplus", "SoftplusGrad", "Softsign", "SoftsignGrad", "Sqrt", "SqrtGrad",
+    "Square", "Sub", "Tanh", "TanhGrad",
+})
+# fmt: on
 # These need the shape of their input alone, which is known.
 SHAPE_ALONE = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
 # What they give is there before the passes.
@@ -57,7 +59,6 @@ class Traced:
 
 def walk(
     operations: Sequence[Any],
-    forward_count: int,
     inputs: Sequence[Any],
     errors: Sequence[Any],
     outputs: Sequence[Any],
@@ -67,8 +68,7 @@ def walk(
 
     Args:
         operations: of the graph, in the order in which they were made.
-        forward_count: how many of them are the forward pass.
-        inputs: of the forward pass, and so on: tensors of the graph.
+        inputs: of the forward pass: tensors of the graph, as all that follow.
         errors: the error signals at the outputs.
         outputs: of the forward pass.
         gradients: of the weights and inputs.
@@ -76,33 +76,34 @@ def walk(
     Raises:
         UnknownBytesError: a size is not known before the operations run.
     """
-    place = {operation: number for number, operation in enumerate(operations)}
-    needed = sorted(_needed([*outputs, *gradients]), key=place.__getitem__)
+    needed = _needed([*outputs, *gradients])
     hidden = [op for op in needed if op.type in HIDDEN or _is_compiled(op)]
     if hidden:
         raise UnknownBytesError(f"runs an operation of kind {hidden[0].type}, which hides its own")
-    given = set(map(_root, inputs))
-    last = {}  # reader of each tensor
-    for operation in needed:
-        for tensor in _read(operation):
-            last[_root(tensor)] = place[operation]
-    ends, results = set(map(_root, gradients)), set(map(_root, outputs))
-    constants: set[Any] = set()
-    live = {}
+    late = {error.op for error in errors}  # what waits for an error signal: the backward pass
+    constants = {op for op in operations if op.type == "Const"}  # TensorFlow computes them before
+    for operation in operations:
+        if operation.inputs and constants.issuperset(t.op for t in _read(operation)):
+            constants.add(operation)
+        if not late.isdisjoint([*(t.op for t in operation.inputs), *operation.control_inputs]):
+            late.add(operation)
+    order = sorted((op for op in operations if op in needed), key=late.__contains__)
+    last = {_root(t): number for number, op in enumerate(order) for t in _read(op)}  # readers
+    given, results, ends = (set(map(_root, group)) for group in (inputs, outputs, gradients))
+    live: dict[Any, int] = {}
     peak, kept = 0, None
-    for operation in needed:
-        number = place[operation]
-        if kept is None and number >= forward_count:
+    factors = sum(_size(tensor) for op in needed & late for tensor in _factors(op, late, constants))
+    for number, operation in enumerate(order):
+        if kept is None and operation in late:
             # What lies behind is done with the output when its error signal is there.
             live = {t: size for t, size in live.items() if last.get(t, 0) >= number}
-            kept = sum(size for t, size in live.items() if t not in results)
-            live |= {_root(error): _size(error) for error in errors}
-        if operation.type in OUTSIDE:
+            kept = sum(size for t, size in live.items() if t not in results) + factors
+            live |= {
+                _root(error): error.shape.num_elements() * error.dtype.size for error in errors
+            }
+        if operation.type in OUTSIDE or operation in constants:
             continue
         read = {_root(tensor) for tensor in _read(operation)}
-        if operation.type == "Const" or (read and all(t.deref().op in constants for t in read)):
-            constants.add(operation)  # TensorFlow computes it beforehand
-            continue
         free = {t for t in read & live.keys() if last[t] == number and t not in ends | results}
         for tensor in {_root(t) for t in operation.outputs} - read:
             size = _size(tensor.deref())
@@ -111,15 +112,24 @@ def walk(
                 free.discard(same)
                 live.pop(same, None)
             live[tensor] = size
-        peak = max(peak, sum(live.values()))
+        peak = max(peak, sum(live.values()) + factors)
         for tensor in free:
             del live[tensor]
     return Traced(
         kept=kept or 0,
         peak=peak,
         output_is_input=results <= given,
-        reads_output=any(last.get(t, 0) >= forward_count for t in results),
+        reads_output=any(t in results for op in late & needed for t in map(_root, _read(op))),
     )
+
+
+def _factors(operation: Any, late: set[Any], constants: set[Any]) -> list[Any]:
+    """Of a softmax's (δ·a)·c with a constant c, the a of which TensorFlow forms a·c early."""
+    makers = [tensor.op for tensor in operation.inputs]
+    if operation.type not in ("Mul", "RealDiv") or constants.isdisjoint(makers):
+        return []
+    products = [op for op in makers if op.type == "Mul" and op in late]
+    return [t for op in products for t in op.inputs if t.op.type == "Softmax" and t.op not in late]
 
 
 def _needed(ends: Sequence[Any]) -> set[Any]:
@@ -158,7 +168,7 @@ def _is_compiled(operation: Any) -> bool:
 def _size(tensor: Any) -> int:
     """Bytes of a tensor, or of all that the lists of a loop hold."""
     kind = tensor.op.type
-    if tensor.dtype.name == "resource":
+    if tensor.dtype.name == "resource" or kind in OUTSIDE:
         return 0
     if not _is_list(tensor):
         count = tensor.shape.num_elements()
@@ -169,7 +179,7 @@ def _size(tensor: Any) -> int:
         return _loop_bytes(tensor.op)
     if kind == "TensorListFromTensor":
         return _size(tensor.op.inputs[0])
-    if kind in ("EmptyTensorList", "TensorListReserve", "Placeholder"):
+    if kind in ("EmptyTensorList", "TensorListReserve", "Placeholder", "ZerosLike"):
         return 0  # what is put in counts where it is
     raise UnknownBytesError(f"keeps the result of an operation of kind {kind}")
 
@@ -179,15 +189,28 @@ def _loop_bytes(loop: Any) -> int:
     from tensorflow.python.ops.while_v2 import _get_graph
 
     body = _get_graph(loop, "body", "_body_graph")
-    put = {}
+    results = dict(zip(map(_root, body.inputs), map(_root, body.outputs), strict=False))
+    put: dict[Any, int] = {}
     for output in filter(_is_list, body.outputs):
-        maker = _root(output).deref().op
-        if maker.type in ("TensorListPushBack", "TensorListSetItem"):
-            item = maker.inputs[-1] if maker.type == "TensorListPushBack" else maker.inputs[2]
-            put[_root(item)] = _size(_root(item).deref())
-        elif maker.type not in ("Placeholder", "TensorListPopBack"):
-            raise UnknownBytesError(f"has a loop that makes a list by {maker.type}")
-    return _steps(loop) * sum(put.values()) if put else 0
+        for item, copies in _put(_root(output).deref().op):
+            # What one step starts from is what the step before it ended in.
+            root = results.get(_root(item), _root(item))
+            put[root] = max(put.get(root, 0), copies * _size(root.deref()))
+    return _steps(loop) * sum(put.values()) if any(put.values()) else 0
+
+
+def _put(maker: Any) -> list[tuple[Any, int]]:
+    """What one step of a loop puts into a list, and how many copies of the list are alive."""
+    if maker.type == "TensorListPushBack":
+        return [(maker.inputs[1], 1)]
+    if maker.type == "TensorListSetItem":
+        return [(maker.inputs[2], 1)]
+    if maker.type == "AddN":  # the sum is another list
+        makers = [_root(tensor).deref().op for tensor in maker.inputs]
+        return [(item, 2) for part in makers for item, _ in _put(part)]
+    if maker.type in ("Placeholder", "TensorListPopBack", "ZerosLike"):
+        return []
+    raise UnknownBytesError(f"has a loop that makes a list by {maker.type}")
 
 
 def _steps(loop: Any) -> int:
