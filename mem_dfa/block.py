@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import keras
 import tensorflow as tf
 
-from mem_dfa.atom import Atom
+from mem_dfa.atom import LINEAR, Atom
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
 from mem_dfa.scopes import scope
@@ -19,6 +19,7 @@ from sizes.layers import (
     LayerBytes,
     backward_peak_bytes,
     bytes_of_calls,
+    follows_shapes,
     forward_peak_bytes,
     spec_bytes,
 )
@@ -241,6 +242,15 @@ class Block:
             )
         return outputs
 
+    @property
+    def _starts_with_weights(self) -> bool:
+        """Whether nothing to speak of happens to the input before weights are there."""
+        first = self.atoms[0]
+        readers = [
+            n.operation for n in first.nodes if any(t is first.before for t in n.input_tensors)
+        ]
+        return all(isinstance(reader, LINEAR) and follows_shapes(reader) for reader in readers)
+
     def hold_back(
         self, inputs: Tensor, earlier: Tensor
     ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
@@ -257,7 +267,8 @@ class Block:
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
         with scope("replay", self.name):
-            if weight_values < math.prod(size or 1 for size in inputs.shape):
+            smaller = weight_values < math.prod(size or 1 for size in inputs.shape)
+            if smaller and self._starts_with_weights:
                 return inputs, _after([*weights, *self.seed_variables], earlier)
             return after(inputs, earlier), _after(self.seed_variables, earlier)
 

@@ -121,7 +121,7 @@ def layer_bytes(call: Call, free: Sequence[Any] = ()) -> LayerBytes:
     layer, output = call.operation, sum(map(spec_bytes, call.outputs))
     variables = getattr(layer, "trainable_variables", ())
     weights = sum(tensor_bytes(v.shape, v.dtype) for v in variables)
-    if _is_ruled(layer):
+    if follows_shapes(layer):
         return _by_rule(call, free, output, weights)
     try:
         found = traced(call)
@@ -133,7 +133,8 @@ def layer_bytes(call: Call, free: Sequence[Any] = ()) -> LayerBytes:
     return LayerBytes(kept, output, weights, scratch, found.reads_output)
 
 
-def _is_ruled(layer: Any) -> bool:
+def follows_shapes(layer: Any) -> bool:
+    """Whether the bytes of a layer follow from the shapes of its output and weights."""
     kind = type(layer)
     if kind.__name__ not in RULED or not kind.__module__.startswith("keras.src.layers."):
         return False
@@ -159,10 +160,13 @@ def _by_rule(call: Call, free: Sequence[Any], output: int, weights: int) -> Laye
         return LayerBytes(0, output, 0, reads_output=False)
     if kind == "Add" or kind in ACTIVATIONS:
         in_place = any(spec_bytes(spec) == output for spec in free)
-        return LayerBytes(0 if in_place else output, output, 0, reads_output=kind != "Add")
+        scratch = output if "softmax" in (activation, kind.lower()) else 0
+        return LayerBytes(0 if in_place else output, output, 0, scratch, kind != "Add")
     # Keras normalises by several operations, whose gradients are of the input's size each; the
     # gradient of a maximum is formed with the place of each, a number of eight bytes, beside it.
-    scratch = {"BatchNormalization": 2 * output}.get(kind, 3 * output if kind in MAXIMA else 0)
+    scratch = 2 * output if kind == "BatchNormalization" else 3 * output if kind in MAXIMA else 0
+    if activation == "softmax" or kind == "Softmax":
+        scratch = output
     return LayerBytes(output, output, weights, scratch, kind in MAXIMA or activation != "linear")
 
 
