@@ -69,7 +69,7 @@ def backward_peak_bytes(
         input_error_bytes: of the error signal at the first layer's input; 0 if none is formed.
     """
     # What works in place has its output counted where the buffer was made.
-    holding = [layer for layer in layers if layer.kept_bytes]
+    holding = [layer for layer in layers if layer.kept_bytes or layer.scratch_bytes]
     kept = sum(layer.kept_bytes for layer in holding)
     peak = kept
     for number in reversed(range(len(holding))):
@@ -165,8 +165,7 @@ def _by_rule(call: Call, free: Sequence[Any], output: int, weights: int) -> Laye
     # Keras normalises by several operations, whose gradients are of the input's size each; the
     # gradient of a maximum is formed with the place of each, a number of eight bytes, beside it.
     scratch = 2 * output if kind == "BatchNormalization" else 3 * output if kind in MAXIMA else 0
-    if activation == "softmax" or kind == "Softmax":
-        scratch = output
+    scratch += output if activation == "softmax" else 0
     return LayerBytes(output, output, weights, scratch, kind in MAXIMA or activation != "linear")
 
 

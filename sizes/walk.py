@@ -1,12 +1,15 @@
 """What the operations of a forward and a backward pass hold, from a graph of them.
 
 What a forward operation made and a backward one reads is kept. The greatest sum follows from going
-through the operations in the order in which they were made, freeing each tensor after its last
-reader. TensorFlow may run them in another order, so the sum is an estimate; what is kept is exact.
+through the operations in waves: each runs as soon as its inputs are there, beside all others of
+which that is true, and a tensor is freed after the wave of its last reader. TensorFlow may run
+fewer at a time, so the sum is an upper estimate; what is kept is exact.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,56 +83,77 @@ def walk(
     hidden = [op for op in needed if op.type in HIDDEN or _is_compiled(op)]
     if hidden:
         raise UnknownBytesError(f"runs an operation of kind {hidden[0].type}, which hides its own")
-    late = {error.op for error in errors}  # what waits for an error signal: the backward pass
-    constants = {op for op in operations if op.type == "Const"}  # TensorFlow computes them before
-    for operation in operations:
-        if operation.inputs and constants.issuperset(t.op for t in _read(operation)):
-            constants.add(operation)
-        if not late.isdisjoint([*(t.op for t in operation.inputs), *operation.control_inputs]):
-            late.add(operation)
-    order = sorted((op for op in operations if op in needed), key=late.__contains__)
-    last = {_root(t): number for number, op in enumerate(order) for t in _read(op)}  # readers
+    constants = _constants(operations)
+    waves = _waves(operations, {error.op for error in errors})
+    order = sorted((op for op in operations if op in needed), key=waves.__getitem__)
+    last = {_root(t): waves[op] for op in order for t in _read(op)}  # wave of the last reader
     given, results, ends = (set(map(_root, group)) for group in (inputs, outputs, gradients))
+    early = sum(_size(t) for op in order for t in _factors(op, waves, constants))
     live: dict[Any, int] = {}
     peak, kept = 0, None
-    factors = sum(_size(tensor) for op in needed & late for tensor in _factors(op, late, constants))
-    for number, operation in enumerate(order):
-        if kept is None and operation in late:
+    for wave, group in itertools.groupby(order, key=waves.__getitem__):
+        if kept is None and wave[0]:
             # What lies behind is done with the output when its error signal is there.
-            live = {t: size for t, size in live.items() if last.get(t, 0) >= number}
-            kept = sum(size for t, size in live.items() if t not in results) + factors
-            live |= {
-                _root(error): error.shape.num_elements() * error.dtype.size for error in errors
-            }
-        if operation.type in OUTSIDE or operation in constants:
-            continue
-        read = {_root(tensor) for tensor in _read(operation)}
-        free = {t for t in read & live.keys() if last[t] == number and t not in ends | results}
-        for tensor in {_root(t) for t in operation.outputs} - read:
-            size = _size(tensor.deref())
-            if operation.type in ELEMENTWISE:
-                same = next((t for t in free if live[t] == size), None)
-                free.discard(same)
-                live.pop(same, None)
-            live[tensor] = size
-        peak = max(peak, sum(live.values()) + factors)
+            live = {t: size for t, size in live.items() if last.get(t, (False, 0)) >= wave}
+            kept = early + sum(size for t, size in live.items() if t not in results)
+            live |= {_root(e): e.shape.num_elements() * e.dtype.size for e in errors}
+        together = [op for op in group if op.type not in OUTSIDE and op not in constants]
+        readers = Counter(_root(t) for op in together for t in op.inputs)
+        free = {t for t in readers if t in live and last[t] == wave and t not in ends | results}
+        for operation in together:
+            read = {_root(tensor) for tensor in _read(operation)}
+            for tensor in {_root(t) for t in operation.outputs} - read:
+                size = _size(tensor.deref())
+                if operation.type in ELEMENTWISE:
+                    own = (t for t in read & free if live[t] == size and readers[t] == 1)
+                    same = next(own, None)
+                    free.discard(same)
+                    live.pop(same, None)
+                live[tensor] = size
+        peak = max(peak, early + sum(live.values()))
         for tensor in free:
             del live[tensor]
     return Traced(
         kept=kept or 0,
         peak=peak,
         output_is_input=results <= given,
-        reads_output=any(t in results for op in late & needed for t in map(_root, _read(op))),
+        reads_output=any(last.get(t, (False,))[0] for t in results),
     )
 
 
-def _factors(operation: Any, late: set[Any], constants: set[Any]) -> list[Any]:
+def _constants(operations: Sequence[Any]) -> set[Any]:
+    """What TensorFlow computes before anything runs."""
+    found = {op for op in operations if op.type == "Const"}
+    for operation in operations:
+        if operation.inputs and found.issuperset(t.op for t in _read(operation)):
+            found.add(operation)
+    return found
+
+
+def _waves(operations: Sequence[Any], errors: set[Any]) -> dict[Any, tuple[bool, int]]:
+    """For each operation whether it waits for an error signal, and its place in its pass.
+
+    Those of one place may run at the same time.
+    """
+    waves: dict[Any, tuple[bool, int]] = {}
+    for operation in operations:
+        before = [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+        # A loop's first operations are made after it, when its gradient is.
+        earlier = [waves.get(op, (False, 0)) for op in before]
+        late = operation in errors or any(wave[0] for wave in earlier)
+        place = max((wave[1] for wave in earlier if wave[0] == late), default=0)
+        waves[operation] = (late, place + 1)
+    return waves
+
+
+def _factors(operation: Any, waves: dict[Any, tuple[bool, int]], constants: set[Any]) -> list[Any]:
     """Of a softmax's (δ·a)·c with a constant c, the a of which TensorFlow forms a·c early."""
     makers = [tensor.op for tensor in operation.inputs]
     if operation.type not in ("Mul", "RealDiv") or constants.isdisjoint(makers):
         return []
-    products = [op for op in makers if op.type == "Mul" and op in late]
-    return [t for op in products for t in op.inputs if t.op.type == "Softmax" and t.op not in late]
+    products = [op for op in makers if op.type == "Mul" and waves[op][0]]
+    factors = [tensor for op in products for tensor in op.inputs]
+    return [tensor for tensor in factors if tensor.op.type == "Softmax" and not waves[tensor.op][0]]
 
 
 def _needed(ends: Sequence[Any]) -> set[Any]:
