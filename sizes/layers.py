@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sizes.calls import Call, calls_of_model
+from sizes.tensors import UnknownBytesError
 from sizes.traced import traced
-from sizes.walk import UnknownBytesError
 
 # BFC hands out whole units of this many bytes.
 ALLOCATION_UNIT_BYTES = 256
@@ -44,6 +44,7 @@ class LayerBytes:
         output_bytes: of its output, and of the error signal there.
         weight_bytes: of its trainable weights.
         scratch_bytes: held while its gradient is formed, beside the error signals.
+        waiting_bytes: of the error signals at its other inputs, which wait for a branch.
         reads_output: its gradient needs its output, which no layer behind it may overwrite.
         unknown: why these are estimates only, naming the layer; else empty.
     """
@@ -52,6 +53,7 @@ class LayerBytes:
     output_bytes: int
     weight_bytes: int
     scratch_bytes: int = 0
+    waiting_bytes: int = 0
     reads_output: bool = True
     unknown: str = ""
 
@@ -80,7 +82,7 @@ def backward_peak_bytes(
         peak = max(peak, kept + layer.output_bytes)
         kept -= layer.kept_bytes
         peak = max(peak, kept + layer.output_bytes + error_at_input + update + layer.scratch_bytes)
-    return peak
+    return peak + max((layer.waiting_bytes for layer in layers), default=0)
 
 
 def forward_peak_bytes(layers: Sequence[LayerBytes], input_bytes: int) -> int:
@@ -129,8 +131,10 @@ def layer_bytes(call: Call, free: Sequence[Any] = ()) -> LayerBytes:
         unknown = f"layer '{layer.name}' ({type(layer).__name__}) {error}"
         return LayerBytes(output, output, weights, unknown=unknown)
     kept = found.kept + (0 if found.output_is_input else output)
-    scratch = max(0, found.peak - output - sum(map(spec_bytes, call.inputs)) - weights)
-    return LayerBytes(kept, output, weights, scratch, found.reads_output)
+    inputs = [spec_bytes(spec) for spec in {id(spec): spec for spec in call.inputs}.values()]
+    scratch = max(0, found.peak - output - sum(inputs) - weights)
+    waiting = sum(inputs) - max(inputs, default=0)
+    return LayerBytes(kept, output, weights, scratch, waiting, found.reads_output)
 
 
 def follows_shapes(layer: Any) -> bool:
@@ -161,12 +165,13 @@ def _by_rule(call: Call, free: Sequence[Any], output: int, weights: int) -> Laye
     if kind == "Add" or kind in ACTIVATIONS:
         in_place = any(spec_bytes(spec) == output for spec in free)
         scratch = output if "softmax" in (activation, kind.lower()) else 0
-        return LayerBytes(0 if in_place else output, output, 0, scratch, kind != "Add")
+        return LayerBytes(0 if in_place else output, output, 0, scratch, reads_output=kind != "Add")
     # Keras normalises by several operations, whose gradients are of the input's size each; the
     # gradient of a maximum is formed with the place of each, a number of eight bytes, beside it.
     scratch = 2 * output if kind == "BatchNormalization" else 3 * output if kind in MAXIMA else 0
     scratch += output if activation == "softmax" else 0
-    return LayerBytes(output, output, weights, scratch, kind in MAXIMA or activation != "linear")
+    reads_output = kind in MAXIMA or activation != "linear"
+    return LayerBytes(output, output, weights, scratch, reads_output=reads_output)
 
 
 def _flat(value: Any) -> tuple[Any, ...]:

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from sizes.calls import Call
-from sizes.walk import Traced, UnknownBytesError, walk
+from sizes.tensors import UnknownBytesError
+from sizes.walk import Traced, walk
 
 _traced: dict[Any, Traced | UnknownBytesError] = {}
 

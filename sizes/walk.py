@@ -14,12 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from sizes.tensors import LOOPS, OUTSIDE, UnknownBytesError, body_of, root, size_of
 
-# These hand their input on as it is.
-ALIASES = frozenset(
-    {"ExpandDims", "Identity", "PreventGradient", "Reshape", "Squeeze", "StopGradient"}
-)
 # These write over an input of the same size that nothing else reads.
 # fmt: off
 ELEMENTWISE = frozenset({
@@ -32,15 +28,15 @@ ELEMENTWISE = frozenset({
 # fmt: on
 # These need the shape of their input alone, which is known.
 SHAPE_ALONE = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
-# What they give is there before the passes.
-OUTSIDE = ("Placeholder", "ReadVariableOp")
-LOOPS = ("StatelessWhile", "While")
 # What these hold between the two passes no graph shows.
 HIDDEN = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
-class UnknownBytesError(ValueError):
-    """What a layer holds cannot be told from shapes."""
+# Whether an operation waits for an error signal, and its place in its pass. Those of one place may
+# run at the same time.
+Wave = tuple[bool, int]
+Waves = dict[Any, Wave]
+FIRST: Wave = (False, 0)
 
 
 @dataclass(frozen=True)
@@ -83,42 +79,73 @@ def walk(
     hidden = [op for op in needed if op.type in HIDDEN or _is_compiled(op)]
     if hidden:
         raise UnknownBytesError(f"runs an operation of kind {hidden[0].type}, which hides its own")
+    order = [op for op in operations if op in needed]
+    early = _waves(operations, {error.op for error in errors})
     constants = _constants(operations)
-    waves = _waves(operations, {error.op for error in errors})
-    order = sorted((op for op in operations if op in needed), key=waves.__getitem__)
-    last = {_root(t): waves[op] for op in order for t in _read(op)}  # wave of the last reader
-    given, results, ends = (set(map(_root, group)) for group in (inputs, outputs, gradients))
-    early = sum(_size(t) for op in order for t in _factors(op, waves, constants))
+    factors = sum(size_of(t) for op in order for t in _factors(op, early, constants))
+    run = [op for op in order if op not in constants]
+    kept, peak = _held(run, early, errors, outputs, gradients)
+    # What nothing waits for, as the gradients of weights, may come last instead.
+    lazy_peak = _held(run, _lazy_waves(order, early), errors, outputs, gradients)[1]
+    given, results = set(map(root, inputs)), set(map(root, outputs))
+    late = (op for op in run if early[op][0])
+    return Traced(
+        kept=kept + factors,
+        peak=max(peak, lazy_peak) + factors,
+        output_is_input=results <= given,
+        reads_output=not results.isdisjoint(root(t) for op in late for t in _read(op)),
+    )
+
+
+def _held(
+    operations: Sequence[Any],
+    waves: Waves,
+    errors: Sequence,
+    outputs: Sequence,
+    gradients: Sequence,
+) -> tuple[int, int]:
+    """Bytes kept from the forward for the backward pass, and the greatest sum in either."""
+    last: dict[Any, Wave] = {}  # in which a tensor is read
+    for operation in operations:
+        for tensor in map(root, _read(operation)):
+            last[tensor] = max(last.get(tensor, waves[operation]), waves[operation])
+    results, ends = set(map(root, outputs)), set(map(root, gradients))
     live: dict[Any, int] = {}
     peak, kept = 0, None
-    for wave, group in itertools.groupby(order, key=waves.__getitem__):
+    for wave, group in itertools.groupby(sorted(operations, key=waves.get), key=waves.get):
         if kept is None and wave[0]:
             # What lies behind is done with the output when its error signal is there.
-            live = {t: size for t, size in live.items() if last.get(t, (False, 0)) >= wave}
-            kept = early + sum(size for t, size in live.items() if t not in results)
-            live |= {_root(e): e.shape.num_elements() * e.dtype.size for e in errors}
-        together = [op for op in group if op.type not in OUTSIDE and op not in constants]
-        readers = Counter(_root(t) for op in together for t in op.inputs)
+            live = {t: size for t, size in live.items() if last.get(t, FIRST) >= wave}
+            kept = sum(size for t, size in live.items() if t not in results)
+            live |= {root(e): e.shape.num_elements() * e.dtype.size for e in errors}
+        together = [op for op in group if op.type not in OUTSIDE]
+        readers = Counter(root(t) for op in together for t in op.inputs)
         free = {t for t in readers if t in live and last[t] == wave and t not in ends | results}
         for operation in together:
-            read = {_root(tensor) for tensor in _read(operation)}
-            for tensor in {_root(t) for t in operation.outputs} - read:
-                size = _size(tensor.deref())
+            read = {root(tensor) for tensor in _read(operation)}
+            for tensor in {root(t) for t in operation.outputs} - read:
+                size = size_of(tensor.deref())
                 if operation.type in ELEMENTWISE:
                     own = (t for t in read & free if live[t] == size and readers[t] == 1)
                     same = next(own, None)
                     free.discard(same)
                     live.pop(same, None)
                 live[tensor] = size
-        peak = max(peak, early + sum(live.values()))
+        peak = max(peak, sum(live.values()) + sum(map(_step_bytes, together)))
         for tensor in free:
             del live[tensor]
-    return Traced(
-        kept=kept or 0,
-        peak=peak,
-        output_is_input=results <= given,
-        reads_output=any(last.get(t, (False,))[0] for t in results),
-    )
+    return kept or 0, peak
+
+
+def _step_bytes(operation: Any) -> int:
+    """What one step of a loop holds beside what it puts into lists."""
+    if operation.type not in LOOPS:
+        return 0
+    body = body_of(operation)
+    inside = body.get_operations()
+    constants = _constants(inside)
+    run = [op for op in inside if op not in constants]
+    return _held(run, _waves(inside, set()), (), body.outputs, ())[1]
 
 
 def _constants(operations: Sequence[Any]) -> set[Any]:
@@ -130,23 +157,32 @@ def _constants(operations: Sequence[Any]) -> set[Any]:
     return found
 
 
-def _waves(operations: Sequence[Any], errors: set[Any]) -> dict[Any, tuple[bool, int]]:
-    """For each operation whether it waits for an error signal, and its place in its pass.
-
-    Those of one place may run at the same time.
-    """
-    waves: dict[Any, tuple[bool, int]] = {}
+def _waves(operations: Sequence[Any], errors: set[Any]) -> Waves:
+    """When each operation runs if it runs as soon as it can."""
+    waves: Waves = {}
     for operation in operations:
         before = [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
         # A loop's first operations are made after it, when its gradient is.
-        earlier = [waves.get(op, (False, 0)) for op in before]
+        earlier = [waves.get(op, FIRST) for op in before]
         late = operation in errors or any(wave[0] for wave in earlier)
         place = max((wave[1] for wave in earlier if wave[0] == late), default=0)
         waves[operation] = (late, place + 1)
     return waves
 
 
-def _factors(operation: Any, waves: dict[Any, tuple[bool, int]], constants: set[Any]) -> list[Any]:
+def _lazy_waves(operations: Sequence[Any], waves: Waves) -> Waves:
+    """When each runs if those of the backward pass run as late as they can."""
+    lazy, left = dict(waves), Counter()  # how many places come after an operation
+    for operation in reversed(operations):
+        late = waves[operation][0]
+        for tensor in operation.inputs:
+            left[tensor.op] = max(left[tensor.op], left[operation] + 1)
+        if late:
+            lazy[operation] = (True, -left[operation])
+    return lazy
+
+
+def _factors(operation: Any, waves: Waves, constants: set[Any]) -> list[Any]:
     """Of a softmax's (δ·a)·c with a constant c, the a of which TensorFlow forms a·c early."""
     makers = [tensor.op for tensor in operation.inputs]
     if operation.type not in ("Mul", "RealDiv") or constants.isdisjoint(makers):
@@ -172,81 +208,5 @@ def _read(operation: Any) -> Sequence[Any]:
     return () if operation.type in SHAPE_ALONE else operation.inputs
 
 
-def _root(tensor: Any) -> Any:
-    """A key for the memory that a tensor lies in."""
-    while tensor.op.type in ALIASES:
-        tensor = tensor.op.inputs[0]
-    if tensor.op.type in LOOPS and _is_list(tensor):  # what a loop's lists hold counts together
-        tensor = next(output for output in tensor.op.outputs if _is_list(output))
-    return tensor.ref()
-
-
-def _is_list(tensor: Any) -> bool:
-    return tensor.dtype.name == "variant"
-
-
 def _is_compiled(operation: Any) -> bool:
     return "_XlaMustCompile" in operation.node_def.attr and operation.get_attr("_XlaMustCompile")
-
-
-def _size(tensor: Any) -> int:
-    """Bytes of a tensor, or of all that the lists of a loop hold."""
-    kind = tensor.op.type
-    if tensor.dtype.name == "resource" or kind in OUTSIDE:
-        return 0
-    if not _is_list(tensor):
-        count = tensor.shape.num_elements()
-        if count is None:
-            raise UnknownBytesError(f"makes a tensor of shape {tensor.shape} inside")
-        return count * tensor.dtype.size
-    if kind in LOOPS:
-        return _loop_bytes(tensor.op)
-    if kind == "TensorListFromTensor":
-        return _size(tensor.op.inputs[0])
-    if kind in ("EmptyTensorList", "TensorListReserve", "Placeholder", "ZerosLike"):
-        return 0  # what is put in counts where it is
-    raise UnknownBytesError(f"keeps the result of an operation of kind {kind}")
-
-
-def _loop_bytes(loop: Any) -> int:
-    """What the lists that a loop fills hold after its last step."""
-    from tensorflow.python.ops.while_v2 import _get_graph
-
-    body = _get_graph(loop, "body", "_body_graph")
-    results = dict(zip(map(_root, body.inputs), map(_root, body.outputs), strict=False))
-    put: dict[Any, int] = {}
-    for output in filter(_is_list, body.outputs):
-        for item, copies in _put(_root(output).deref().op):
-            # What one step starts from is what the step before it ended in.
-            root = results.get(_root(item), _root(item))
-            put[root] = max(put.get(root, 0), copies * _size(root.deref()))
-    return _steps(loop) * sum(put.values()) if any(put.values()) else 0
-
-
-def _put(maker: Any) -> list[tuple[Any, int]]:
-    """What one step of a loop puts into a list, and how many copies of the list are alive."""
-    if maker.type == "TensorListPushBack":
-        return [(maker.inputs[1], 1)]
-    if maker.type == "TensorListSetItem":
-        return [(maker.inputs[2], 1)]
-    if maker.type == "AddN":  # the sum is another list
-        makers = [_root(tensor).deref().op for tensor in maker.inputs]
-        return [(item, 2) for part in makers for item, _ in _put(part)]
-    if maker.type in ("Placeholder", "TensorListPopBack", "ZerosLike"):
-        return []
-    raise UnknownBytesError(f"has a loop that makes a list by {maker.type}")
-
-
-def _steps(loop: Any) -> int:
-    """How often the body of a loop runs."""
-    from tensorflow import get_static_value
-
-    most = _root(loop.inputs[1]).deref()
-    if most.op.type in LOOPS:  # the loop whose gradient this one is
-        return _steps(most.op)
-    steps = get_static_value(
-        most.op.inputs[0] if most.op.type == "Max" else most
-    )  # as Keras has it
-    if steps is None or np.max(steps) < 0:
-        raise UnknownBytesError("has a loop whose number of steps is not known")
-    return int(np.max(steps))
