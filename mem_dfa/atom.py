@@ -109,6 +109,10 @@ class ActivationPart(Atom):
         """None: the weights belong to the linear part."""
         return []
 
+    def calls(self, inputs: keras.KerasTensor) -> tuple[list[Call], keras.KerasTensor]:
+        """None: the layer's call is the linear part."""
+        return [], inputs
+
     def __call__(self, inputs: Tensor, training: bool) -> Tensor:
         """The activation of z."""
         return self.operations[0].activation(inputs)

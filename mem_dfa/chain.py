@@ -20,6 +20,7 @@ from mem_dfa.atom import LINEAR, ActivationPart, Atom, LinearPart
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from sizes.calls import spec_of
+from sizes.tensors import UnknownBytesError
 
 # What is planned for where an axis of the batch has no fixed size: of pixels or words.
 NOMINAL_SIZE = 224
@@ -137,6 +138,13 @@ class Chain:
             # The nominal size need not suit the net. A batch that does not says so when it runs.
             for block in self.blocks:
                 block.plan_for(None, unknown or f"it does not take batches of shape {tuple(shape)}")
+
+    def require_known_bytes(self, batch_size: int) -> None:
+        """Raise UnknownBytesError, with the reason, where bytes of a block are estimates only."""
+        for block in self.blocks:
+            unknown = block.bytes(batch_size).unknown
+            if unknown:
+                raise UnknownBytesError(unknown)
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""

@@ -9,11 +9,13 @@ segments before it is still there, so peak = held before + the segment's own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
+from sizes.tensors import UnknownBytesError
 from sizes.units import parse_bytes
 
 # The allocator rounds and does not split every chunk: measured 4 % above what operations ask for.
@@ -93,6 +95,26 @@ def budget_bytes(budget: str | int) -> int:
         raise UnsupportedError(
             f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
             '"64 MiB".'
+        ) from error
+
+
+def refuse_unknown(received: str, check: Callable[[], Any], instead: str) -> None:
+    """Refuse a budget where `check` raises because bytes are not known.
+
+    Args:
+        received: what was asked for.
+        check: raises UnknownBytesError with the reason.
+        instead: what needs no bytes.
+
+    Raises:
+        UnsupportedError: the budget cannot be planned for.
+    """
+    try:
+        check()
+    except UnknownBytesError as error:
+        raise UnsupportedError(
+            f"{received}, but what a step takes is not known from shapes: {error}. Give {instead} "
+            "instead; `python -m experiments.fit` finds by measuring what fits."
         ) from error
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sizes.tensors import UnknownBytesError
+
 Spec = Any  # a keras.KerasTensor
 Specs = dict[int, Spec]
 
@@ -44,13 +46,13 @@ def calls_of_model(model: Any, batch_size: int) -> Iterator[Call]:
     """The calls of a Sequential or functional model on a batch, in an order in which they run.
 
     Raises:
-        ValueError: the model has no such graph, as a subclassed one.
+        UnknownBytesError: the model has no such graph, as a subclassed one.
     """
     inner = _graph(model)
     if inner is None:
-        raise ValueError(
-            f"Model {model.name!r} is no Sequential or functional model, so its layers' shapes "
-            "are not known beforehand; measure it instead."
+        raise UnknownBytesError(
+            f"model {model.name!r} is no Sequential or functional model, so its layers' shapes are "
+            "not known beforehand"
         )
     specs = {id(tensor): spec_of(tensor, batch_size) for tensor in inner.inputs}
     return calls_of(_nodes(inner), specs)

@@ -202,10 +202,13 @@ def backpropagation_bytes(model: Any, batch_size: int) -> int:
     """Step bytes of plain backpropagation on a Sequential or functional model.
 
     Raises:
-        ValueError: the model is neither, or what a layer keeps is not known.
+        UnknownBytesError: the model is neither, or it is not known what a layer keeps.
     """
+    unfixed = next((tensor for tensor in model.inputs if None in tensor.shape[1:]), None)
+    if unfixed is not None:
+        raise UnknownBytesError(f"its input has the shape {unfixed.shape}")
     layers = bytes_of_calls(calls_of_model(model, batch_size))
     unknown = next((layer.unknown for layer in layers if layer.unknown), None)
     if unknown:
-        raise UnknownBytesError(f"Model {model.name!r}: what a step takes is not known: {unknown}.")
+        raise UnknownBytesError(unknown)
     return backward_peak_bytes(layers)

@@ -145,7 +145,8 @@ def _step_bytes(operation: Any) -> int:
     inside = body.get_operations()
     constants = _constants(inside)
     run = [op for op in inside if op not in constants]
-    return _held(run, _waves(inside, set()), (), body.outputs, ())[1]
+    # The next step may start before this one has ended.
+    return 2 * _held(run, _waves(inside, set()), (), body.outputs, ())[1]
 
 
 def _constants(operations: Sequence[Any]) -> set[Any]:

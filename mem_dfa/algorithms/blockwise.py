@@ -49,6 +49,7 @@ class Blockwise(Algorithm):
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs = _as_input(x, self.chain.input)
+        self.chain.see(inputs.shape)
         if not self.optimizer.built:
             # On all variables: the blocks' own calls each name a few of them.
             self.optimizer.build(self.trainable_variables)

@@ -68,7 +68,7 @@ class Checkpoint(Blockwise):
                 f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
                 "words; give one of every, blocks, budget, or none."
             )
-        if budget is not None and batch_size is None:
+        if budget is not None and (batch_size is None or None in self._chain.input.shape[1:]):
             planning.budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
@@ -86,6 +86,11 @@ class Checkpoint(Blockwise):
         """
         costs = planning.block_costs(self._chain.blocks, batch_size)
         if self.budget is not None:
+            planning.refuse_unknown(
+                f"Checkpoint received budget={self.budget!r}",
+                lambda: self._chain.require_known_bytes(batch_size),
+                "every=... or blocks=[...]",
+            )
             return planning.within_budget(costs, planning.budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
@@ -108,8 +113,9 @@ class Checkpoint(Blockwise):
             )
         return [known.index(name) for name in names]
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The plan's peak."""
+        self.chain.require_known_bytes(batch_size)
         return self.plan(batch_size).peak_bytes
 
     def get_config(self) -> dict[str, Any]:
@@ -206,6 +212,6 @@ class Checkpoint(Blockwise):
 class CheckpointFA(FA, Checkpoint):
     """Feedback alignment whose activations are recomputed from checkpoints."""
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The plan's peak."""
-        return Checkpoint.predict_step_bytes(self, batch_size)
+        return Checkpoint._predict_step_bytes(self, batch_size)

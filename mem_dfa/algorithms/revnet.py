@@ -79,12 +79,13 @@ class RevNet(Blockwise):
         """As in Keras."""
         return {**super().get_config(), "reconstruction_bound": self.reconstruction_bound}
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The ordinary blocks' inputs, and the block at work with its state and error signals.
 
         Raises:
-            ValueError: an F or G is no Sequential or functional model, whose shapes are known.
+            UnknownBytesError: an F or G is no Sequential or functional model.
         """
+        self._chain.require_known_bytes(batch_size)
         peak = held = 0
         for number, block in enumerate(self._chain.blocks):
             size = block.bytes(batch_size)
