@@ -58,13 +58,13 @@ class Block:
     Attributes:
         name: `block_004`; names the block's operations in a profile.
         atoms: what it runs, in order.
-        output: a_i, for a batch of any number of examples; its shape may be None elsewhere, too.
+        output: a_i, for a batch of any number of examples; None for a block of no chain.
     """
 
     def __init__(self, name: str, atoms: Sequence[Atom], is_head: bool = False) -> None:
         """Take consecutive atoms of a chain, the model's last activation if they are the head."""
         self.name, self.atoms, self._is_head = name, tuple(atoms), is_head
-        self.output = atoms[-1].after if atoms else None
+        self.output: keras.KerasTensor | None = None
         self.plan_for(None, "no batch is known")
 
     @property
@@ -246,9 +246,8 @@ class Block:
     def _starts_with_weights(self) -> bool:
         """Whether nothing to speak of happens to the input before weights are there."""
         first = self.atoms[0]
-        readers = [
-            n.operation for n in first.nodes if any(t is first.before for t in n.input_tensors)
-        ]
+        nodes = getattr(first, "nodes", ())  # of half a reversible layer there are none
+        readers = [n.operation for n in nodes if any(t is first.before for t in n.input_tensors)]
         return all(isinstance(reader, LINEAR) and follows_shapes(reader) for reader in readers)
 
     def hold_back(
