@@ -166,12 +166,14 @@ def _by_rule(call: Call, free: Sequence[Any], output: int, weights: int) -> Laye
         in_place = any(spec_bytes(spec) == output for spec in free)
         scratch = output if "softmax" in (activation, kind.lower()) else 0
         return LayerBytes(0 if in_place else output, output, 0, scratch, reads_output=kind != "Add")
-    # Keras normalises by several operations, whose gradients are of the input's size each; the
-    # gradient of a maximum is formed with the place of each, a number of eight bytes, beside it.
-    scratch = 2 * output if kind == "BatchNormalization" else 3 * output if kind in MAXIMA else 0
+    # Keras normalises by several operations, whose gradients are of the input's size each.
+    scratch = 2 * output if kind == "BatchNormalization" else 0
+    kept = output
+    if kind in MAXIMA:  # it keeps a byte for where each maximum was, and reads its output last
+        kept, scratch = output + output // 4, output
     scratch += output if activation == "softmax" else 0
     reads_output = kind in MAXIMA or activation != "linear"
-    return LayerBytes(output, output, weights, scratch, reads_output=reads_output)
+    return LayerBytes(kept, output, weights, scratch, reads_output=reads_output)
 
 
 def _flat(value: Any) -> tuple[Any, ...]:

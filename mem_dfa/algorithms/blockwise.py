@@ -11,6 +11,7 @@ import tensorflow as tf
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.planning import warn_if_one_block
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update, warn_if_whole
 
@@ -44,6 +45,7 @@ class Blockwise(Algorithm):
                 "one device; compile it outside of the strategy, or use 'bp'."
             )
         warn_if_whole(self.optimizer, self.trainable_variables)
+        warn_if_one_block(name, self.chain.blocks)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""

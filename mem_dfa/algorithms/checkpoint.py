@@ -23,13 +23,10 @@ from mem_dfa.algorithms.fa import FA
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
-from mem_dfa.planning import Plan, Segment
+from mem_dfa.planning import NOMINAL_BATCH, Plan, Segment
 from mem_dfa.recording import Recording
 from mem_dfa.repeatable import refuse_unrepeatable_draws
 from mem_dfa.update import Update
-
-# Without weights the borders do not depend on the batch, and hardly with them.
-NOMINAL_BATCH = 32
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
