@@ -31,6 +31,9 @@ ENTRY_BYTES = 4
 LARGE_BYTES = 2**30
 """What is worth a warning whatever the step takes."""
 
+MOST_DRAWN_BYTES = 2**36
+"""Of all matrices, where they are drawn: each tile is traced by itself."""
+
 Seed = Sequence[int]
 
 
@@ -280,8 +283,12 @@ def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int 
         UnsupportedError: it is more than the memory that this process may take.
     """
     sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
-    own, limit = sizes[kind], memory_limit_bytes()
-    less = [name for name in KINDS if sizes[name] < min(own, limit)]
+    limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
+    if sizes["stored"] > MOST_DRAWN_BYTES:
+        sizes["regenerated"] = sizes["stored"]
+        limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
+    own, (limit, what) = sizes[kind], limits[kind]
+    less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
     others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
     says = (
         f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
@@ -289,7 +296,7 @@ def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int 
     )
     if own > limit:
         raise UnsupportedError(
-            f"{says}, more than the {show_bytes(limit)} of memory there are; use "
+            f"{says}, more than the {show_bytes(limit)} {what}; use "
             f"{others or 'a net with fewer logits, or train with checkpoint'}."
         )
     if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):

@@ -28,6 +28,8 @@ ELEMENTWISE = frozenset({
 # fmt: on
 # These need the shape of their input alone, which is known.
 SHAPE_ALONE = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
+# A step of a loop may start before the one before it has ended: as many as were seen alive.
+STEPS_AT_ONCE = 4
 # What these hold between the two passes no graph shows.
 HIDDEN = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
@@ -145,8 +147,7 @@ def _step_bytes(operation: Any) -> int:
     inside = body.get_operations()
     constants = _constants(inside)
     run = [op for op in inside if op not in constants]
-    # The next step may start before this one has ended.
-    return 2 * _held(run, _waves(inside, set()), (), body.outputs, ())[1]
+    return STEPS_AT_ONCE * _held(run, _waves(inside, set()), (), body.outputs, ())[1]
 
 
 def _constants(operations: Sequence[Any]) -> set[Any]:
