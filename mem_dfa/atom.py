@@ -15,6 +15,7 @@ from keras.src.models import Functional
 from keras.src.ops.node import Node
 
 from mem_dfa.overrides import has_own_call
+from sizes.calls import Call, calls_of
 
 Tensor = tf.Tensor
 
@@ -90,6 +91,11 @@ class Atom:
             values.update(zip(map(id, node.outputs), results, strict=True))
         return values[id(self.after)]
 
+    def calls(self, inputs: keras.KerasTensor) -> tuple[list[Call], keras.KerasTensor]:
+        """The calls inside, nested models opened, and what comes out for an input like `inputs`."""
+        specs = {id(self.before): inputs}
+        return list(calls_of(self.nodes, specs)), specs[id(self.after)]
+
     @property
     def layers(self) -> list[keras.layers.Layer]:
         """The layers inside, nested models opened, each once."""
@@ -131,6 +137,10 @@ class ActivationPart(Atom):
     def layers(self) -> list[keras.layers.Layer]:
         """None: the weights belong to the linear part."""
         return []
+
+    def calls(self, inputs: keras.KerasTensor) -> tuple[list[Call], keras.KerasTensor]:
+        """None: the layer's call is the linear part."""
+        return [], inputs
 
     def __call__(self, inputs: Tensor, training: bool) -> Tensor:
         """The activation of z."""

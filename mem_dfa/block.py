@@ -10,7 +10,7 @@ from functools import cached_property
 import keras
 import tensorflow as tf
 
-from mem_dfa.atom import Atom
+from mem_dfa.atom import Atom, is_linear
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.foreign_code import is_keras_only
@@ -18,7 +18,15 @@ from mem_dfa.ordering import after
 from mem_dfa.rematerialised import without_rematerialisation
 from mem_dfa.scopes import scope
 from mem_dfa.tiles import tiled_bytes
-from sizes.layers import backward_peak_bytes, forward_peak_bytes, layer_bytes, opened, tensor_bytes
+from sizes.calls import Call, spec_of
+from sizes.layers import (
+    LayerBytes,
+    backward_peak_bytes,
+    bytes_of_calls,
+    follows_shapes,
+    forward_peak_bytes,
+    spec_bytes,
+)
 
 Tensor = tf.Tensor
 
@@ -33,6 +41,7 @@ class BlockBytes:
         forward_peak: while it runs and nothing is kept, its input included.
         update_peak: while it is differentiated and updated, its own activations and error signals.
         backward_peak: the same with the error signal at its input.
+        unknown: why these are estimates only; else empty.
     """
 
     kept: int
@@ -40,6 +49,11 @@ class BlockBytes:
     forward_peak: int
     update_peak: int
     backward_peak: int
+    unknown: str = ""
+
+
+# Where not even the nominal size tells anything, blocks count alike.
+ALIKE = BlockBytes(kept=1, output=1, forward_peak=2, update_peak=2, backward_peak=3)
 
 
 class Block:
@@ -48,11 +62,14 @@ class Block:
     Attributes:
         name: `block_004`; names the block's operations in a profile.
         atoms: what it runs, in order.
+        output: a_i, for a batch of any number of examples; None for a block of no chain.
     """
 
     def __init__(self, name: str, atoms: Sequence[Atom], is_head: bool = False) -> None:
         """Take consecutive atoms of a chain, the model's last activation if they are the head."""
         self.name, self.atoms, self._is_head = name, tuple(atoms), is_head
+        self.output: keras.KerasTensor | None = None
+        self.plan_for(None, "no batch is known")
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -96,7 +113,7 @@ class Block:
     @property
     def output_shape(self) -> tuple[int | None, ...]:
         """Shape of a_i with its batch axis."""
-        return tuple(self.atoms[-1].after.shape)
+        return tuple(self.output.shape)
 
     @property
     def width(self) -> int:
@@ -112,6 +129,37 @@ class Block:
             )
         return math.prod(self.output_shape[1:])
 
+    def follow(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape and dtype of a_i where those of a_{i-1} are like `inputs`."""
+        first, last = self.atoms[0].before, self.atoms[-1].after
+        if None not in last.shape[1:] and inputs.shape[1:] == first.shape[1:]:
+            return spec_of(last, inputs.shape[0])
+        for atom in self.atoms:
+            inputs = atom.calls(inputs)[1]
+        return inputs
+
+    def plan_for(self, example: keras.KerasTensor | None, unknown: str) -> None:
+        """Tell bytes for inputs like `example`, a batch of one; None if nobody knows any.
+
+        Args:
+            example: a_{i-1} of one example.
+            unknown: why bytes for it are estimates only; else empty.
+        """
+        self._example, self._unknown = example, unknown
+        self._sizes: dict[int, list[tuple[Call, LayerBytes]]] = {}
+
+    def _sizes_for(self, batch_size: int) -> list[tuple[Call, LayerBytes]]:
+        if batch_size not in self._sizes:
+            inputs, calls = self._input_of(batch_size), []
+            for atom in self.atoms:
+                found, inputs = atom.calls(inputs)
+                calls += found
+            self._sizes[batch_size] = list(zip(calls, bytes_of_calls(calls), strict=True))
+        return self._sizes[batch_size]
+
+    def _input_of(self, batch_size: int) -> keras.KerasTensor:
+        return spec_of(self._example, batch_size * self._example.shape[0])
+
     def bytes(self, batch_size: int, tiled: Sequence[keras.layers.Layer] = ()) -> BlockBytes:
         """What a run of the block takes, from shapes, for graph execution.
 
@@ -119,36 +167,42 @@ class Block:
             batch_size: examples in a batch.
             tiled: dense layers whose kernels are updated in row tiles.
         """
-        operations = (operation for atom in self.atoms for operation in atom.operations)
-        parts = [part for operation in operations for part in opened(operation)]
-        layers = [layer_bytes(part, batch_size) for part in parts]
+        if self._example is None:
+            return replace(ALIKE, unknown=self._unknown)
         in_tiles = {id(layer) for layer in tiled}
-        for number, part in enumerate(parts):
-            if id(part) in in_tiles:
-                layers[number] = replace(layers[number], weight_bytes=tiled_bytes(part))
-        before = self.atoms[0].before
-        input_bytes = tensor_bytes((batch_size, *before.shape[1:]), before.dtype)
+        layers = [
+            replace(size, weight_bytes=tiled_bytes(call.operation))
+            if id(call.operation) in in_tiles
+            else size
+            for call, size in self._sizes_for(batch_size)
+        ]
+        inputs = self._input_of(batch_size)
+        input_bytes = spec_bytes(inputs)
         kept = sum(layer.kept_bytes for layer in layers)
         # Of branches, what one made waits for the other: at most all of it.
         branched = any(len(atom.operations) > 1 for atom in self.atoms)
         forward_peak = forward_peak_bytes(layers, input_bytes)
         return BlockBytes(
             kept=kept,
-            output=tensor_bytes((batch_size, *self.output_shape[1:]), self.atoms[-1].after.dtype),
+            output=spec_bytes(self.follow(inputs)),
             forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),
+            unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )
 
     def operations_count(self, batch_size: int) -> int:
         """Multiplications and additions of one run, roughly: what its time is in proportion to."""
+        if self._example is None:
+            return 1
         count = 0
-        for layer in self.layers:
-            outputs = keras.tree.flatten(layer.output) if layer._inbound_nodes else []
-            positions = sum(math.prod(size or 1 for size in t.shape[1:-1]) for t in outputs)
-            values = sum(math.prod(size or 1 for size in t.shape[1:]) for t in outputs)
-            kernels = sum(math.prod(v.shape) for v in layer.trainable_variables if len(v.shape) > 1)
+        for call, _ in self._sizes_for(batch_size):
+            shapes = [spec.shape[1:] for spec in call.outputs]
+            values = sum(map(math.prod, shapes))
+            positions = sum(math.prod(shape[:-1]) for shape in shapes)
+            weights = getattr(call.operation, "trainable_variables", ())
+            kernels = sum(math.prod(v.shape) for v in weights if len(v.shape) > 1)
             count += values + 2 * kernels * max(1, positions)
         return batch_size * count
 
@@ -175,6 +229,14 @@ class Block:
                     del inputs._keras_logits
         return inputs
 
+    @property
+    def _starts_with_weights(self) -> bool:
+        """Whether nothing to speak of happens to the input before weights are there."""
+        first = self.atoms[0]
+        nodes = getattr(first, "nodes", ())  # of half a reversible layer there are none
+        readers = [n.operation for n in nodes if any(t is first.before for t in n.input_tensors)]
+        return all(is_linear(reader) and follows_shapes(reader) for reader in readers)
+
     def hold_back(
         self, inputs: Tensor, earlier: Tensor
     ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
@@ -190,10 +252,10 @@ class Block:
         """
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
-        # A gradient or a function of a layer's own reaches for the variables themselves.
         fewer = weight_values < math.prod(size or 1 for size in inputs.shape)
         with scope("replay", self.name):
-            if fewer and self.runs_only_keras:
+            # A gradient or a function of a layer's own reaches for the variables themselves.
+            if fewer and self.runs_only_keras and self._starts_with_weights:
                 return inputs, held_back_variables([*weights, *self.seed_variables], earlier)
             return after(inputs, earlier), held_back_variables(self.seed_variables, earlier)
 

@@ -19,7 +19,11 @@ from keras.src.ops.node import Node
 from mem_dfa.atom import ActivationPart, Atom, LinearPart, is_graph, is_linear
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
+from sizes.calls import spec_of
+from sizes.tensors import UnknownBytesError
 
+# What is planned for where an axis of the batch has no fixed size: of pixels or words.
+NOMINAL_SIZE = 224
 RESHAPES = (
     keras.layers.Flatten,
     keras.layers.Identity,
@@ -111,7 +115,42 @@ class Chain:
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
         head = Block("head", tail, is_head=True)
         _refuse_shared((*blocks, head))
-        return cls(blocks, head, model.inputs[0])
+        chain = cls(blocks, head, model.inputs[0])
+        # A nested model's own tensors have the shapes it was built with, not those of this call.
+        output = chain.input
+        for block in chain.blocks_and_head:
+            output = block.output = block.follow(output)
+        chain.see(chain.input.shape)
+        return chain
+
+    @property
+    def blocks_and_head(self) -> tuple[Block, ...]:
+        """All that runs, in order."""
+        return (*self.blocks, self.head) if self.head.atoms else self.blocks
+
+    def see(self, shape: Sequence[int | None]) -> None:
+        """Plan for batches of that shape, (batch, ...), from now on.
+
+        Where sizes are None, bytes are planned for `NOMINAL_SIZE` and said to be unknown.
+        """
+        sizes = tuple(NOMINAL_SIZE if size is None else size for size in shape[1:])
+        unknown = "" if None not in shape[1:] else f"its batches have the shape {tuple(shape)}"
+        example = spec_of(self.input, 1, sizes)
+        try:
+            for block in self.blocks:
+                block.plan_for(example, unknown)
+                example = block.follow(example)
+        except Exception:
+            # The nominal size need not suit the net. A batch that does not says so when it runs.
+            for block in self.blocks:
+                block.plan_for(None, unknown or f"it does not take batches of shape {tuple(shape)}")
+
+    def require_known_bytes(self, batch_size: int) -> None:
+        """Raise UnknownBytesError, with the reason, where bytes of a block are estimates only."""
+        for block in self.blocks:
+            unknown = block.bytes(batch_size).unknown
+            if unknown:
+                raise UnknownBytesError(unknown)
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""

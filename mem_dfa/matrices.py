@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,16 +19,27 @@ from mem_dfa.constants import constant, once
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import Distribution, Initializer, for_matrix, seeded
 from mem_dfa.ordering import after, token
+from sizes.machine import memory_limit_bytes
+from sizes.units import show_bytes
 
 TILE_BYTES = 2**24
 """Of a wider matrix so many bytes are drawn at a time."""
+
+ENTRY_BYTES = 4
+"""Matrices are drawn in float32."""
+
+LARGE_BYTES = 2**30
+"""What is worth a warning whatever the step takes."""
+
+MOST_DRAWN_BYTES = 2**36
+"""Of all matrices, where they are drawn: each tile is traced by itself."""
 
 Seed = Sequence[int]
 
 
 def tile_widths(rows: int, columns: int) -> list[int]:
     """How many columns each tile of a matrix has; a tile is drawn from a seed of its own."""
-    widest = max(1, TILE_BYTES // (4 * rows))
+    widest = max(1, TILE_BYTES // (ENTRY_BYTES * rows))
     whole, rest = divmod(columns, widest)
     return [widest] * whole + [rest] * bool(rest)
 
@@ -59,6 +71,11 @@ class Matrices(ABC):
         self.widths, self.seeds = widths, seeds
         self._refuse_unsupported()
         self.held = self._hold(add_weight)
+
+    @classmethod
+    @abstractmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Bytes held, or made at one time, for blocks of these widths."""
 
     @abstractmethod
     def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
@@ -110,6 +127,11 @@ class Matrices(ABC):
 class Stored(Matrices):
     """Every matrix is a variable."""
 
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of all matrices."""
+        return ENTRY_BYTES * classes * sum(widths)
+
     def _refuse_unsupported(self) -> None:
         """Keras initializers are welcome."""
 
@@ -146,6 +168,12 @@ class Regenerated(Matrices):
     alone TensorFlow computes once and keeps. And the seed waits for the error: otherwise every
     matrix would be drawn when the step starts.
     """
+
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of the largest tile, which is drawn at one time."""
+        tiles = [tile for width in widths for tile in tile_widths(classes, width)]
+        return ENTRY_BYTES * classes * max(tiles, default=0)
 
     def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
         rows = [self.seeds[block] for block in self.widths]
@@ -193,6 +221,11 @@ class Shared(Matrices):
     the widest block are the same.
     """
 
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of the one matrix."""
+        return ENTRY_BYTES * classes * max(widths, default=0)
+
     def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
         if not self.widths:
             return {}
@@ -235,6 +268,40 @@ def check_kind(kind: Any) -> None:
     """
     if not isinstance(kind, str) or kind not in KINDS:
         raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
+
+
+def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int | None) -> None:
+    """Say what feedback will take where that is much, before it is there.
+
+    Args:
+        kind: a name in KINDS.
+        classes: C, the number of logits.
+        widths: n_i of each block that is sent an error.
+        step_bytes: of BP's whole step on some batch; None where they are not known.
+
+    Raises:
+        UnsupportedError: it is more than the memory that this process may take.
+    """
+    sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
+    limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
+    if sizes["stored"] > MOST_DRAWN_BYTES:
+        sizes["regenerated"] = sizes["stored"]
+        limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
+    own, (limit, what) = sizes[kind], limits[kind]
+    less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
+    others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
+    says = (
+        f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
+        f"{sum(widths)} units of {len(widths)} blocks"
+    )
+    if own > limit:
+        raise UnsupportedError(
+            f"{says}, more than the {show_bytes(limit)} {what}; use "
+            f"{others or 'a net with fewer logits, or train with checkpoint'}."
+        )
+    if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
+        compared = "" if step_bytes is None else f" (BP's whole step: {show_bytes(step_bytes)})"
+        warnings.warn(f"{says}{compared}; {others} would take less.", stacklevel=2)
 
 
 def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:

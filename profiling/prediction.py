@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sizes.layers import backpropagation_bytes, tensor_bytes
+from sizes.tensors import UnknownBytesError
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def predict(model: Any, batch_size: int, optimizer: Any = None) -> Prediction:
         optimizer: where it is not `model.optimizer`; without one no slots are counted.
 
     Raises:
-        ValueError: the model is neither a built Sequential nor a functional one, a layer's shapes
-            are not known, or the batch is not positive.
+        ValueError: the model is neither a built Sequential nor a functional one, a step's bytes
+            are not known from shapes, or the batch is not positive.
     """
     if batch_size < 1:
         raise ValueError(f"Received batch_size={batch_size}; it must be at least 1.")
@@ -55,5 +56,12 @@ def predict(model: Any, batch_size: int, optimizer: Any = None) -> Prediction:
     optimizer = optimizer or getattr(model, "optimizer", None)
     variables = [*model.variables, *(() if optimizer is None else optimizer.variables)]
     held = {id(v): tensor_bytes(v.shape, v.dtype) for v in variables}
+    try:
+        step = backpropagation_bytes(model, batch_size)
+    except UnknownBytesError as error:
+        raise ValueError(
+            f"Received the model {model.name!r}, of which a step's bytes are not known from "
+            f"shapes: {error}; measure it instead."
+        ) from error
     batch = sum(tensor_bytes((batch_size, *x.shape[1:]), x.dtype) for x in inputs)
-    return Prediction(sum(held.values()) + batch, backpropagation_bytes(model, batch_size))
+    return Prediction(sum(held.values()) + batch, step)

@@ -8,19 +8,30 @@ signal at the layer's output and at its input, and what the update of its weight
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sizes.calls import Call, calls_of_model
+from sizes.tensors import UnknownBytesError
+from sizes.traced import traced
 
 # BFC hands out whole units of this many bytes.
 ALLOCATION_UNIT_BYTES = 256
 
 # The gradients of these need their output alone, so TensorFlow overwrites the input with it.
 IN_PLACE_ACTIVATIONS = frozenset(
-    {"linear", "relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softmax"}
+    {"linear", "relu", "relu6", "elu", "selu", "sigmoid", "tanh", "softmax"}
 )
-IN_PLACE_LAYERS = frozenset(
-    {"Add", "ELU", "Flatten", "Identity", "InputLayer", "LeakyReLU", "ReLU", "Reshape", "Softmax"}
+# Keras's own layers whose bytes follow from shapes, as measured; every other one is traced.
+RESHAPES = frozenset({"Flatten", "Identity", "InputLayer", "Reshape"})
+ACTIVATIONS = frozenset({"Activation", "ELU", "ReLU", "Softmax"})
+AVERAGES = frozenset({"AveragePooling1D", "AveragePooling2D", "AveragePooling3D"})
+MAXIMA = frozenset({"MaxPooling1D", "MaxPooling2D", "MaxPooling3D"})
+LINEAR = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense"})
+RULED = (
+    frozenset({"Add", "BatchNormalization"}) | RESHAPES | ACTIVATIONS | AVERAGES | MAXIMA | LINEAR
 )
 
 
@@ -33,12 +44,18 @@ class LayerBytes:
         output_bytes: of its output, and of the error signal there.
         weight_bytes: of its trainable weights.
         scratch_bytes: held while its gradient is formed, beside the error signals.
+        waiting_bytes: of the error signals at its other inputs, which wait for a branch.
+        reads_output: its gradient needs its output, which no layer behind it may overwrite.
+        unknown: why these are estimates only, naming the layer; else empty.
     """
 
     kept_bytes: int
     output_bytes: int
     weight_bytes: int
     scratch_bytes: int = 0
+    waiting_bytes: int = 0
+    reads_output: bool = True
+    unknown: str = ""
 
 
 def backward_peak_bytes(
@@ -54,7 +71,7 @@ def backward_peak_bytes(
         input_error_bytes: of the error signal at the first layer's input; 0 if none is formed.
     """
     # What works in place has its output counted where the buffer was made.
-    holding = [layer for layer in layers if layer.kept_bytes]
+    holding = [layer for layer in layers if layer.kept_bytes or layer.scratch_bytes]
     kept = sum(layer.kept_bytes for layer in holding)
     peak = kept
     for number in reversed(range(len(holding))):
@@ -65,7 +82,7 @@ def backward_peak_bytes(
         peak = max(peak, kept + layer.output_bytes)
         kept -= layer.kept_bytes
         peak = max(peak, kept + layer.output_bytes + error_at_input + update + layer.scratch_bytes)
-    return peak
+    return peak + max((layer.waiting_bytes for layer in layers), default=0)
 
 
 def forward_peak_bytes(layers: Sequence[LayerBytes], input_bytes: int) -> int:
@@ -82,62 +99,90 @@ def forward_peak_bytes(layers: Sequence[LayerBytes], input_bytes: int) -> int:
     return peak
 
 
-def operations_of(model: Any) -> Iterable[Any]:
-    """The layers of a functional model in an order in which they run, nested models opened.
+def bytes_of_calls(calls: Iterable[Call]) -> list[LayerBytes]:
+    """What each of consecutive calls holds, in the order in which they run."""
+    calls, sizes = list(calls), []
+    readers = Counter(id(spec) for call in calls for spec in call.inputs)
+    spare: set[int] = set()  # outputs that their own layer does not need
+    for call in calls:
+        free = [spec for spec in call.inputs if id(spec) in spare and readers[id(spec)] == 1]
+        sizes.append(layer_bytes(call, free))
+        reshaped = type(call.operation).__name__ in RESHAPES
+        if free if reshaped else not sizes[-1].reads_output:
+            spare.update(map(id, call.outputs))
+    return sizes
 
-    Raises:
-        ValueError: the model has no such graph, as a subclassed one.
+
+def layer_bytes(call: Call, free: Sequence[Any] = ()) -> LayerBytes:
+    """What the call of one layer holds.
+
+    Args:
+        call: of the layer.
+        free: those of its inputs that may be overwritten.
     """
-    inner = getattr(model, "_functional", None) or model  # what a Sequential is made of
-    if not hasattr(inner, "_nodes_by_depth"):
-        raise ValueError(
-            f"Model {model.name!r} is no Sequential or functional model, so its layers' shapes "
-            "are not known beforehand; measure it instead."
-        )
-    for depth in sorted(inner._nodes_by_depth, reverse=True):
-        for node in inner._nodes_by_depth[depth]:
-            yield from opened(node.operation)
+    layer, output = call.operation, sum(map(spec_bytes, call.outputs))
+    variables = getattr(layer, "trainable_variables", ())
+    weights = sum(tensor_bytes(v.shape, v.dtype) for v in variables)
+    if follows_shapes(layer):
+        return _by_rule(call, free, output, weights)
+    try:
+        found = traced(call)
+    except UnknownBytesError as error:
+        unknown = f"layer '{layer.name}' ({type(layer).__name__}) {error}"
+        return LayerBytes(output, output, weights, unknown=unknown)
+    kept = found.kept + (0 if found.output_is_input else output)
+    inputs = [spec_bytes(spec) for spec in {id(spec): spec for spec in call.inputs}.values()]
+    scratch = max(0, found.peak - output - sum(inputs) - weights)
+    waiting = sum(inputs) - max(inputs, default=0)
+    return LayerBytes(kept, output, weights, scratch, waiting, found.reads_output)
 
 
-def opened(operation: Any) -> Iterable[Any]:
-    """An operation with those inside it, where it is a model or made of models."""
-    if _has_graph(operation):
-        yield from operations_of(operation)
-        return
-    # A layer that is made of models, as a reversible block is.
-    for part in getattr(operation, "_layers", ()):
-        if _has_graph(part):
-            yield from operations_of(part)
-    yield operation
+def follows_shapes(layer: Any) -> bool:
+    """Whether the bytes of a layer follow from the shapes of its output and weights."""
+    kind = type(layer)
+    if kind.__name__ not in RULED or not kind.__module__.startswith("keras.src.layers."):
+        return False
+    plain = (
+        layer.compute_dtype == layer.variable_dtype  # else the weights are copied
+        and not getattr(layer, "quantization_mode", None)
+        and not getattr(layer, "lora_enabled", False)
+        and getattr(layer, "groups", 1) == 1
+        and getattr(layer, "padding", "") != "causal"
+        and set(_flat(getattr(layer, "dilation_rate", 1))) == {1}
+        and not getattr(layer, "negative_slope", 0)
+    )
+    return plain and _activation(layer) in IN_PLACE_ACTIVATIONS
 
 
-def _has_graph(operation: Any) -> bool:
-    return hasattr(operation, "_nodes_by_depth") or hasattr(operation, "_functional")
+def _activation(layer: Any) -> str:
+    return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def layer_bytes(operation: Any, batch_size: int) -> LayerBytes:
-    """What one layer holds for a batch, from the shapes its graph was built with."""
-    outputs = [tensor_bytes((batch_size, *t.shape[1:]), t.dtype) for t in _outputs(operation)]
-    output = sum(outputs)
-    kept = 0 if type(operation).__name__ in IN_PLACE_LAYERS else output
-    activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", "linear")
-    if type(operation).__name__ == "Activation":
-        kept = 0 if name in IN_PLACE_ACTIVATIONS else output
-    elif name not in IN_PLACE_ACTIVATIONS:
-        kept += output  # the activation's input is needed as well
-    # A layer made of models has its weights counted in these.
-    parts = any(map(_has_graph, getattr(operation, "_layers", ())))
-    weights = [] if parts else getattr(operation, "trainable_variables", [])
+def _by_rule(call: Call, free: Sequence[Any], output: int, weights: int) -> LayerBytes:
+    kind, activation = type(call.operation).__name__, _activation(call.operation)
+    if kind in RESHAPES or (kind == "Activation" and activation == "linear"):
+        return LayerBytes(0, output, 0, reads_output=False)
+    if kind == "Add" or kind in ACTIVATIONS:
+        in_place = any(spec_bytes(spec) == output for spec in free)
+        scratch = output if "softmax" in (activation, kind.lower()) else 0
+        return LayerBytes(0 if in_place else output, output, 0, scratch, reads_output=kind != "Add")
     # Keras normalises by several operations, whose gradients are of the input's size each.
-    scratch = 2 * output if type(operation).__name__ == "BatchNormalization" else 0
-    weight_bytes = sum(tensor_bytes(v.shape, v.dtype) for v in weights)
-    return LayerBytes(kept, output, weight_bytes, scratch)
+    scratch = 2 * output if kind == "BatchNormalization" else 0
+    kept = output
+    if kind in MAXIMA:  # it keeps a byte for where each maximum was, and reads its output last
+        kept, scratch = output + output // 4, output
+    scratch += output if activation == "softmax" else 0
+    reads_output = kind in MAXIMA or activation != "linear"
+    return LayerBytes(kept, output, weights, scratch, reads_output=reads_output)
 
 
-def _outputs(operation: Any) -> list[Any]:
-    output = operation.output
-    return list(output) if isinstance(output, (list, tuple)) else [output]
+def _flat(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def spec_bytes(spec: Any) -> int:
+    """Bytes of a tensor of which shape and dtype are given."""
+    return tensor_bytes(spec.shape, spec.dtype)
 
 
 def tensor_bytes(shape: Iterable[int | None], dtype: str) -> int:
@@ -156,5 +201,16 @@ def tensor_bytes(shape: Iterable[int | None], dtype: str) -> int:
 
 
 def backpropagation_bytes(model: Any, batch_size: int) -> int:
-    """Step bytes of plain backpropagation on a Sequential or functional model."""
-    return backward_peak_bytes([layer_bytes(op, batch_size) for op in operations_of(model)])
+    """Step bytes of plain backpropagation on a Sequential or functional model.
+
+    Raises:
+        UnknownBytesError: the model is neither, or it is not known what a layer keeps.
+    """
+    unfixed = next((tensor for tensor in model.inputs if None in tensor.shape[1:]), None)
+    if unfixed is not None:
+        raise UnknownBytesError(f"its input has the shape {unfixed.shape}")
+    layers = bytes_of_calls(calls_of_model(model, batch_size))
+    unknown = next((layer.unknown for layer in layers if layer.unknown), None)
+    if unknown:
+        raise UnknownBytesError(unknown)
+    return backward_peak_bytes(layers)

@@ -14,6 +14,7 @@ from mem_dfa.atom import is_graph
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import check_initializer
 from mem_dfa.overrides import refuse_own_training
+from sizes.tensors import UnknownBytesError
 
 
 class Algorithm(keras.Model):
@@ -67,7 +68,14 @@ class Algorithm(keras.Model):
         return 0
 
     def predict_step_bytes(self, batch_size: int) -> int | None:
-        """Step bytes in graph execution, from shapes alone; None for what nobody predicts."""
+        """Step bytes in graph execution, from shapes; None for what nobody predicts or knows."""
+        try:
+            return self._predict_step_bytes(batch_size)
+        except UnknownBytesError:
+            return None
+
+    def _predict_step_bytes(self, batch_size: int) -> int | None:
+        """The same; may raise UnknownBytesError for what cannot be known."""
         return None
 
     @property

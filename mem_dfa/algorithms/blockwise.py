@@ -11,6 +11,7 @@ import tensorflow as tf
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.planning import warn_if_one_block
 from mem_dfa.repeatable import refuse_borrowed
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update, warn_if_whole
@@ -55,11 +56,13 @@ class Blockwise(Algorithm):
                 )
         refuse_borrowed(self.chain.blocks)
         warn_if_whole(self.optimizer, self.trainable_variables)
+        warn_if_one_block(name, self.chain.blocks)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs = _as_input(x, self.chain.input)
+        self.chain.see(inputs.shape)
         if not self.optimizer.built:
             # On all variables: the blocks' own calls each name a few of them.
             self.optimizer.build(self.trainable_variables)

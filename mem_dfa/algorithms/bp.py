@@ -17,6 +17,6 @@ from sizes.layers import backpropagation_bytes
 class BP(Algorithm):
     """Trains with the `train_step` that Keras itself has."""
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """Every activation, and the error signals where most of them are still alive."""
         return backpropagation_bytes(self.network, batch_size)

@@ -23,13 +23,10 @@ from mem_dfa.algorithms.fa import FA
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
-from mem_dfa.planning import Plan, Segment
+from mem_dfa.planning import NOMINAL_BATCH, Plan, Segment
 from mem_dfa.recording import Recording
 from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.update import Update
-
-# Without weights the borders do not depend on the batch, and hardly with them.
-NOMINAL_BATCH = 32
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -68,7 +65,7 @@ class Checkpoint(Blockwise):
                 f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
                 "words; give one of every, blocks, budget, or none."
             )
-        if budget is not None and batch_size is None:
+        if budget is not None and (batch_size is None or None in self._chain.input.shape[1:]):
             planning.budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
@@ -86,6 +83,11 @@ class Checkpoint(Blockwise):
         """
         costs = planning.block_costs(self._chain.blocks, batch_size)
         if self.budget is not None:
+            planning.refuse_unknown(
+                f"Checkpoint received budget={self.budget!r}",
+                lambda: self._chain.require_known_bytes(batch_size),
+                "every=... or blocks=[...]",
+            )
             return planning.within_budget(costs, planning.budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
@@ -108,8 +110,9 @@ class Checkpoint(Blockwise):
             )
         return [known.index(name) for name in names]
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The plan's peak."""
+        self.chain.require_known_bytes(batch_size)
         return self.plan(batch_size).peak_bytes
 
     def get_config(self) -> dict[str, Any]:
@@ -135,13 +138,12 @@ class Checkpoint(Blockwise):
             del checkpoint, recordings
         error, outputs = self.output_error(inputs, activation, y, sample_weight)
         del activation
-        done: list[tf.Tensor] = []
+        done: tf.Tensor | None = None
         while kept:
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
                 # Not before the segment after this one is updated and freed.
-                there = [*done] if error is None else [error, *done]
-                earlier = token(there) if there else None
+                earlier = done if error is None else token([error])
                 recordings = self._record(segment, checkpoint, "replay", earlier, rehearsal)
             del checkpoint
             error, done = self._backward(recordings, error, update)
@@ -174,31 +176,30 @@ class Checkpoint(Blockwise):
 
     def _backward(
         self, recordings: list[Recording], error: tf.Tensor, update: Update
-    ) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
-        """δ at the segment's input and tokens of the updates of its blocks.
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """δ at the segment's input, which is there when its blocks are updated, and a token of it.
 
-        Where no gradient arrives there is none, as behind `keras.ops.stop_gradient`; the blocks
+        Where no gradient arrives there is no δ, as behind `keras.ops.stop_gradient`; the blocks
         have run, for their statistics and seeds.
         """
-        done = []
+        done = None
         while recordings:
             recording = recordings.pop()
             name, variables = recording.block.name, recording.variables
             if error is None:
                 self._refuse_penalties(recording)
-                done.append(token([recording.outputs]))
+                done = token([recording.outputs])
                 continue
             # δ_{i-1} = J_iᵀ δ_i
             gradients, error = recording.backward(error, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
-            done.append(update.apply(name, gradients, variables, [] if error is None else [error]))
-            present = [gradient for gradient in gradients if gradient is not None]
-            if error is not None and present:
-                # Otherwise the weights' gradient is formed beside the next block's error signal,
-                # and both blocks' activations are held for that.
-                error = after(error, token(present))
-            del recording, gradients, present
-        return error, [token for token in done if token is not None]
+            done = update.apply(name, gradients, variables, [] if error is None else [error])
+            if error is not None and done is not None:
+                # Otherwise the weights' gradient is formed, or applied, beside the next block's
+                # error signal, and what both need is held at once.
+                error = after(error, done)
+            del recording, gradients
+        return error, done
 
     def _refuse_penalties(self, recording: Recording) -> None:
         if any(variable.regularizer is not None for variable in recording.variables):
@@ -213,6 +214,6 @@ class Checkpoint(Blockwise):
 class CheckpointFA(FA, Checkpoint):
     """Feedback alignment whose activations are recomputed from checkpoints."""
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The plan's peak."""
-        return Checkpoint.predict_step_bytes(self, batch_size)
+        return Checkpoint._predict_step_bytes(self, batch_size)

@@ -24,8 +24,9 @@ from mem_dfa.update import Update
 class DFA(RandomFeedback):
     """One forward pass that keeps everything, then updates from the last block to the first."""
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """Every activation, freed block by block from the last to the first."""
+        self.chain.require_known_bytes(batch_size)
         sizes = [block.bytes(batch_size) for block in self.chain.blocks]
         peak = kept = sum(size.kept for size in sizes)
         for size in reversed(sizes):

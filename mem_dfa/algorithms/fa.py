@@ -77,7 +77,7 @@ class FA(FeedbackAlgorithm):
         """Bytes of the random kernels."""
         return variable_bytes([b for _, pairs in self._random_kernels for _, b in pairs])
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """As BP's: the random kernels' detour holds no more at a time."""
         return backpropagation_bytes(self.network, batch_size)
 

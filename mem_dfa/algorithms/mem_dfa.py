@@ -71,9 +71,10 @@ class MemDFA(RandomFeedback):
         """As in Keras."""
         return {**super().get_config(), "slices": self.slices}
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The block at work, whole or in slices, and the output of the one before it."""
         blocks = self.chain.blocks
+        self.chain.require_known_bytes(batch_size)
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         counts = slice_counts(blocks, batch_size, self.slices, tiled)

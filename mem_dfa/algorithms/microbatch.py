@@ -121,6 +121,11 @@ class Microbatch(Algorithm):
                 f"Microbatch received budget={self.budget!r} and batches of no fixed size: give "
                 "batch_size=..., or batch the data with drop_remainder=True."
             )
+        planning.refuse_unknown(
+            f"Microbatch received budget={self.budget!r}",
+            lambda: self._step_bytes(batch_size, batch_size),
+            "slices=...",
+        )
         limit = planning.budget_bytes(self.budget) / (1 + planning.ALLOCATOR_MARGIN)
         for slices in range(1, batch_size + 1):
             if self._step_bytes(batch_size, slices) <= limit:
@@ -136,7 +141,7 @@ class Microbatch(Algorithm):
         weights = variable_bytes(self.network.trainable_variables)
         return backpropagation_bytes(self.network, -(-batch_size // slices)) + weights
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """One slice's activations and the sum of the gradients."""
         return self._step_bytes(batch_size, self.count_slices(batch_size))
 

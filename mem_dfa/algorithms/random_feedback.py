@@ -14,8 +14,11 @@ from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.matrices import KINDS, Matrices, check_kind
+from mem_dfa.matrices import KINDS, Matrices, check_bytes, check_kind
+from mem_dfa.planning import NOMINAL_BATCH
 from mem_dfa.scopes import scope
+from sizes.layers import backpropagation_bytes
+from sizes.tensors import UnknownBytesError
 
 
 class RandomFeedback(FeedbackAlgorithm, Blockwise):
@@ -59,13 +62,22 @@ class RandomFeedback(FeedbackAlgorithm, Blockwise):
             names = [block.name for block in hidden if block.trainable_variables]
         # Of every block, so that they do not depend on which blocks are frozen.
         seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=(len(hidden), 2))
+        widths = {block.name: block.width for block in hidden if block.name in names}
+        check_bytes(self.feedback, last.width, list(widths.values()), self._bp_bytes())
         self._matrices = KINDS[self.feedback](
             self.feedback_initializer,
             last.width,
-            {block.name: block.width for block in hidden if block.name in names},
+            widths,
             {block.name: pair for block, pair in zip(hidden, seeds, strict=True)},
             self.add_weight,
         )
+
+    def _bp_bytes(self) -> int | None:
+        """Step bytes of BP on a nominal batch; None where they are not known."""
+        try:
+            return backpropagation_bytes(self.network, NOMINAL_BATCH)
+        except UnknownBytesError:
+            return None
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""

@@ -37,7 +37,8 @@ from mem_dfa.recording import Recording
 from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.scopes import scope
 from mem_dfa.update import Update
-from sizes.layers import backward_peak_bytes, layer_bytes, operations_of
+from sizes.calls import calls_of_model
+from sizes.layers import backward_peak_bytes, bytes_of_calls
 
 DEFAULT_BOUND = 1e-2
 
@@ -84,12 +85,13 @@ class RevNet(Blockwise):
         """As in Keras."""
         return {**super().get_config(), "reconstruction_bound": self.reconstruction_bound}
 
-    def predict_step_bytes(self, batch_size: int) -> int:
+    def _predict_step_bytes(self, batch_size: int) -> int:
         """The ordinary blocks' inputs, and the block at work with its state and error signals.
 
         Raises:
-            ValueError: an F or G is no Sequential or functional model, whose shapes are known.
+            UnknownBytesError: an F or G is no Sequential or functional model.
         """
+        self._chain.require_known_bytes(batch_size)
         peak = held = 0
         for number, block in enumerate(self._chain.blocks):
             size = block.bytes(batch_size)
@@ -97,7 +99,7 @@ class RevNet(Blockwise):
                 layer = block.layers[0]
                 own = 2 * size.output + max(
                     backward_peak_bytes(
-                        [layer_bytes(operation, batch_size) for operation in operations_of(half)],
+                        bytes_of_calls(calls_of_model(half, batch_size)),
                         weight_copies=1,
                         input_error_bytes=size.output // 2,
                     )

@@ -1,0 +1,186 @@
+"""A budget is kept, as the allocator counts, or refused by naming the layer that nobody knows."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mem_dfa import BP, DFA, Checkpoint, Microbatch, UnsupportedError, planning
+from sizes import traced
+from tests.mem_dfa.comparison import LOSS, recorded
+
+layers = keras.layers
+SEQUENCE, IMAGE, FILM = (32, 16), (16, 16, 8), (4, 8, 8, 8)
+BATCH = 16
+
+
+class OwnLayer(layers.Layer):
+    """Products of all positions, and a chain of products with one kernel."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        scores = tf.nn.softmax(tf.einsum("btc,bsc->bts", x, x) / 4.0)
+        hidden = tf.einsum("bts,bsc->btc", scores, x)
+        for _ in range(3):
+            hidden = tf.tanh(hidden @ self.kernel)
+        return x * hidden
+
+
+class OwnEinsum(layers.Layer):
+    """Nothing but an einsum, with as many outputs again as there are positions."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 4, shape[-1]))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(tf.einsum("btc,chd->bthd", x, self.kernel) ** 2, axis=2)
+
+
+def attention(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.MultiHeadAttention(4, 4)(x, x)
+
+
+def transformer(x: keras.KerasTensor) -> keras.KerasTensor:
+    normal = layers.LayerNormalization()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(normal, normal)])
+    hidden = layers.Dense(64, activation="gelu")(layers.LayerNormalization()(x))
+    return layers.Add()([x, layers.Dense(16)(hidden)])
+
+
+def gate(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Multiply()([x, layers.Conv2D(8, 3, padding="same", activation="sigmoid")(x)])
+
+
+def of(kind: type, *arguments, **details) -> Callable:  # noqa: ANN002, ANN003
+    return lambda x: kind(*arguments, **details)(x)
+
+
+LSTM = of(layers.LSTM, 16, return_sequences=True)
+NETS = {
+    "attention": (SEQUENCE, attention),
+    "own layer": (SEQUENCE, of(OwnLayer)),
+    "LSTM": (SEQUENCE, LSTM),
+    "SeparableConv": (IMAGE, of(layers.SeparableConv2D, 8, 3, padding="same", activation="relu")),
+    "TimeDistributed": (
+        FILM,
+        lambda x: layers.TimeDistributed(layers.Conv2D(8, 3, padding="same"))(x),
+    ),
+    "gelu": (SEQUENCE, of(layers.Dense, 16, activation="gelu")),
+    "transformer": (SEQUENCE, transformer),
+    "causal": (SEQUENCE, of(layers.Conv1D, 16, 3, padding="causal", activation="relu")),
+    # Not one of those that were known to be wrong.
+    "own einsum": (SEQUENCE, of(OwnEinsum)),
+    "dilated": (IMAGE, of(layers.Conv2D, 8, 3, padding="same", dilation_rate=2, activation="relu")),
+    "PReLU": (IMAGE, lambda x: layers.PReLU()(layers.Conv2D(8, 3, padding="same")(x))),
+    "GroupNormalization": (
+        IMAGE,
+        lambda x: layers.GroupNormalization(2)(layers.Conv2D(8, 3, padding="same")(x)),
+    ),
+    "GroupQueryAttention": (SEQUENCE, lambda x: layers.GroupQueryAttention(4, 4, 2)(x, x)),
+    "Bidirectional": (
+        SEQUENCE,
+        lambda x: layers.Bidirectional(layers.GRU(8, return_sequences=True))(x),
+    ),
+    "gate": (IMAGE, gate),
+    "pooled": (
+        (16, 16, 8),
+        lambda x: layers.UpSampling2D()(
+            layers.MaxPooling2D()(layers.Conv2D(8, 3, padding="same", activation="relu")(x))
+        ),
+    ),
+}
+
+
+def stacked(shape: tuple[int | None, ...], make: Callable, count: int = 4) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input(shape)
+    for _ in range(count):
+        x = make(x)
+    pooled = getattr(layers, f"GlobalAveragePooling{len(shape) - 1}D")()(x)
+    return keras.Model(inputs, layers.Dense(4)(pooled))
+
+
+def measured(trainer: keras.Model, shape: tuple[int, ...]) -> int:
+    """What the operations of a step ask for."""
+    trainer.compile(keras.optimizers.SGD(0.01), LOSS, jit_compile=False)
+    x = tf.constant(np.random.default_rng(0).normal(size=(BATCH, *shape)), tf.float32)
+    (timeline,) = recorded(trainer, x, tf.zeros((BATCH,), tf.int32), 1)
+    return timeline.step_requested_bytes
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_checkpoints_keep_the_least_budget_that_they_accept(name: str) -> None:
+    shape, make = NETS[name]
+    net = stacked(shape, make)
+    least = Checkpoint(net).predict_step_bytes(BATCH)
+    budget = int(least * (1 + planning.ALLOCATOR_MARGIN)) + 1
+    trainer = Checkpoint(net, budget=budget, batch_size=BATCH)
+    assert 0.6 * budget < measured(trainer, shape) <= budget
+
+
+@pytest.mark.parametrize("name", ["attention", "own layer", "LSTM", "GroupNormalization"])
+def test_microbatches_keep_the_budget_that_they_accept(name: str) -> None:
+    shape, make = NETS[name]
+    net = stacked(shape, make)
+    budget = Microbatch(net, slices=4).predict_step_bytes(BATCH) * 1.06
+    trainer = Microbatch(net, budget=int(budget), batch_size=BATCH)
+    assert trainer.count_slices(BATCH) == 4
+    assert measured(trainer, shape) <= budget
+
+
+class Hidden(layers.Layer):
+    """Leaves TensorFlow for Python."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.py_function(tf.tanh, [x], x.dtype), tf.shape(x))
+
+
+class Until(layers.Layer):
+    """A loop of which nobody knows how often it runs."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(lambda y: tf.reduce_max(y) > 1, lambda y: (y * 0.5,), [x])[0]
+
+
+def dense_and(layer: layers.Layer) -> Callable:
+    return lambda x: layer(layers.Dense(16)(x))
+
+
+UNKNOWN = {
+    "'until' .Until.": (SEQUENCE, dense_and(Until(name="until"))),
+    "'hidden' .Hidden.": (SEQUENCE, dense_and(Hidden(name="hidden"))),
+    "'grouped' .Conv2D.": (
+        IMAGE,
+        of(layers.Conv2D, 8, 3, padding="same", groups=2, name="grouped"),
+    ),
+    r"the shape \(None, None, 16\)": ((None, 16), LSTM),
+}
+
+
+@pytest.mark.parametrize("says", UNKNOWN)
+@pytest.mark.parametrize("make", [Checkpoint, Microbatch])
+def test_what_nobody_knows_is_refused_by_name(make: type, says: str) -> None:
+    shape, layer = UNKNOWN[says]
+    net = stacked(shape, layer, count=1)
+    trainers = [BP(net), make(net)] if None in shape else [BP(net), DFA(net), make(net)]
+    assert [trainer.predict_step_bytes(BATCH) for trainer in trainers] == [None] * len(trainers)
+    with pytest.raises(UnsupportedError, match=f"budget='9 MiB'.*{says}.*experiments.fit"):
+        trainer = make(net, budget="9 MiB", batch_size=BATCH)
+        trainer.count_slices(BATCH) if make is Microbatch else trainer.plan(BATCH)
+
+
+def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    trace = traced._trace
+    monkeypatch.setattr(traced, "_trace", lambda call: runs.append(call) or trace(call))
+    monkeypatch.setattr(traced, "_traced", {})
+    net = stacked(SEQUENCE, transformer, count=6)
+    known = BP(net).predict_step_bytes(BATCH)
+    # LayerNormalization, MultiHeadAttention, the Dense layer with gelu, the mean at the end.
+    assert len(runs) == 4
+    assert BP(stacked(SEQUENCE, transformer, count=6)).predict_step_bytes(BATCH) == known
+    assert len(runs) == 4
