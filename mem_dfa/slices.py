@@ -7,16 +7,12 @@ of the output is there.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
 from mem_dfa.block import Block
 from sizes.layers import tensor_bytes
-
-Tensor = tf.Tensor
 
 # More make the peak little lower: input and output stay, and kernels slow down on small batches.
 DEFAULT_SLICES = 4
@@ -167,18 +163,3 @@ def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:
         for variable in block.trainable_variables
         if id(variable) not in in_tiles
     )
-
-
-def cut(tensors: list[Tensor], count: int) -> list[Tensor]:
-    """The batch in `count` slices, from slices or one whole tensor, shape (batch, ...).
-
-    Slices that are there already stay as they are; putting them together makes a copy.
-    """
-    if len(tensors) == count:
-        return tensors
-    whole = tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=0)
-    if count == 1:
-        return [whole]
-    size = whole.shape[0] or tf.shape(whole)[0]
-    bounds = [number * size // count for number in range(count + 1)]
-    return [whole[start:stop] for start, stop in itertools.pairwise(bounds)]
