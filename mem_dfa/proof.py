@@ -67,12 +67,7 @@ def _compared(trainer: keras.Model, data: Any, count: int, size: int) -> bool:
 
 def _agree(run: _Pass, data: Any, parts: Sequence[Part]) -> bool:
     """Whether one mode's slices could be compared with the whole batch; raises if they differ."""
-    try:
-        whole, again = run(data), run(data)
-    except UnsupportedError:
-        raise
-    except CANNOT_RUN:
-        return True  # nor does it without slices: the step says why
+    whole, again = run(data), run(data)
     near = run.tolerance
     if not _is_near(again.outputs, whole.outputs, near):
         return False  # it draws by a state that nobody sees, or is not finite
@@ -91,8 +86,8 @@ def _agree(run: _Pass, data: Any, parts: Sequence[Part]) -> bool:
     if not abs(loss - whole.loss) <= near * max(abs(whole.loss), *map(abs, losses)):
         raise UnsupportedError(
             f"{where} the loss of {len(parts)} slices, weighted by their shares, is {loss:.6g}, "
-            f"and the whole batch's {whole.loss:.6g}: use a loss that is a mean over examples which "
-            "each have a loss of their own, or train with 'bp'."
+            f"and the whole batch's {whole.loss:.6g}: use a loss that is a mean over examples with "
+            "a loss of their own each, or train with 'bp'."
         )
     for variable, state, due in zip(run.assigned, states, whole.states, strict=True):
         if not _is_near([state], [due], near):
@@ -130,12 +125,7 @@ class _Pass:
             # As the step's slices are: of any number of examples.
             self._function = tf.function(self._step, autograph=False)
             kinds = keras.tree.map_structure(lambda t: None if t is None else _kind(t), data)
-            try:
-                traced = self._function.get_concrete_function(*kinds)
-            except UnsupportedError:
-                raise
-            except CANNOT_RUN:
-                return
+            traced = self._function.get_concrete_function(*kinds)
             own = {id(variable.value) for variable in (*trainer.variables, *_trackers(trainer))}
             self._plain = [v for v in traced.graph.variables if id(v) not in own]
 
@@ -164,6 +154,7 @@ class _Pass:
         is_training = self.mode == "training"
         with CollectingScope(collect_losses=True) as scope, _same_for_every_example():
             y_pred = self._trainer(x, training=is_training)
+        self._trainer.refuse_after_pass(scope, y_pred)
         updates = [pair for pair in scope.updates if pair[0].name != "seed_generator_state"]
         self.assigned = [variable for variable, _ in updates]
         loss = self._trainer.compute_loss(x, y, y_pred, sample_weight, training=is_training)
@@ -205,6 +196,7 @@ def _kind(tensor: Any) -> Any:
 
 
 def _losses(trainer: keras.Model) -> list[keras.losses.Loss]:
+    """Keras makes them with the first batch."""
     return [weighted.loss for weighted in trainer._compile_loss._flat_losses or ()]
 
 
@@ -253,14 +245,13 @@ def _same_for_every_example() -> Iterator[None]:
 
     def shaped(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         def draw(shape: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
-            one = tf.concat([tf.ones_like(shape[:1]), shape[1:]], 0)
-            return tf.broadcast_to(function(one, *args, **kwargs), shape)
+            return tf.broadcast_to(function(_of_one(shape), *args, **kwargs), shape)
 
         return draw
 
     def dropout(inputs: tf.Tensor, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-        one = [1, *(tf.shape(inputs)[1:] if noise_shape is None else noise_shape[1:])]
-        return functions["dropout"](inputs, rate, one, seed)
+        others = inputs.shape[1:] if noise_shape is None else noise_shape[1:]
+        return functions["dropout"](inputs, rate, (1, *others), seed)
 
     try:
         for name in SHAPED:
@@ -270,6 +261,11 @@ def _same_for_every_example() -> Iterator[None]:
     finally:
         for name, function in functions.items():
             setattr(module, name, function)
+
+
+def _of_one(shape: Any) -> tf.Tensor:
+    """The shape of one example; of no example, the same."""
+    return tf.concat([tf.ones_like(shape[:1]), shape[1:]], 0)
 
 
 def _is_near(tensors: Sequence[tf.Tensor], due: Sequence[tf.Tensor], tolerance: float) -> bool:

@@ -9,8 +9,10 @@ statistics are of the whole batch, is refused.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,10 +25,11 @@ from mem_dfa.algorithms.base import Algorithm, variable_bytes
 from mem_dfa.block import assigned
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, token
+from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.parts import Part, add_parts
 from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
+from mem_dfa.slices import USUAL_BATCH_SIZE
 from sizes.layers import backpropagation_bytes
 
 DEFAULT_SLICES = 8
@@ -100,6 +103,21 @@ class Microbatch(Algorithm):
                     f"Microbatch received a loss with reduction={reduction!r}: slices add up to "
                     f"the batch for a mean over the examples only; use {MEANS[0]!r}, or 'bp'."
                 )
+        self._warn_if_more_than_bp()
+
+    def _warn_if_more_than_bp(self) -> None:
+        size = self.batch_size or USUAL_BATCH_SIZE
+        try:
+            own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
+        except ValueError:  # the layers' shapes are not known, or the budget is too small
+            return
+        if own >= others:
+            warnings.warn(
+                f"Microbatch of '{self.network.name}' saves nothing: at batches of {size} a step "
+                f"is predicted to take {own} bytes, one of 'bp' {others}, because all gradients "
+                "are summed up before the update: use 'bp', or larger batches.",
+                stacklevel=4,
+            )
 
     def count_slices(self, batch_size: int | None) -> int:
         """Into how many parts a batch of that size is cut.
@@ -217,12 +235,12 @@ class Microbatch(Algorithm):
         so do the variables that a pass is known to change; those it turns out to change are added.
         """
         variables = [variable.value for variable in self.trainable_variables]
-        with scope("forward"), tf.GradientTape() as tape:
+        with scope("forward"), _not_before(done), tf.GradientTape() as tape:
             held = _held_back(changing.values(), done)
             with CollectingScope(held, collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
-            self._refuse_after_pass(state, y_pred)
+            self.refuse_after_pass(state, y_pred)
             # Regularisers take the weights themselves, which the scope does not know.
             loss = self.compute_loss(
                 inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
@@ -234,8 +252,16 @@ class Microbatch(Algorithm):
             changing[id(variable)] = variable
         return part.counted(y_pred), loss, tape.gradient(scaled, variables)
 
-    def _refuse_after_pass(self, state: CollectingScope, y_pred: Any) -> None:
-        """What a pass shows, whatever the data, of which slices do not add up."""
+    def refuse_after_pass(self, state: CollectingScope, y_pred: Any) -> None:
+        """Look for what slices never add up with, whatever the data.
+
+        Args:
+            state: that a pass ran in.
+            y_pred: what it gave.
+
+        Raises:
+            UnsupportedError: there is something.
+        """
         if state.losses:
             raise UnsupportedError(
                 f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
@@ -254,6 +280,16 @@ class Microbatch(Algorithm):
                 f"Microbatch: the output of '{self.network.name}' has a mask, so that examples do "
                 "not count alike and slices do not add up to the batch: use 'bp'."
             )
+
+
+def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
+    """What is made of weights alone would be made for all slices when the step starts.
+
+    XLA, which has one order for everything, makes it once.
+    """
+    if done is None or not runs_as_a_graph():
+        return contextlib.nullcontext()
+    return tf.control_dependencies([done])
 
 
 def _held_back(
