@@ -9,7 +9,7 @@ mode too, where Keras's random functions then give every example the same number
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ class _Pass:
             self._function = tf.function(self._step, autograph=False)
             kinds = keras.tree.map_structure(lambda t: None if t is None else _kind(t), data)
             traced = self._function.get_concrete_function(*kinds)
-            own = {id(variable.value) for variable in (*trainer.variables, *_trackers(trainer))}
+            own = _ids((*trainer.variables, *_trackers(trainer)))
             self._plain = [v for v in traced.graph.variables if id(v) not in own]
 
     @property
@@ -205,6 +205,12 @@ def _trackers(trainer: keras.Model) -> list[keras.Variable]:
     return [variable for metric in trainer._compile_loss.metrics for variable in metric.variables]
 
 
+def _ids(variables: Iterable[keras.Variable]) -> set[int]:
+    """Of TensorFlow's variables that Keras's are made of, on every replica."""
+    held = [variable.value for variable in variables]
+    return {id(part) for value in held for part in (value, *getattr(value, "values", ()))}
+
+
 @contextlib.contextmanager
 def _kept(trainer: keras.Model) -> Iterator[None]:
     """What the losses of single outputs have added up stays as it is."""
@@ -218,7 +224,7 @@ def _kept(trainer: keras.Model) -> Iterator[None]:
 
 def _plain_attributes(network: keras.Model) -> list[tf.Variable]:
     """The tf.Variables, not Keras's, that layers hold as attributes."""
-    own = {id(variable.value) for variable in network.variables}
+    own = _ids(network.variables)
     held = [tf.nest.flatten(list(vars(layer).values())) for layer in network._flatten_layers()]
     found = {id(v): v for values in held for v in values if isinstance(v, tf.Variable)}
     return [variable for key, variable in found.items() if key not in own]
