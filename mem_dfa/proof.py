@@ -119,14 +119,14 @@ class _Pass:
     def __init__(self, trainer: keras.Model, mode: str, data: Any) -> None:
         self._trainer, self.network, self.mode = trainer, trainer.network, mode
         self.assigned: list[keras.Variable] = []
-        self._function = self._step
+        self._function, self._weights = self._step, _instead_of_zeros(self.network)
         self._plain = _plain_attributes(self.network)
         if not trainer.run_eagerly:
             # As the step's slices are: of any number of examples.
             self._function = tf.function(self._step, autograph=False)
             kinds = keras.tree.map_structure(lambda t: None if t is None else _kind(t), data)
             traced = self._function.get_concrete_function(*kinds)
-            own = _ids((*trainer.variables, *_trackers(trainer)))
+            own = _ids((*trainer.variables, *trackers(trainer)))
             self._plain = [v for v in traced.graph.variables if id(v) not in own]
 
     @property
@@ -152,7 +152,10 @@ class _Pass:
 
     def _step(self, x: Any, y: Any, sample_weight: Any) -> tuple:
         is_training = self.mode == "training"
-        with CollectingScope(collect_losses=True) as scope, _same_for_every_example():
+        with (
+            CollectingScope(self._weights, collect_losses=True) as scope,
+            _same_for_every_example(),
+        ):
             y_pred = self._trainer(x, training=is_training)
         self._trainer.refuse_after_pass(scope, y_pred)
         updates = [pair for pair in scope.updates if pair[0].name != "seed_generator_state"]
@@ -188,6 +191,18 @@ class _Pass:
                 variable.assign(value)
 
 
+def _instead_of_zeros(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:
+    """Values for weights that are all 0 before training, behind which nothing would be seen."""
+    return [
+        (
+            variable,
+            0.1 * tf.random.stateless_normal(variable.shape, (number, 0), dtype=variable.dtype),
+        )
+        for number, variable in enumerate(network.trainable_variables)
+        if not variable.overwrite_with_gradient and not tf.math.count_nonzero(variable.value)
+    ]
+
+
 def _kind(tensor: Any) -> Any:
     kind = tf.type_spec_from_value(tensor)
     if not isinstance(kind, tf.TensorSpec):
@@ -197,12 +212,14 @@ def _kind(tensor: Any) -> Any:
 
 def _losses(trainer: keras.Model) -> list[keras.losses.Loss]:
     """Keras makes them with the first batch."""
-    return [weighted.loss for weighted in trainer._compile_loss._flat_losses or ()]
+    made = getattr(trainer._compile_loss, "_flat_losses", None) or ()
+    return [weighted.loss for weighted in made]
 
 
-def _trackers(trainer: keras.Model) -> list[keras.Variable]:
-    """Of the losses of single outputs, which Keras makes with the first batch."""
-    return [variable for metric in trainer._compile_loss.metrics for variable in metric.variables]
+def trackers(trainer: keras.Model) -> list[keras.Variable]:
+    """What the losses of single outputs are added up in; Keras makes it with the first batch."""
+    metrics = trainer._compile_loss.metrics if trainer._compile_loss else ()
+    return [variable for metric in metrics for variable in metric.variables]
 
 
 def _ids(variables: Iterable[keras.Variable]) -> set[int]:
@@ -214,10 +231,10 @@ def _ids(variables: Iterable[keras.Variable]) -> set[int]:
 @contextlib.contextmanager
 def _kept(trainer: keras.Model) -> Iterator[None]:
     """What the losses of single outputs have added up stays as it is."""
-    before = [(variable, tf.identity(variable.value)) for variable in _trackers(trainer)]
+    before = [(variable, tf.identity(variable.value)) for variable in trackers(trainer)]
     yield
-    for metric in trainer._compile_loss.metrics:
-        metric.reset_state()
+    for variable in trackers(trainer):
+        variable.assign(tf.zeros_like(variable.value))
     for variable, value in before:
         variable.assign(value)
 

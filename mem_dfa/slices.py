@@ -8,6 +8,7 @@ of the output is there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -26,17 +27,38 @@ def can_be_sliced(block: Block) -> bool:
     """Whether slices of the batch give what the whole batch gives.
 
     Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
-    mask for all) and for what is not Keras's own and may do either.
+    mask for all), along the batch's axis, and for what is not Keras's own and may do either.
     """
     if block.state_variables:
         return False
     operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(
         isinstance(operation, keras.layers.Layer)
-        and type(operation).__module__.startswith("keras.src.layers.")
-        and not isinstance(operation, (keras.layers.BatchNormalization, keras.layers.Lambda))
+        and all(_takes_example_by_example(layer) for layer in operation._flatten_layers())
         for operation in [*operations, *block.layers]
     )
+
+
+def _takes_example_by_example(layer: keras.layers.Layer) -> bool:
+    """Of a layer that has no state: Keras's own, with functions of its own, along other axes."""
+    whole = (keras.layers.BatchNormalization, keras.layers.Lambda)
+    if not _is_of(layer, "keras.src.layers.") or isinstance(layer, whole):
+        return False
+    functions = [getattr(layer, name, None) for name in ("activation", "recurrent_activation")]
+    # A negative axis of Keras's is counted from the end once the layer is built, or by its rank.
+    inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+    rank = len(inputs[0].shape) if inputs else 0
+    axes = [axis for axis in keras.tree.flatten(getattr(layer, "axis", None)) if axis is not None]
+    return all(
+        function is None or _is_of(function, "keras.") or _is_of(function, "tensorflow.")
+        for function in functions
+    ) and all(axis not in (0, -rank) for axis in axes)
+
+
+def _is_of(thing: Any, package: str) -> bool:
+    """Whether a function, or what an object is of, was defined there."""
+    defined = thing if hasattr(thing, "__name__") else type(thing)
+    return (getattr(defined, "__module__", None) or "").startswith(package)
 
 
 def slice_counts(

@@ -22,12 +22,11 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.block import assigned
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.parts import Part, add_parts
-from mem_dfa.proof import is_shown
+from mem_dfa.proof import is_shown, trackers
 from mem_dfa.scopes import scope
 from mem_dfa.slices import USUAL_BATCH_SIZE
 from sizes.layers import backpropagation_bytes
@@ -177,7 +176,13 @@ class Microbatch(Algorithm):
         # Of several replicas the first one's share.
         batch = self.distribute_strategy.experimental_local_results(batch)[0]
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        count = self.count_slices(len(keras.tree.flatten(x)[0]))
+        leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
+        if any(isinstance(leaf, tf.SparseTensor) for leaf in leaves):
+            raise UnsupportedError(
+                "Microbatch received a SparseTensor, which has no slices: make it dense by "
+                "tf.sparse.to_dense, or use 'bp'."
+            )
+        count = self.count_slices(leaves[0].shape[0])
         return is_shown(self, (x, y, sample_weight), count)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -185,8 +190,7 @@ class Microbatch(Algorithm):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         leaf = keras.tree.flatten(x)[0]
         count, size = self.count_slices(leaf.shape[0]), leaf.shape[0] or tf.shape(leaf)[0]
-        trackers = [v for metric in self._compile_loss.metrics for v in metric.variables]
-        logged = [(variable, tf.identity(variable.value)) for variable in trackers]
+        logged = [(variable, tf.identity(variable.value)) for variable in trackers(self)]
         sums: list[tf.Tensor | None] = [None] * len(self.trainable_variables)
         outputs, losses, done = [], [], None
         changing = {id(v): v for v in self.network.non_trainable_variables}
@@ -212,12 +216,12 @@ class Microbatch(Algorithm):
         self, before: list[tuple[keras.Variable, tf.Tensor]], y: Any, y_pred: Any, weights: Any
     ) -> None:
         """As Keras logs those of several outputs: of the whole batch, not slice by slice."""
-        trackers = self._compile_loss.metrics
-        for metric in trackers:
-            metric.reset_state()
+        made = trackers(self)
+        for variable in made:
+            variable.assign(tf.zeros_like(variable.value))
         for variable, value in before:
             variable.assign(value)
-        if trackers:
+        if made:
             self._compile_loss(y, y_pred, weights)
 
     def _slice(
@@ -267,7 +271,8 @@ class Microbatch(Algorithm):
                 f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
                 "the batch nobody knows: put the term into the loss, or use 'bp'."
             )
-        changed = assigned(self.trainable_variables, state)
+        trained = {id(variable) for variable in self.trainable_variables}
+        changed = [variable.path for variable, _ in state.updates if id(variable) in trained]
         if changed:
             raise UnsupportedError(
                 f"Microbatch: a layer of '{self.network.name}' changes its own weights in the "

@@ -76,6 +76,10 @@ def pairs(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         (lambda: [layers.Softmax(axis=0)], "inference mode.*outputs of 4 slices"),
         (lambda: [layers.Dropout(0.5), Centred()], "training mode.*examples meet"),
         (lambda: [layers.Dropout(0.5), Running()], "training mode.*'sequential.*running'"),
+        (
+            lambda: [Centred(), layers.Dense(8, kernel_initializer="zeros")],
+            "training mode.*examples meet",
+        ),
         (lambda: [Counter()], "'calls'.*or train with"),
         (lambda: [Counter(plain=True)], r"assigns to a tf.Variable \(calls"),
         (

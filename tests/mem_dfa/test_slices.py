@@ -1,5 +1,7 @@
 """Blocks in slices of the batch: the same step, of less."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -186,13 +188,32 @@ def test_no_slice_is_smaller_than_it_is_worth() -> None:
     assert max(slice_counts(blocks, 16, 4)) == 4
 
 
-def test_layers_of_the_users_own_are_not_sliced() -> None:
-    class CentreOverBatch(keras.layers.Layer):
-        def call(self, x: tf.Tensor) -> tf.Tensor:
-            return x - tf.reduce_mean(x, axis=0, keepdims=True)
+class CentreOverBatch(keras.layers.Layer):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x - tf.reduce_mean(x, axis=0, keepdims=True)
 
-    blocks = Chain.from_model(net(CentreOverBatch())).blocks
-    assert slice_counts(blocks, 1024)[1] == 1
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return shape
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        CentreOverBatch,
+        lambda: keras.layers.TimeDistributed(CentreOverBatch()),
+        lambda: keras.layers.Activation(lambda x: x - tf.reduce_mean(x, 0)),
+        lambda: keras.layers.Conv2D(8, 3, activation=lambda x: x - tf.reduce_mean(x, 0)),
+        lambda: keras.layers.Softmax(axis=0),
+        lambda: keras.layers.UnitNormalization(axis=-4),
+    ],
+)
+def test_layers_in_which_examples_may_meet_are_not_sliced(between: Callable) -> None:
+    """Of the user's own, with such functions, or along the batch's axis."""
+    changes = [
+        change(compiled(MemDFA(net(between()), slices=number), keras.optimizers.SGD(0.1)), steps=1)
+        for number in (3, 1)
+    ]
+    assert distance(*changes) <= 1e-5
 
 
 def test_cut_and_join() -> None:
