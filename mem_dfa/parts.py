@@ -38,9 +38,13 @@ class Part:
         """Of the batch's examples, float64."""
         return tf.cast(self._examples, "float64") / tf.cast(self._size, "float64")
 
-    def of(self, batch: Tensor) -> Tensor:
+    def of(self, batch: Tensor | tf.SparseTensor) -> Tensor | tf.SparseTensor:
         """The part's examples, or the one that stands in."""
-        return batch[self._start : self._stop]
+        if not isinstance(batch, tf.SparseTensor):
+            return batch[self._start : self._stop]
+        rest = [0] * (len(batch.shape) - 1)
+        size = tf.concat([[self._stop - self._start], batch.dense_shape[1:]], 0)
+        return tf.sparse.slice(batch, [self._start, *rest], size)
 
     def of_all(self, batch: Any) -> Any:
         """The same of nested tensors, which may be None."""

@@ -3,17 +3,16 @@
     for each slice s of the batch:  G ← G + (n_s / n)·∇L_s;  then  W ← W − η·G
 
 The gradient of a mean over the batch is the mean of its slices' gradients, each weighted by its
-share of the examples. It is BP's own wherever examples do not meet: BatchNormalization, whose
-statistics are of the whole batch, is refused.
+share of the examples. It is BP's own wherever examples do not meet, which the first batch has to
+show: BatchNormalization, whose statistics are of the whole batch, is refused. Each slice draws
+random numbers of its own, as for Dropout: others than the whole batch would, and as good.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -24,16 +23,17 @@ from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.first_batches import looked_at_first
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.parts import Part, add_parts
-from mem_dfa.proof import is_shown, trackers
+from mem_dfa.passes import restore, trackers
+from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
 from mem_dfa.slices import USUAL_BATCH_SIZE
+from mem_dfa.whole_batch import refuse_layers, refuse_pass, refuse_reductions
 from sizes.layers import backpropagation_bytes
 
 DEFAULT_SLICES = 8
-# Means over the examples, which the slices' means make up by their shares.
-MEANS = ("sum_over_batch_size", "mean")
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -61,7 +61,7 @@ class Microbatch(Algorithm):
             UnsupportedError: the network normalises over the batch, or the arguments make no sense.
         """
         super().__init__(network, **details)
-        self._refuse_layers()
+        refuse_layers(self.network)
         if slices is not None and budget is not None:
             raise UnsupportedError("Microbatch received slices and budget: give one of them.")
         if slices is not None and (not isinstance(slices, int) or slices < 1):
@@ -77,31 +77,11 @@ class Microbatch(Algorithm):
         names = ("slices", "budget", "batch_size")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def _refuse_layers(self) -> None:
-        for layer in self.network._flatten_layers():
-            what = None
-            # A frozen one takes its moving statistics in training, too.
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                what = "needs the statistics of the whole batch; use another normalisation"
-            elif getattr(layer, "stateful", False):
-                what = "keeps a state for each example of a batch; give it stateful=False"
-            if what:
-                raise UnsupportedError(
-                    f"Microbatch cannot train model '{self.network.name}': layer '{layer.name}' "
-                    f"({type(layer).__name__}) {what}, or train with 'checkpoint'."
-                )
-
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
-        self._refuse_layers()
+        refuse_layers(self.network)
         self._is_shown = False
-        for loss in keras.tree.flatten(self.loss):
-            reduction = getattr(loss, "reduction", MEANS[0])
-            if reduction not in MEANS:
-                raise UnsupportedError(
-                    f"Microbatch received a loss with reduction={reduction!r}: slices add up to "
-                    f"the batch for a mean over the examples only; use {MEANS[0]!r}, or 'bp'."
-                )
+        refuse_reductions(self.loss)
         self._warn_if_more_than_bp()
 
     def _warn_if_more_than_bp(self) -> None:
@@ -157,33 +137,15 @@ class Microbatch(Algorithm):
         made = self.train_function is None or force
         super().make_train_function(force)
         if made:
-            self.train_function = self._shown_first(self.train_function)
+            self.train_function = looked_at_first(self.train_function, self, self.shows)
 
-    def _shown_first(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def shown_first(batches: Any) -> Any:
-            if self._is_shown:
-                return function(batches)
-            taken = list(itertools.islice(batches, self.steps_per_execution))
-            for batch in taken:
-                self._is_shown = self._is_shown or self._shows(batch)
-            if isinstance(batches, tf.data.Iterator):
-                return function(_iterator_again(taken, batches.element_spec))
-            return function(iter(taken))
-
-        return shown_first
-
-    def _shows(self, batch: Any) -> bool:
-        # Of several replicas the first one's share.
-        batch = self.distribute_strategy.experimental_local_results(batch)[0]
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
-        if any(isinstance(leaf, tf.SparseTensor) for leaf in leaves):
-            raise UnsupportedError(
-                "Microbatch received a SparseTensor, which has no slices: make it dense by "
-                "tf.sparse.to_dense, or use 'bp'."
-            )
-        count = self.count_slices(leaves[0].shape[0])
-        return is_shown(self, (x, y, sample_weight), count)
+    def shows(self, batch: Any) -> bool:
+        """Whether slices were seen to add up, in this batch or before; see `proof.is_shown`."""
+        if not self._is_shown:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            count = self.count_slices(keras.tree.flatten(x)[0].shape[0])
+            self._is_shown = is_shown(self, (x, y, sample_weight), count)
+        return self._is_shown
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on the sum of the slices' gradients."""
@@ -217,10 +179,7 @@ class Microbatch(Algorithm):
     ) -> None:
         """As Keras logs those of several outputs: of the whole batch, not slice by slice."""
         made = trackers(self)
-        for variable in made:
-            variable.assign(tf.zeros_like(variable.value))
-        for variable, value in before:
-            variable.assign(value)
+        restore(made, before)
         if made:
             self._compile_loss(y, y_pred, weights)
 
@@ -244,7 +203,7 @@ class Microbatch(Algorithm):
             with CollectingScope(held, collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
-            self.refuse_after_pass(state, y_pred)
+            refuse_pass(self.network, state, y_pred)
             # Regularisers take the weights themselves, which the scope does not know.
             loss = self.compute_loss(
                 inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
@@ -255,36 +214,6 @@ class Microbatch(Algorithm):
             variable.assign(part.chosen(value, variable.value))
             changing[id(variable)] = variable
         return part.counted(y_pred), loss, tape.gradient(scaled, variables)
-
-    def refuse_after_pass(self, state: CollectingScope, y_pred: Any) -> None:
-        """Look for what slices never add up with, whatever the data.
-
-        Args:
-            state: that a pass ran in.
-            y_pred: what it gave.
-
-        Raises:
-            UnsupportedError: there is something.
-        """
-        if state.losses:
-            raise UnsupportedError(
-                f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
-                "the batch nobody knows: put the term into the loss, or use 'bp'."
-            )
-        trained = {id(variable) for variable in self.trainable_variables}
-        changed = [variable.path for variable, _ in state.updates if id(variable) in trained]
-        if changed:
-            raise UnsupportedError(
-                f"Microbatch: a layer of '{self.network.name}' changes its own weights in the "
-                f"forward pass ({', '.join(changed)}), which every slice would do again: use "
-                "another layer, or 'bp'."
-            )
-        outputs = keras.tree.flatten(y_pred)
-        if any(getattr(output, "_keras_mask", None) is not None for output in outputs):
-            raise UnsupportedError(
-                f"Microbatch: the output of '{self.network.name}' has a mask, so that examples do "
-                "not count alike and slices do not add up to the batch: use 'bp'."
-            )
 
 
 def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
@@ -303,14 +232,3 @@ def _held_back(
     if done is None or tf.executing_eagerly():
         return []
     return [(variable, after(variable.value, done)) for variable in variables]
-
-
-def _iterator_again(batches: list[Any], spec: Any) -> tf.data.Iterator:
-    """Over batches that were taken from an iterator whose elements are known by `spec`."""
-    datasets = [
-        tf.data.experimental.from_variant(
-            tf.data.experimental.to_variant(tf.data.Dataset.from_tensors(batch)), spec
-        )
-        for batch in batches
-    ]
-    return iter(functools.reduce(lambda one, other: one.concatenate(other), datasets))

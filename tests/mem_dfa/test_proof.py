@@ -1,5 +1,6 @@
 """Microbatch trains only what slices of a batch add up for, and says by how much they do not."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import BP, Microbatch, UnsupportedError
+from mem_dfa import BP, Microbatch, UnsupportedError, proof
 from tests.mem_dfa.comparison import compiled, distance
 
 layers = keras.layers
@@ -175,7 +176,6 @@ def test_what_draws_for_each_example_is_trained() -> None:
         layers.Dropout(0.5),
         layers.GaussianNoise(0.1),
         layers.Lambda(lambda x: x + keras.random.normal(keras.ops.shape(x))),
-        layers.Lambda(lambda x: x + tf.random.uniform(tf.shape(x))),
     ]
     trainer = compiled(Microbatch(net(*between), slices=3), sgd())
     trainer.train_on_batch(*examples())
@@ -193,3 +193,30 @@ def test_nothing_is_left_of_the_proof() -> None:
     assert logs[0] == logs[1]
     for one, other in zip(*states, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_two_slices_are_enough_where_a_batch_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    own = proof._compared
+
+    def too_much(trainer: keras.Model, data: tuple, count: int, size: int) -> bool:
+        sizes.append((count, size))
+        if size == EXAMPLES:
+            raise tf.errors.ResourceExhaustedError(None, None, "")
+        return own(trainer, data, count, size)
+
+    monkeypatch.setattr(proof, "_compared", too_much)
+    trainer = compiled(Microbatch(net(Counter()), slices=4), sgd())
+    with pytest.raises(UnsupportedError, match="2 slices leave 'calls'"):
+        trainer.train_on_batch(*examples())
+    assert sizes == [(4, EXAMPLES), (2, EXAMPLES // 2)]
+
+
+def test_draws_that_no_scope_sees_are_told_once() -> None:
+    between = layers.Lambda(lambda x: x + tf.random.uniform(tf.shape(x)))
+    trainer = compiled(Microbatch(net(between), slices=3), sgd())
+    with pytest.warns(UserWarning, match="cannot show that slices of a batch add up"):
+        trainer.train_on_batch(*examples())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.train_on_batch(*examples())
