@@ -204,5 +204,6 @@ def _same_for_every_example() -> Iterator[None]:
 
 
 def _of_one(shape: Any) -> tf.Tensor:
-    """The shape of one example; of no example, the same."""
+    """The shape of one example; of a single number, the same."""
+    shape = tf.convert_to_tensor(shape, "int32")
     return tf.concat([tf.ones_like(shape[:1]), shape[1:]], 0)
