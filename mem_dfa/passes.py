@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,12 +153,15 @@ def _ids(variables: Iterable[keras.Variable]) -> set[int]:
 
 @contextlib.contextmanager
 def kept(trainer: keras.Model) -> Iterator[None]:
-    """What the losses of single outputs have added up stays as it is."""
+    """What the losses of single outputs have added up stays, and what Python and NumPy draw."""
+    draws = random.getstate(), np.random.get_state()
     before = [(variable, tf.identity(variable.value)) for variable in trackers(trainer)]
     try:
         yield
     finally:
         restore(trackers(trainer), before)
+        random.setstate(draws[0])
+        np.random.set_state(draws[1])
 
 
 def restore(

@@ -190,12 +190,16 @@ def test_what_draws_for_each_example_is_trained() -> None:
     trainer.train_on_batch(*examples())
 
 
-def test_nothing_is_left_of_the_proof() -> None:
-    """Seeds, statistics and what is logged are as they would be without it."""
+@pytest.mark.filterwarnings("ignore:Microbatch cannot show")
+@pytest.mark.parametrize("eager", [False, True])
+def test_nothing_is_left_of_the_proof(eager: bool) -> None:
+    """Seeds, NumPy's draws and what is logged are as they would be without it."""
     x, y = examples()
     logs, states = [], []
     for is_shown in (False, True):
-        trainer = compiled(Microbatch(net(layers.Dropout(0.5, seed=1)), slices=3), sgd())
+        between = [layers.Dropout(0.5, seed=1)]
+        between += [layers.Lambda(lambda x: x * np.random.rand())] if eager else []
+        trainer = compiled(Microbatch(net(*between), slices=3), sgd(), run_eagerly=eager)
         trainer._is_shown = is_shown
         logs.append(trainer.train_on_batch(x, y, return_dict=True))
         states.append([variable.numpy() for variable in trainer.network.variables])
