@@ -132,6 +132,22 @@ def test_layers_with_a_state_for_each_example_are_refused_by_name() -> None:
         Microbatch(network)
 
 
+def test_the_rows_of_an_embedding_stay_rows() -> None:
+    """Adam takes the words of a batch one by one, as it does a whole batch's."""
+    words = np.random.default_rng(0).integers(20, size=(12, 5))
+    trained = []
+    for make in (BP, lambda network: Microbatch(network, slices=3)):
+        keras.utils.set_random_seed(1)
+        body = [keras.layers.Embedding(30, 4), keras.layers.Flatten(), keras.layers.Dense(3)]
+        network = keras.Sequential([keras.Input((5,)), *body])
+        trainer = compiled(make(network), keras.optimizers.Adam(0.01))
+        before = network.get_weights()
+        for _ in range(3):
+            trainer.train_on_batch(words, np.arange(12) % 3)
+        trained.append([w - b for w, b in zip(network.get_weights(), before, strict=True)])
+    assert distance(*trained) <= 1e-4
+
+
 class Noise(keras.layers.Layer):
     """Draws from a generator that is no layer's."""
 
