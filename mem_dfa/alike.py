@@ -19,7 +19,8 @@ import tensorflow as tf
 from mem_dfa.block import Block
 from mem_dfa.matrices import Matrices
 from mem_dfa.ordering import after, token
-from mem_dfa.recording import Recording, added
+from mem_dfa.parts import add_parts
+from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 from mem_dfa.slices import can_be_sliced
 from mem_dfa.traced_once import TracedOnce, read
@@ -157,7 +158,7 @@ class Alike:
             signal = tf.reshape(error @ feedback(error), tf.shape(outputs))
         own = recording.gradients(signal, lambda loss: loss)
         with scope("backward", self._block.name):
-            sums = [added(*pair) for pair in zip(gradients, own, strict=True)]
+            sums = add_parts(self._block.trainable_variables, gradients, own)
             return outputs, sums, token(sums)
 
 

@@ -7,16 +7,12 @@ of the output is there.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
 from mem_dfa.block import Block
 from sizes.layers import tensor_bytes
-
-Tensor = tf.Tensor
 
 # More make the peak little lower: input and output stay, and kernels slow down on small batches.
 DEFAULT_SLICES = 4
@@ -30,17 +26,28 @@ def can_be_sliced(block: Block) -> bool:
     """Whether slices of the batch give what the whole batch gives.
 
     Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
-    mask for all) and for what is not Keras's own and may do either. A sparse batch is not cut.
+    mask for all), along the batch's axis, and for what is not Keras's own and may do either. A
+    sparse batch is not cut.
     """
     if block.state_variables or block.atoms[0].before.sparse or not block.runs_only_keras:
         return False
     operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(
         isinstance(operation, keras.layers.Layer)
-        and type(operation).__module__.startswith("keras.src.layers.")
-        and not isinstance(operation, (keras.layers.BatchNormalization, keras.layers.Lambda))
+        and all(_takes_example_by_example(layer) for layer in operation._flatten_layers())
         for operation in [*operations, *block.layers]
     )
+
+
+def _takes_example_by_example(layer: keras.layers.Layer) -> bool:
+    """Of a layer that has no state and runs Keras's code alone: not along the batch's axis."""
+    is_plain = type(layer).__module__.startswith("keras.src.layers.")
+    if not is_plain or isinstance(layer, keras.layers.Lambda):
+        return False
+    # A negative axis of Keras's is counted from the end once the layer is built, or by its rank.
+    inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+    rank = len(inputs[0].shape) if inputs else 0
+    return not {0, -rank} & set(keras.tree.flatten(getattr(layer, "axis", None)))
 
 
 def slice_counts(
@@ -167,18 +174,3 @@ def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:
         for variable in block.trainable_variables
         if id(variable) not in in_tiles
     )
-
-
-def cut(tensors: list[Tensor], count: int) -> list[Tensor]:
-    """The batch in `count` slices, from slices or one whole tensor, shape (batch, ...).
-
-    Slices that are there already stay as they are; putting them together makes a copy.
-    """
-    if len(tensors) == count:
-        return tensors
-    whole = tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=0)
-    if count == 1:
-        return [whole]
-    size = whole.shape[0] or tf.shape(whole)[0]
-    bounds = [number * size // count for number in range(count + 1)]
-    return [whole[start:stop] for start, stop in itertools.pairwise(bounds)]

@@ -28,10 +28,11 @@ from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.outside import Seen
-from mem_dfa.recording import Recording, added
+from mem_dfa.parts import add_parts, cut, cut_errors
+from mem_dfa.recording import Recording
 from mem_dfa.rehearsal import Rehearsal
 from mem_dfa.scopes import scope
-from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, slice_counts
+from mem_dfa.slices import chain_peak_bytes, first_pass_counts, slice_counts
 from mem_dfa.tiled_gradient import TiledGradient, present_tensors
 from mem_dfa.update import Update, tiled_layers
 
@@ -93,6 +94,7 @@ class MemDFA(RandomFeedback):
         tiled = {block.name: update.tiled_layers(block) for block in blocks}
         wide = [layer for layers in tiled.values() for layer in layers]
         counts = slice_counts(blocks, inputs.shape[0], self.slices, wide)
+        size = inputs.shape[0] or tf.shape(inputs)[0]
         # The last block has no B_i. Eagerly there is nothing to trace; a function would give a
         # gradient in tiles, or a matrix drawn in tiles, whole.
         hidden = [] if tf.executing_eagerly() else blocks[:-1]
@@ -109,7 +111,7 @@ class MemDFA(RandomFeedback):
         error, outputs = self.output_error(inputs, logits, y, sample_weight)
         del logits
         done = token([error])
-        errors = {count: cut([error], count) for count in set(counts)}
+        errors = {count: cut_errors(error, count, size) for count in set(counts)}
         activations = [inputs]
         numbered = zip(blocks, counts, strict=True)
         for (shared, count), run in itertools.groupby(
@@ -120,7 +122,7 @@ class MemDFA(RandomFeedback):
                 if len(activations) not in (1, count):
                     # To join slices takes their bytes once more: not before they are done with.
                     activations = [after(activation, done) for activation in activations]
-                activations = cut(activations, count)
+                activations = cut(activations, count, size)
             if shared is not None:
                 activations, done = shared.replay(
                     same, activations, errors[count], self.matrices, done, update
@@ -136,12 +138,12 @@ class MemDFA(RandomFeedback):
         self, inputs: tf.Tensor, counts: Sequence[int], rehearsal: Rehearsal
     ) -> tf.Tensor:
         """The logits z = f_n(… f_1(x)), slice by slice through blocks sliced alike."""
-        activations = [inputs]
+        activations, size = [inputs], inputs.shape[0] or tf.shape(inputs)[0]
         numbered = zip(self.chain.blocks, counts, strict=True)
         for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):
             blocks = [block for block, _ in run]
             with scope("forward", blocks[0].name):
-                waiting = cut(activations, count)
+                waiting = cut(activations, count, size)
             activations = []
             while waiting:
                 activation = waiting.pop(0)
@@ -157,7 +159,7 @@ class MemDFA(RandomFeedback):
                         # draws the same dropout masks and moves the statistics once.
                         activation = rehearsal.run(block, activation, "forward")
                 activations.append(activation)
-        return cut(activations, 1)[0]
+        return cut(activations, 1, size)[0]
 
     def _replay(
         self,
@@ -195,7 +197,7 @@ class MemDFA(RandomFeedback):
             del output, activation, recording
             # G_iᵀ δ_i, the sum over the slices
             with scope("backward", block.name):
-                gradients = [added(*pair) for pair in zip(gradients, own, strict=True)]
+                gradients = add_parts(block.trainable_variables, gradients, own)
                 if activations and gradients:
                     # Of the sums, not the summands: TensorFlow would make one addition of all of
                     # them at the end, and keep them until then.

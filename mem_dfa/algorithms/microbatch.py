@@ -3,28 +3,37 @@
     for each slice s of the batch:  G ← G + (n_s / n)·∇L_s;  then  W ← W − η·G
 
 The gradient of a mean over the batch is the mean of its slices' gradients, each weighted by its
-share of the examples. It is BP's own wherever examples do not meet: BatchNormalization, whose
-statistics are of the whole batch, is refused.
+share of the examples. It is BP's own wherever examples do not meet, which the first batch has to
+show: BatchNormalization, whose statistics are of the whole batch, is refused. Each slice draws
+random numbers of its own, as for Dropout: others than the whole batch would, and as good.
 """
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.losses.loss import unscale_loss_for_distribution
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.block import assigned
+from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, token
+from mem_dfa.first_batches import looked_at_first
+from mem_dfa.ordering import after, runs_as_a_graph, token
+from mem_dfa.parts import Part, add_parts
+from mem_dfa.passes import restore, trackers
+from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
+from mem_dfa.slices import USUAL_BATCH_SIZE
+from mem_dfa.whole_batch import refuse_layers, refuse_pass, refuse_reductions
 from sizes.layers import backpropagation_bytes
 
 DEFAULT_SLICES = 8
-# Means over the examples, which the slices' means make up by their shares.
-MEANS = ("sum_over_batch_size", "mean")
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -52,13 +61,7 @@ class Microbatch(Algorithm):
             UnsupportedError: the network normalises over the batch, or the arguments make no sense.
         """
         super().__init__(network, **details)
-        for layer in network._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                raise UnsupportedError(
-                    f"Microbatch cannot train model '{network.name}': layer '{layer.name}' "
-                    "(BatchNormalization) needs the statistics of the whole batch; use another "
-                    "normalisation, or 'checkpoint'."
-                )
+        refuse_layers(self.network)
         if slices is not None and budget is not None:
             raise UnsupportedError("Microbatch received slices and budget: give one of them.")
         if slices is not None and (not isinstance(slices, int) or slices < 1):
@@ -76,34 +79,23 @@ class Microbatch(Algorithm):
 
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
-        self._is_checked = False
-        for loss in keras.tree.flatten(self.loss):
-            reduction = getattr(loss, "reduction", MEANS[0])
-            if reduction not in MEANS:
-                raise UnsupportedError(
-                    f"Microbatch received a loss with reduction={reduction!r}: slices add up to "
-                    f"the batch for a mean over the examples only; use {MEANS[0]!r}, or 'bp'."
-                )
+        refuse_layers(self.network)
+        self._is_shown = False
+        refuse_reductions(self.loss)
+        self._warn_if_more_than_bp()
 
-    def _refuse_at_first_slice(self, y: Any, y_pred: Any) -> None:
-        """What the sum over slices would not be BP's gradient of, once there is an output."""
-        outputs = keras.tree.flatten(y_pred)
-        if any(getattr(output, "_keras_mask", None) is not None for output in outputs):
-            raise UnsupportedError(
-                f"Microbatch: the output of '{self.network.name}' has a mask, so that examples do "
-                "not count alike and slices do not add up to the batch: use 'bp'."
-            )
-        losses, labels = self._compile_loss._flat_losses, keras.tree.flatten(y)
-        if not len(losses) == len(labels) == len(outputs) == 1 or outputs[0].shape.rank == 1:
-            return  # of one number an example a mean over the last axis is one over the examples
-        loss = losses[0].loss
-        pair = (tf.convert_to_tensor(labels[0]), outputs[0])
-        specs = [tf.TensorSpec(tensor.shape, loss.dtype) for tensor in pair]
-        if tf.function(loss.call).get_concrete_function(*specs).output_shapes.rank == 0:
-            raise UnsupportedError(
-                f"Microbatch received the loss {loss.name!r}, which gives one number for a whole "
-                "batch, such as Dice with axis=None or a mean over everything: slices add up to "
-                "the batch where each example has a loss of its own; give it axis=-1, or use 'bp'."
+    def _warn_if_more_than_bp(self) -> None:
+        size = self.batch_size or USUAL_BATCH_SIZE
+        try:
+            own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
+        except ValueError:  # the layers' shapes are not known, or the budget is too small
+            return
+        if own >= others:
+            warnings.warn(
+                f"Microbatch of '{self.network.name}' saves nothing: at batches of {size} a step "
+                f"is predicted to take {own} bytes, one of 'bp' {others}, because all gradients "
+                "are summed up before the update: use 'bp', or larger batches.",
+                stacklevel=4,
             )
 
     def count_slices(self, batch_size: int | None) -> int:
@@ -145,105 +137,103 @@ class Microbatch(Algorithm):
         """One slice's activations and the sum of the gradients."""
         return self._step_bytes(batch_size, self.count_slices(batch_size))
 
+    def make_train_function(self, force: bool = False) -> None:
+        """As in Keras; the first batches show that slices add up, before they are trained on."""
+        made = self.train_function is None or force
+        super().make_train_function(force)
+        if made:
+            self.train_function = looked_at_first(self.train_function, self, self.shows)
+
+    def shows(self, batch: Any) -> bool:
+        """Whether slices were seen to add up, in this batch or before; see `proof.is_shown`."""
+        if not self._is_shown:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            count = self.count_slices(keras.tree.flatten(x)[0].shape[0])
+            self._is_shown = is_shown(self, (x, y, sample_weight), count)
+        return self._is_shown
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on the sum of the slices' gradients."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         leaf = keras.tree.flatten(x)[0]
-        count, size = self.count_slices(leaf.shape[0]), tf.shape(leaf)[0]
+        count, size = self.count_slices(leaf.shape[0]), leaf.shape[0] or tf.shape(leaf)[0]
+        logged = [(variable, tf.identity(variable.value)) for variable in trackers(self)]
         sums: list[tf.Tensor | None] = [None] * len(self.trainable_variables)
         outputs, losses, done = [], [], None
+        changing = {id(v): v for v in self.network.non_trainable_variables}
         for number in range(count):
-            part = _Part(number * size // count, (number + 1) * size // count, size)
-            y_pred, loss, gradients = self._slice(part, x, y, sample_weight, done)
+            part = Part(number, count, size)
+            y_pred, loss, gradients = self._slice(part, x, y, sample_weight, done, changing)
             # G ← G + (n_s / n)·∇L_s
-            sums = [_add(total, gradient) for total, gradient in zip(sums, gradients, strict=True)]
+            sums = add_parts(self.trainable_variables, sums, gradients)
             done = token([total for total in sums if total is not None])
             outputs.append(y_pred)
             losses.append(loss)
             del gradients
-        self._loss_tracker.update_state(tf.add_n(losses), sample_weight=size)
+        loss = unscale_loss_for_distribution(tf.add_n(losses))
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(leaf)[0])
         self.optimizer.apply(sums, self.trainable_variables)
         y_pred = keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *outputs)
+        for output in keras.tree.flatten(y_pred):
+            output.set_shape((leaf.shape[0], *output.shape[1:]))
+        self._log_single_losses(logged, y, y_pred, sample_weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
+    def _log_single_losses(
+        self, before: list[tuple[keras.Variable, tf.Tensor]], y: Any, y_pred: Any, weights: Any
+    ) -> None:
+        """As Keras logs those of several outputs: of the whole batch, not slice by slice."""
+        made = trackers(self)
+        restore(made, before)
+        if made:
+            self._compile_loss(y, y_pred, weights)
+
     def _slice(
-        self, part: _Part, x: Any, y: Any, sample_weight: Any, done: tf.Tensor | None
+        self,
+        part: Part,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        done: tf.Tensor | None,
+        changing: dict[int, keras.Variable],
     ) -> tuple[Any, tf.Tensor, list[tf.Tensor | None]]:
         """Output, loss and gradients of one slice, weighted by its share of the batch.
 
-        Slices would all start together: each waits for `done`, the sums of the one before it.
+        Slices would all start together: each waits for `done`, the sums of the one before it, and
+        so do the variables that a pass is known to change; those it turns out to change are added.
         """
         variables = [variable.value for variable in self.trainable_variables]
-        with scope("forward"), tf.GradientTape() as tape:
-            with keras.StatelessScope(self._hold_back(done), collect_losses=True) as state:
+        with scope("forward"), _not_before(done), tf.GradientTape() as tape:
+            held = _held_back(changing.values(), done)
+            with CollectingScope(held, collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
-            if state.losses:
-                raise UnsupportedError(
-                    f"Microbatch: a layer of '{self.network.name}' calls add_loss, whose share of "
-                    "the batch nobody knows: put the term into the loss, or use 'bp'."
-                )
-            changed = assigned(self.trainable_variables, state)
-            if changed:
-                raise UnsupportedError(
-                    f"Microbatch: a layer of '{self.network.name}' changes its own weights in the "
-                    f"forward pass ({', '.join(changed)}), which every slice would do again: use "
-                    "another layer, or 'bp'."
-                )
+            refuse_pass(self.network, state, y_pred)
             # Regularisers take the weights themselves, which the scope does not know.
             loss = self.compute_loss(
                 inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
             )
-            if not self._is_checked:
-                self._refuse_at_first_slice(part.of_all(y), y_pred)
-                self._is_checked = True
             loss = loss * tf.cast(part.share, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
-        for variable in self._changing_variables():
-            value = state.get_current_value(variable)
-            if value is not None:
-                variable.assign(value)
-        return part.whole(y_pred), loss, tape.gradient(scaled, variables)
-
-    def _changing_variables(self) -> list[keras.Variable]:
-        """What a forward pass changes: states of seed generators, and a layer's own statistics."""
-        return list(self.network.non_trainable_variables)
-
-    def _hold_back(self, done: tf.Tensor | None) -> list[tuple[keras.Variable, tf.Tensor]]:
-        if done is None or tf.executing_eagerly():
-            return []
-        return [(v, after(v.value, done)) for v in self._changing_variables()]
+        for variable, value in state.updates:
+            variable.assign(part.chosen(value, variable.value))
+            changing[id(variable)] = variable
+        return part.counted(y_pred), loss, tape.gradient(scaled, variables)
 
 
-class _Part:
-    """Examples `start` to `stop` - 1 of a batch of `size`; stands for one example if it is empty.
+def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
+    """What is made of weights alone would be made for all slices when the step starts.
 
-    A batch may be smaller than the number of slices: an empty slice runs on an example that does
-    not count, because a mean over nothing is no number.
+    XLA, which has one order for everything, makes it once.
     """
-
-    def __init__(self, start: tf.Tensor, stop: tf.Tensor, size: tf.Tensor) -> None:
-        self._count = stop - start
-        self._start = tf.minimum(start, size - 1)
-        self._stop = tf.maximum(stop, self._start + 1)
-        self.share = tf.cast(self._count, "float64") / tf.cast(size, "float64")
-
-    def of(self, batch: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
-        if not isinstance(batch, tf.SparseTensor):
-            return batch[self._start : self._stop]
-        rest = [0] * (len(batch.shape) - 1)
-        size = tf.concat([[self._stop - self._start], batch.dense_shape[1:]], 0)
-        return tf.sparse.slice(batch, [self._start, *rest], size)
-
-    def of_all(self, batch: Any) -> Any:
-        return None if batch is None else keras.tree.map_structure(self.of, batch)
-
-    def whole(self, outputs: Any) -> Any:
-        """Only what counts of the outputs for the part."""
-        return keras.tree.map_structure(lambda output: output[: self._count], outputs)
+    if done is None or not runs_as_a_graph():
+        return contextlib.nullcontext()
+    return tf.control_dependencies([done])
 
 
-def _add(total: tf.Tensor | None, gradient: tf.Tensor | None) -> tf.Tensor | None:
-    if total is None or gradient is None:
-        return gradient if total is None else total
-    return total + tf.convert_to_tensor(gradient)
+def _held_back(
+    variables: Iterable[keras.Variable], done: tf.Tensor | None
+) -> list[tuple[keras.Variable, tf.Tensor]]:
+    if done is None or tf.executing_eagerly():
+        return []
+    return [(variable, after(variable.value, done)) for variable in variables]

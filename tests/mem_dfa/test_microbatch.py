@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, BP, MODELS, Microbatch, UnsupportedError
+from mem_dfa import ALGORITHMS, BP, MODELS, MemDFA, Microbatch, UnsupportedError
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.planning import ALLOCATOR_MARGIN
 from tests.mem_dfa.comparison import compiled, distance, recorded
@@ -105,6 +105,145 @@ def test_batch_normalization_inside_another_layer_is_refused_by_name() -> None:
         Microbatch(keras.Sequential([keras.Input((4,)), block, keras.layers.Dense(3)]))
 
 
+def test_a_frozen_batch_normalization_takes_its_moving_statistics() -> None:
+    x, y, _ = examples()
+    trained = []
+    for make in (BP, lambda network: Microbatch(network, slices=3)):
+        network = plain_net()
+        network.layers[1].trainable = False
+        keras.utils.set_random_seed(2)
+        frozen = keras.layers.BatchNormalization(trainable=False, name="frozen")
+        network = keras.Sequential([keras.Input((6, 6, 2)), frozen, *network.layers])
+        frozen.moving_mean.assign([0.5, -0.5])
+        trainer = compiled(make(network), sgd())
+        trainer.train_on_batch(x, y)
+        trained.append(network.get_weights())
+    for expected, got in zip(*trained, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    frozen.trainable = True
+    with pytest.raises(UnsupportedError, match="'frozen'"):
+        compiled(trainer, sgd())
+
+
+def test_layers_with_a_state_for_each_example_are_refused_by_name() -> None:
+    layer = keras.layers.LSTM(3, stateful=True, name="remembers")
+    network = keras.Sequential([keras.Input((4, 2), batch_size=8), layer])
+    with pytest.raises(UnsupportedError, match=r"'remembers' \(LSTM\).*stateful=False"):
+        Microbatch(network)
+
+
+def test_the_rows_of_an_embedding_stay_rows() -> None:
+    """Adam takes the words of a batch one by one, as it does a whole batch's."""
+    words = np.random.default_rng(0).integers(20, size=(12, 5))
+    trained = []
+    for make in (BP, lambda network: Microbatch(network, slices=3)):
+        keras.utils.set_random_seed(1)
+        body = [keras.layers.Embedding(30, 4), keras.layers.Flatten(), keras.layers.Dense(3)]
+        network = keras.Sequential([keras.Input((5,)), *body])
+        trainer = compiled(make(network), keras.optimizers.Adam(0.01))
+        before = network.get_weights()
+        for _ in range(3):
+            trainer.train_on_batch(words, np.arange(12) % 3)
+        trained.append([w - b for w, b in zip(network.get_weights(), before, strict=True)])
+    assert distance(*trained) <= 1e-4
+
+
+class Noise(keras.layers.Layer):
+    """Draws from a generator that is no layer's."""
+
+    def __init__(self, generator: keras.random.SeedGenerator | None) -> None:
+        super().__init__()
+        self.draw = lambda shape: keras.random.normal(shape, seed=generator)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x + self.draw(keras.ops.shape(x))
+
+
+class Watched(keras.layers.Layer):
+    """Logs the mean of what passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = keras.metrics.Mean(name="watched")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.mean.update_state(x)
+        return x
+
+
+@pytest.mark.parametrize("how", [{}, {"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize("generator", [None, keras.random.SeedGenerator(1)])
+def test_noise_is_drawn_anew_in_every_step(
+    generator: keras.random.SeedGenerator | None, how: dict
+) -> None:
+    body = [Noise(generator), keras.layers.Dense(3)]
+    trainer = Microbatch(keras.Sequential([keras.Input((4,)), *body]), slices=2)
+    compiled(trainer, keras.optimizers.SGD(0.0), **how)
+    x, y = np.ones((6, 4), "float32"), np.arange(6) % 3
+    assert len({float(trainer.train_on_batch(x, y)[0]) for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize("size", [EXAMPLES, 2])
+def test_a_metric_inside_a_layer_is_logged(size: int) -> None:
+    """Where some slices are empty, too."""
+    x, y, _ = examples()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(size - 1)
+    logs = []
+    for make in (BP, lambda network: Microbatch(network, slices=4)):
+        network = keras.Sequential([keras.Input((6, 6, 2)), Watched(), *plain_net().layers])
+        logs.append(compiled(make(network), sgd()).fit(data, verbose=0).history)
+    assert logs[1]["watched"] == pytest.approx(logs[0]["watched"], rel=1e-5)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_losses_of_single_outputs_are_logged_as_keras_does(eager: bool) -> None:
+    """Of unequal and of empty slices, by their shares."""
+    x, y, _ = examples()
+    data = tf.data.Dataset.from_tensor_slices((x, (y, x[:, 0, 0]))).batch(7)
+    logs = []
+    for make in (lambda network: network, lambda network: Microbatch(network, slices=5)):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6, 6, 2))
+        hidden = keras.layers.Flatten()(inputs)
+        outputs = [keras.layers.Dense(3)(hidden), keras.layers.Dense(2)(hidden)]
+        trainer = make(keras.Model(inputs, outputs))
+        cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        trainer.compile(sgd(), [cross_entropy, "mse"], run_eagerly=eager, jit_compile=False)
+        history = trainer.fit(data, epochs=2, verbose=0).history
+        logs.append(np.array(sorted(history.values())))
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-5)
+
+
+def test_the_loss_of_two_replicas_is_logged_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, _ = examples()
+    strategy = type(tf.distribute.get_strategy())
+    monkeypatch.setattr(strategy, "num_replicas_in_sync", 2)
+    logged = [
+        compiled(make(plain_net()), sgd()).train_on_batch(x, y)[0]
+        for make in (BP, lambda network: Microbatch(network, slices=3))
+    ]
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", [Microbatch, MemDFA])
+def test_the_greatest_values_of_float8_are_not_added(algorithm: type) -> None:
+    x, y = np.random.default_rng(0).normal(size=(16, 50, 6)), np.arange(16) % 3
+    found = []
+    for slices in (1, 4):
+        keras.utils.set_random_seed(1)
+        wide = [keras.layers.Dense(32, activation="tanh") for _ in range(2)]
+        head = [keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(3)]
+        network = keras.Sequential([keras.Input((50, 6)), *wide, *head])
+        network.quantize("float8")
+        trainer = compiled(algorithm(network, slices=slices), sgd())
+        for _ in range(3):
+            trainer.train_on_batch(x, y)
+        found.append([v.numpy() for v in network.variables if v.overwrite_with_gradient])
+    assert len(found[0]) == 18
+    for expected, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3)
+
+
 def test_losses_that_are_no_mean_are_refused() -> None:
     for reduction in ("sum", "mean_with_sample_weight"):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
@@ -122,7 +261,7 @@ def test_losses_of_a_whole_batch_are_refused(loss: object, eager: bool) -> None:
     trainer = Microbatch(plain_net(), slices=2)
     trainer.compile(sgd(), loss, run_eagerly=eager)
     x, y, _ = examples()
-    with pytest.raises(UnsupportedError, match="one number for a whole batch"):
+    with pytest.raises(UnsupportedError, match="loss of 2 slices, weighted by their shares, is"):
         trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
     trainer.compile(sgd(), keras.losses.Dice(axis=-1), run_eagerly=eager)
     trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
@@ -216,3 +355,24 @@ def test_slices_run_one_after_another() -> None:
         peaks[name] = timeline.step_requested_bytes
     # An eighth of the activations, beside two copies of the gradients: 1.4 MiB of the 5 MiB.
     assert peaks["microbatch"] < 0.5 * peaks["bp"]
+
+
+def test_what_is_made_of_weights_alone_is_made_for_one_slice() -> None:
+    x, y = tf.fill((16, 256), 0.5), tf.zeros((16,), tf.int32)
+    peaks = {}
+    for name, how in (("bp", {}), ("microbatch", {"slices": 8})):
+        dense = [keras.layers.Dense(256) for _ in range(4)]
+        network = keras.Sequential([keras.Input((256,)), *dense])
+        for layer in dense:
+            layer.enable_lora(2)
+        trainer = compiled(ALGORITHMS[name](network, **how), keras.optimizers.SGD(0.01))
+        (timeline,) = recorded(trainer, x, y, 1)
+        peaks[name] = timeline.step_requested_bytes
+    assert peaks["microbatch"] <= 1.1 * peaks["bp"]
+
+
+def test_a_net_for_which_it_saves_nothing_is_told_so_with_both_numbers() -> None:
+    dense = [keras.layers.Dense(256) for _ in range(3)]
+    trainer = Microbatch(keras.Sequential([keras.Input((256,)), *dense]))
+    with pytest.warns(UserWarning, match=rf"{trainer.predict_step_bytes(32)} bytes, .* 'bp' \d+"):
+        compiled(trainer, sgd())

@@ -1,5 +1,7 @@
 """Blocks in slices of the batch: the same step, of less."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ import tensorflow as tf
 
 from mem_dfa import DFA, MemDFA, UnsupportedError
 from mem_dfa.chain import Chain
+from mem_dfa.parts import cut, cut_errors
 from mem_dfa.rehearsal import Rehearsal
-from mem_dfa.slices import chain_peak_bytes, cut, first_pass_counts, peak_bytes, slice_counts
+from mem_dfa.slices import chain_peak_bytes, first_pass_counts, peak_bytes, slice_counts
 from tests.mem_dfa.comparison import batch, change, compiled, distance
 
 EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
@@ -30,6 +33,14 @@ BETWEEN = {
     "nothing": lambda: None,
     "pooling": lambda: keras.layers.MaxPooling2D(),
     "normalisation": lambda: keras.layers.BatchNormalization(),
+    "groups": lambda: keras.layers.GroupNormalization(2),
+    "whole": lambda: keras.Sequential(
+        [
+            keras.layers.MaxPooling2D(4),
+            keras.layers.Conv2D(4, 3, padding="same"),
+            keras.layers.BatchNormalization(),
+        ]
+    ),
     "dropout": lambda: keras.layers.Dropout(0.5, seed=1),
 }
 
@@ -107,6 +118,23 @@ def test_a_last_batch_smaller_than_the_slices_counts_in_full() -> None:
     assert distance(*changes) <= 1e-10
 
 
+@pytest.mark.parametrize("between", ["groups", "whole"])
+def test_a_last_batch_of_one_two_or_three_images(between: str) -> None:
+    """Some operations take no empty batch, and statistics are of the examples there are."""
+    x, y = batch()
+    steps = [(x[:13], y[:13]), *((x[-size:], y[-size:]) for size in (1, 2, 3))]
+    kinds = tf.TensorSpec((None, 8, 8, 3)), tf.TensorSpec((None,), tf.int64)
+    data = tf.data.Dataset.from_generator(lambda: iter(steps), output_signature=kinds)
+    changes = []
+    for slices in (4, 1):
+        network = net(BETWEEN[between]())
+        before = network.get_weights()
+        trainer = compiled(MemDFA(network, slices=slices), keras.optimizers.SGD(0.1))
+        trainer.fit(data, verbose=0)
+        changes.append([w - b for w, b in zip(network.get_weights(), before, strict=True)])
+    assert distance(*changes) <= 1e-5
+
+
 @pytest.mark.parametrize(
     ("between", "expected"),
     [
@@ -161,21 +189,50 @@ def test_no_slice_is_smaller_than_it_is_worth() -> None:
     assert max(slice_counts(blocks, 16, 4)) == 4
 
 
-def test_layers_of_the_users_own_are_not_sliced() -> None:
-    class CentreOverBatch(keras.layers.Layer):
-        def call(self, x: tf.Tensor) -> tf.Tensor:
-            return x - tf.reduce_mean(x, axis=0, keepdims=True)
+class CentreOverBatch(keras.layers.Layer):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x - tf.reduce_mean(x, axis=0, keepdims=True)
 
-    blocks = Chain.from_model(net(CentreOverBatch())).blocks
-    assert slice_counts(blocks, 1024)[1] == 1
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return shape
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        CentreOverBatch,
+        lambda: keras.layers.TimeDistributed(CentreOverBatch()),
+        lambda: keras.layers.Activation(lambda x: x - tf.reduce_mean(x, 0)),
+        lambda: keras.layers.Conv2D(8, 3, activation=lambda x: x - tf.reduce_mean(x, 0)),
+        lambda: keras.layers.Softmax(axis=0),
+        lambda: keras.layers.UnitNormalization(axis=-4),
+    ],
+)
+def test_layers_in_which_examples_may_meet_are_not_sliced(between: Callable) -> None:
+    """Of the user's own, with such functions, or along the batch's axis."""
+    changes = [
+        change(compiled(MemDFA(net(between()), slices=number), keras.optimizers.SGD(0.1)), steps=1)
+        for number in (3, 1)
+    ]
+    assert distance(*changes) <= 1e-5
 
 
 def test_cut_and_join() -> None:
     whole = tf.reshape(tf.range(14), (7, 2))
-    parts = cut([whole], 3)
+    parts = cut([whole], 3, 7)
     assert [part.shape[0] for part in parts] == [2, 2, 3]
-    assert cut(parts, 3) is parts
-    np.testing.assert_array_equal(cut(parts, 1)[0], whole)
+    assert cut(parts, 3, 7) is parts
+    np.testing.assert_array_equal(cut(parts, 1, 7)[0], whole)
+
+
+def test_an_example_stands_in_for_an_empty_slice() -> None:
+    """No kernel has to take an empty batch, and nothing counts twice."""
+    whole = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    size = tf.shape(whole)[0]
+    parts = cut([whole], 5, size)
+    assert [part.shape[0] for part in parts] == [1] * 5
+    np.testing.assert_array_equal(cut(parts, 1, size)[0], whole)
+    np.testing.assert_array_equal(sum(cut_errors(whole, 5, size)), [[4.0, 6.0]])
 
 
 @pytest.mark.parametrize("slices", [0, -1, 1.5, True, "2"])
