@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def _from_xplane(path: Path) -> Timeline:
     from profiling.timeline import Timeline
 
     # Said at once: to read one, TensorFlow is imported.
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TraceError(f"Cannot read {path} (no such file); name an XPlane file.")
     space = xplane.load(path)
     try:
