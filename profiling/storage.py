@@ -48,11 +48,8 @@ def save(timeline: Timeline, path: str | Path) -> Path:
         TraceError: nothing is recorded yet, the file cannot be written, or `load` would not read
             it.
     """
-    content = {"format": FORMAT, "version": VERSION}
-    content |= {name: getattr(timeline, name) for name in schema.VALUES}
-    content |= {name: getattr(timeline, name).to_dict("list") for name in schema.TABLES}
     try:
-        schema.check(content)
+        content = content_of(timeline)
     except DamageError as error:
         raise TraceError(f"Cannot write {path}: {error}.") from error
     unpacked = json.dumps(content).encode()
@@ -63,6 +60,20 @@ def save(timeline: Timeline, path: str | Path) -> Path:
         )
     # Without the time of writing, equal timelines make equal files.
     return write_whole(path, gzip.compress(unpacked, mtime=0))
+
+
+def content_of(timeline: Timeline) -> dict[str, Any]:
+    """What `save` writes.
+
+    Raises:
+        DamageError: a field holds what no timeline may.
+        TraceError: nothing is recorded yet.
+    """
+    content: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    content |= {name: getattr(timeline, name) for name in schema.VALUES}
+    content |= {name: getattr(timeline, name).to_dict("list") for name in schema.TABLES}
+    schema.check(content)
+    return content
 
 
 def load(path: str | Path) -> Timeline:
