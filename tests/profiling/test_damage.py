@@ -48,6 +48,7 @@ def written(tmp_path: Path) -> Written:
     def write(content: Any) -> str:
         path = tmp_path / "d.timeline.json.gz"
         text = content if isinstance(content, str) else json.dumps(content)
+        path.unlink(missing_ok=True)  # file systems wait for the disk where one is written over
         path.write_bytes(gzip.compress(text.encode(), 1))
         return str(path)
 
@@ -99,17 +100,17 @@ def test_every_field_damaged_in_every_way(
         status, message = _run("show", path)
         if status == 0:
             assert field in FREE or damaged == content
-            harmless[field] = damaged
+            if damaged != content:
+                harmless[field] = damaged
         else:
             name = field.rsplit(".", 1)[-1]
             sentence = _one_sentence(message, path)
             assert re.search(rf"\b{name}\b|FILE is JSON but no timeline", sentence), field
     assert count > 2000
-    # Whatever is shown can be drawn and written, too.
-    outs = [f"--{kind}={tmp_path / kind}" for kind in ("html", "csv", "perfetto")]
-    for field, damaged in harmless.items():
-        path = written(damaged)
-        status, message = _run("show", path, *outs)
+    # Whatever is shown can be drawn and written, too; a page takes longest.
+    for number, (field, damaged) in enumerate(harmless.items()):
+        path, kinds = written(damaged), ["csv", "perfetto", *["html"] * (number % 4 == 0)]
+        status, message = _run("show", path, *[f"--{kind}={tmp_path / kind}" for kind in kinds])
         assert status == (2 if field == "fault" else 0), message
         assert _run("diff", path, path)[0] == 0
 
