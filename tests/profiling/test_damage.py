@@ -16,8 +16,10 @@ import pytest
 import profiling
 from profiling import Timeline, TraceError
 from profiling.__main__ import main
+from profiling.reconstruction import fill
 from profiling.storage import MOST_BYTES
 from tests.profiling.drawn import small
+from tests.profiling.events import events_of
 
 HOSTILE = [
     *(None, True, "", "x", "0", "\ud800", "\x00", "<b>", "x" * 100_000, "deallocation"),
@@ -220,3 +222,18 @@ def test_recordings_of_the_results_are_whole() -> None:
     for path in paths:
         timeline = Timeline.load(path)
         assert timeline.peak_bytes == timeline.allocator_peak_bytes
+
+
+def test_recordings_that_miss_events_are_read(tmp_path: Path) -> None:
+    """Whatever is missing, what is written can be read, and says that it is not exact."""
+    path = tmp_path / "t.timeline.json.gz"
+    changes = [(1, 256), (2, 1024), (1, -256), (1, 300), (3, 0), (2, -1024), (3, 512), (1, -300)]
+    events = events_of(*changes, before_bytes=512)
+    for chosen in range(1, 2 ** len(events), 7):
+        kept = [event for number, event in enumerate(events) if chosen >> number & 1]
+        timeline = fill(Timeline("missing"), kept)
+        timeline.save(path)
+        loaded = Timeline.load(path)
+        assert loaded.fault == timeline.fault
+        assert loaded.by("block").equals(timeline.by("block"))
+        path.unlink()
