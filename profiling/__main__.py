@@ -101,7 +101,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _check_outs(options: argparse.Namespace) -> None:
     """A recording takes time to make again: none is written over, nor one result by the next."""
-    taken = {Path(file).resolve(): f"read from {file}" for file in options.files}
+    taken = {os.path.realpath(file): f"read from {file}" for file in options.files}
     for option in _WRITERS:
         out = getattr(options, option)
         if out is None:
@@ -111,7 +111,7 @@ def _check_outs(options: argparse.Namespace) -> None:
                 f"--{option} {out} names a recording, which it would write over; after --{option} "
                 "name the file to write, and the FILEs elsewhere."
             )
-        path = Path(out).resolve()
+        path = os.path.realpath(out)
         if path in taken:
             raise TraceError(f"--{option} {out} would write over what is {taken[path]}.")
         taken[path] = f"written by --{option}"
@@ -135,7 +135,7 @@ def _diff(options: argparse.Namespace) -> int:
 def _open(files: Sequence[str]) -> list[Timeline]:
     from profiling.opening import XPLANE_SUFFIX, open_timeline
 
-    if any(file.endswith(XPLANE_SUFFIX) and Path(file).is_file() for file in files):
+    if any(file.endswith(XPLANE_SUFFIX) and os.path.isfile(file) for file in files):
         _import_tensorflow()
     return [open_timeline(file) for file in files]
 

@@ -8,13 +8,17 @@ Exit status: 0 when the CPU's peaks are exact and its allocation events work, 1 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from profiling.allocator import ENVIRONMENT_VARIABLE
@@ -63,10 +67,10 @@ SOURCES = {
         Source("gpus", "GPUs", "nothing on a CPU; else install tensorflow[and-cuda] and a driver"),
     ),
     "plain": (Source("small_tensors", "CPU statistics without that variable", _ASK),),
-    "others": (
-        Source("pytest_plugin", "pytest plugin", "pip install this package, with pytest"),
+    "others": (  # the quick ones first
         Source("bokeh", "pages without a browser (bokeh)", "pip install bokeh"),
         Source("matplotlib", "pictures without a display (matplotlib)", "pip install matplotlib"),
+        Source("pytest_plugin", "pytest plugin", "pip install this package, with pytest"),
     ),
 }
 # The slowest takes seconds; a driver that hangs must not hang this.
@@ -94,27 +98,47 @@ def _tell() -> int:
 
     errors = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    if not errors.is_terminal:
-        print("trying every source of numbers, which takes some seconds", file=sys.stderr)
+    total = sum(map(len, SOURCES.values()))
     found: list[Finding] = []
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        total = sum(map(len, SOURCES.values()))
-        task = progress.add_task("trying every source of numbers", total=total)
+        task = progress.add_task("trying every source of numbers")
+        if not errors.is_terminal:
+            _note("trying every source of numbers, which takes some seconds")
         for finding in examine():
             found.append(finding)
-            progress.update(task, description=f"{len(found)} of {total} tried")
+            works = "works" if finding.works else "does not work"
+            text = f"{len(found)} of {total} tried: {finding.source.title}: {works}"
+            progress.update(task, description=text)
+            if not errors.is_terminal:
+                _note(text)
     from profiling.listing import console
 
     console().print(table_of(found))
     return 0 if all(finding.works for finding in found if finding.source.required) else 1
 
 
+def _note(text: str) -> None:
+    with contextlib.suppress(OSError):  # whoever reads it may have gone; the table is still wanted
+        print(text, file=sys.stderr, flush=True)
+
+
 def examine() -> Iterator[Finding]:
     """Try all sources, each group in a process of its own, and yield what is found as it comes."""
+    found: SimpleQueue[Finding | None] = SimpleQueue()
+
+    def try_group(group: str) -> None:
+        try:
+            for finding in _examine_group(group):
+                found.put(finding)
+        finally:
+            found.put(None)
+
     with ThreadPoolExecutor() as pool:
-        groups = [pool.submit(_examine_group, group) for group in SOURCES]
-        for group in as_completed(groups):
-            yield from group.result()
+        groups = [pool.submit(try_group, group) for group in SOURCES]
+        for _ in groups:
+            yield from iter(found.get, None)
+        for group in groups:
+            group.result()
 
 
 def table_of(findings: Sequence[Finding]) -> Table:
@@ -132,34 +156,44 @@ def table_of(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _examine_group(group: str) -> list[Finding]:
+def _examine_group(group: str) -> Iterator[Finding]:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop(ENVIRONMENT_VARIABLE, None)
     if group == "counting":
         environment[ENVIRONMENT_VARIABLE] = "1"
     pending = {source.probe: source for source in SOURCES[group]}
-    findings = []
-    try:
+    command = [sys.executable, "-m", "profiling.probes", *pending]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            process.kill()
+
         # Each process ends by itself, or is ended after so long.
-        run = subprocess.run(
-            [sys.executable, "-m", "profiling.probes", *pending],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-        )
-        output, errors = run.stdout, run.stderr.strip()
-        failure = f"its process ended with status {run.returncode}: {errors[-300:]}"
-    except subprocess.TimeoutExpired as expired:
-        output = (expired.stdout or b"").decode()
+        patience = threading.Timer(_PATIENCE_S, end)
+        patience.start()
+        try:
+            for line in process.stdout:
+                if line.startswith('{"probe"'):
+                    result = json.loads(line)
+                    source = pending.pop(result["probe"])
+                    yield Finding(source, result["works"], result["saw"])
+            process.wait()
+        finally:
+            patience.cancel()
+        errors.seek(0)
+        failure = f"its process ended with status {process.returncode}: "
+        failure += errors.read().strip()[-300:]
+    if is_late.is_set():
         failure = f"it did not end within {_PATIENCE_S} seconds"
-    for line in output.splitlines():
-        if line.startswith('{"probe"'):
-            result = json.loads(line)
-            source = pending.pop(result["probe"])
-            findings.append(Finding(source, result["works"], result["saw"]))
     # What a process that died did not come to.
-    return findings + [Finding(source, False, failure) for source in pending.values()]
+    yield from (Finding(source, False, failure) for source in pending.values())
 
 
 if __name__ == "__main__":

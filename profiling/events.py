@@ -17,6 +17,11 @@ _KINDS: dict[str, Literal["allocation", "deallocation"]] = {
     "MemoryAllocation": "allocation",
     "MemoryDeallocation": "deallocation",
 }
+_STATISTICS = {
+    **dict.fromkeys(("allocator_name", "tf_op", "shape", "region_type"), str),
+    **dict.fromkeys(("addr", "allocation_bytes", "requested_bytes", "bytes_allocated"), int),
+    **dict.fromkeys(("peak_bytes_in_use", "data_type"), int),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ def read_events(source: str | Path | Any) -> list[AllocationEvent]:
             events = [event for plane in space.planes for event in _plane_events(plane)]
     except (KeyError, TypeError) as error:
         raise TraceError(
-            f"{path} is damaged: a memory event is incomplete ({error}); record it again."
+            f"{path} is damaged: a memory event lacks a value, or holds one of another kind "
+            f"({error}); record it again."
         ) from error
     if not events:
         raise TraceError(
@@ -108,7 +114,7 @@ def _plane_events(plane: Any) -> Iterator[AllocationEvent]:
     }
     if not kinds:
         return
-    reader = xplane.StatReader(xplane.stat_names(plane))
+    reader = xplane.StatReader(xplane.stat_names(plane), _STATISTICS)
     dtypes = {0: ""}
     for line in plane.lines:
         scopes = Scopes(plane, line)

@@ -30,7 +30,7 @@ def write_whole(path: str | Path, content: bytes) -> Path:
             with path.open("ab") as file:
                 file.write(content)
             return path
-        target = path.resolve()  # where it is a link that stays one
+        target = Path(os.path.realpath(path))  # where it is a link that stays one
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
         target.parent.mkdir(parents=True, exist_ok=True)
         hidden = f".{target.name}."  # what a killed process leaves looks like no result

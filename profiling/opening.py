@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,15 @@ def open_timeline(path: str | Path) -> Timeline:
 
 
 def _from_xplane(path: Path) -> Timeline:
-    from profiling import xplane
+    from profiling import storage, xplane
     from profiling.events import device_allocator, read_events
     from profiling.reconstruction import fill
+    from profiling.schema import DamageError
     from profiling.spans import read_operations
     from profiling.timeline import Timeline
 
     # Said at once: to read one, TensorFlow is imported.
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TraceError(f"Cannot read {path} (no such file); name an XPlane file.")
     space = xplane.load(path)
     try:
@@ -53,10 +55,15 @@ def _from_xplane(path: Path) -> Timeline:
         allocator = device_allocator(events, device)
         if allocator is not None:
             break
-    return fill(
+    timeline = fill(
         Timeline(path.name.removesuffix(XPLANE_SUFFIX)),
         events,
         allocator=allocator,
         device=device,
         operations=read_operations(space),
     )
+    try:
+        storage.content_of(timeline)
+    except DamageError as error:
+        raise TraceError(f"{path} is damaged: {error}; record it again.") from error
+    return timeline

@@ -203,9 +203,9 @@ PROBES: dict[str, Callable[[], str]] = {
         xla,
         gpus,
         small_tensors,
-        pytest_plugin,
         bokeh,
         matplotlib,
+        pytest_plugin,
     )
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from profiling.agreement import fault
 from profiling.attribution import INPUT, RESIDENT, Attribution, Names, Place
 from profiling.events import AllocationEvent, garbage_kept, of_allocator
 from profiling.holders import Held
@@ -81,7 +82,7 @@ def fill(
     timeline.operations = _operation_table(operations, lifetimes.epoch_ps)
     timeline.attribution = _attribution(chosen)
     timeline.allocator_peak_bytes = allocator_peak_bytes
-    timeline.fault = lifetimes.fault(allocator_peak_bytes)
+    timeline.fault = fault(timeline)
     return timeline
 
 
@@ -100,7 +101,6 @@ class _Lifetimes:
         self.resident_bytes = events[0].running_bytes - _change(events[0])
         self.residents: list[_Tensor] = []  # those freed in the recording, at first
         self.allocated: list[_Tensor] = []
-        self.overwritten_bytes = 0
         # Row of each event in its list, and whether that is `residents`.
         self.rows: list[tuple[bool, int]] = []
         alive: dict[tuple[int, bool], int] = {}
@@ -117,9 +117,7 @@ class _Lifetimes:
             self.allocated.append(_tensor(event, place, time_ns, self.duration_ns + 1))
             row = len(self.allocated) - 1
             if chunk in alive:  # its deallocation was lost
-                missed = self.allocated[alive[chunk]]
-                missed.end_ns = time_ns
-                self.overwritten_bytes += missed.allocated_bytes
+                self.allocated[alive[chunk]].end_ns = time_ns
             alive[chunk] = row
             return False, row
         row = alive.pop(chunk, None)
@@ -190,35 +188,6 @@ class _Lifetimes:
             columns[name] = tensors[name].to_numpy()[rows]
         columns["tensor"] = rows
         return pd.DataFrame(columns)
-
-    def fault(self, allocator_peak_bytes: int | None) -> str:
-        """What makes the curve inexact, by how many bytes; "" for nothing."""
-        running = self.resident_bytes
-        lost_events = lost_bytes = 0
-        for event in self.events:
-            running += _change(event)
-            if running != event.running_bytes:
-                lost_events += 1
-                lost_bytes += abs(event.running_bytes - running)
-                running = event.running_bytes
-        if lost_events:
-            return (
-                f"the allocator's running total jumps {lost_events} times, by {lost_bytes} bytes "
-                "in all, where events are missing; record again, or a shorter piece."
-            )
-        if self.overwritten_bytes:
-            return (
-                f"{self.overwritten_bytes} bytes were handed out again without having been freed; "
-                "record again."
-            )
-        peak = max(self.resident_bytes, *(event.running_bytes for event in self.events))
-        if allocator_peak_bytes is not None and peak != allocator_peak_bytes:
-            return (
-                f"its peak is {peak} bytes and the allocator's own {allocator_peak_bytes}, "
-                f"{abs(allocator_peak_bytes - peak)} bytes apart; let nothing else use the device "
-                "while you record."
-            )
-        return ""
 
 
 def _change(event: AllocationEvent) -> int:

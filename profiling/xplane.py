@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+# Of the fields for an event's statistics, those that hold a text or a whole number.
+_KINDS = {"str_value": str, "ref_value": str, "int64_value": int, "uint64_value": int}
 
 
 class TraceError(ValueError):
@@ -58,20 +61,29 @@ class StatReader:
     costs more than all the rest of reading.
     """
 
-    def __init__(self, names: dict[int, str]) -> None:
-        """Take a plane's `stat_names`."""
-        self._names = names
+    def __init__(self, names: dict[int, str], kinds: Mapping[str, type]) -> None:
+        """Take a plane's `stat_names`, and the kind of those that are wanted: `str` or `int`."""
+        self._names, self._kinds = names, kinds
         self._fields: dict[int, tuple[str, Callable[[Any], Any], bool]] = {}
 
     def read(self, stats: Any) -> dict[str, Any]:
-        """The values of one event's statistics by name."""
+        """The values of one event's statistics by name.
+
+        Raises:
+            KeyError: one has no name.
+            TypeError: one has no value, or of another kind.
+        """
         values = {}
         for stat in stats:
             key = stat.metadata_id
             known = self._fields.get(key)
             if known is None:
                 field = stat.WhichOneof("value")
-                known = self._names[key], attrgetter(field), field == "ref_value"
+                name = self._names[key]
+                wanted = self._kinds.get(name)
+                if field is None or wanted not in (None, _KINDS.get(field)):
+                    raise TypeError(f"{name!r} in {field}")
+                known = name, attrgetter(field), field == "ref_value"
                 self._fields[key] = known
             name, get, refers = known
             value = get(stat)

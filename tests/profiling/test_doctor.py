@@ -1,7 +1,11 @@
 """The doctor: each line is really tried, and a line that fails is told, not hidden."""
 
+import io
+import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,10 +72,52 @@ def test_probe_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", shutil.which("false"))
-    findings = doctor._examine_group("others")
+    findings = list(doctor._examine_group("others"))
     assert [finding.source for finding in findings] == list(SOURCES["others"])
     assert {finding.works for finding in findings} == {False}
     assert {finding.saw for finding in findings} == {"its process ended with status 1: "}
+
+
+def _probing(path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    """The only process says at once that matplotlib works, and then does something else."""
+    said = json.dumps({"probe": "matplotlib", "works": True, "saw": "a picture"})
+    path.write_text(f"#!/bin/sh\necho '{said}'\n{then}\n")
+    path.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(path))
+    monkeypatch.setattr(doctor, "SOURCES", {"others": SOURCES["others"]})
+
+
+def test_findings_come_as_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _probing(tmp_path / "python", monkeypatch, "exec sleep 60")
+    monkeypatch.setattr(doctor, "_PATIENCE_S", 3)
+    findings, began = doctor.examine(), time.monotonic()
+    first = next(findings)
+    assert (first.source.probe, first.works, first.saw) == ("matplotlib", True, "a picture")
+    assert time.monotonic() - began < 3
+    # Whoever hangs is ended, and what came before stays.
+    assert {finding.saw for finding in findings} == {"it did not end within 3 seconds"}
+
+
+class _Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_progress_is_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _probing(tmp_path / "python", monkeypatch, "echo broken >&2; exit 3")
+    doctor.main([])
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert lines[1] == "1 of 3 tried: pictures without a display (matplotlib): works"
+    assert lines[3].startswith("3 of 3 tried: ")
+    assert lines[3].endswith(": does not work")
+    # Where that cannot be written, the table is the same.
+    monkeypatch.setattr("sys.stderr", _Full())
+    doctor.main([])
+    assert capsys.readouterr().out == captured.out
+    assert "its process ended with status 3: broken" in " ".join(captured.out.split())
 
 
 def test_probes_notice_a_meter_that_does_not_count(run_python: Callable[..., str]) -> None:

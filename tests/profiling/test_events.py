@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from profiling import TraceError, read_events
+from profiling.opening import open_timeline
 
 
 def space_of(*lines: tuple[int, list[tuple[int, str, dict[str, int | str]]]]) -> Any:
@@ -84,8 +85,33 @@ def test_event_without_its_bytes(tmp_path: Path) -> None:
     lacking = {name: value for name, value in FIRST.items() if name != "requested_bytes"}
     space = space_of((0, [(0, "MemoryAllocation", lacking)]))
     path.write_bytes(space.SerializeToString())
-    with pytest.raises(TraceError, match=r"a memory event is incomplete .'requested_bytes'."):
+    with pytest.raises(TraceError, match=r"a memory event lacks a value, .*'requested_bytes'"):
         read_events(path)
+
+
+@pytest.mark.parametrize("field", ["str_value", "ref_value", "int64_value", "double_value"])
+@pytest.mark.parametrize("name", FIRST)
+def test_statistic_of_another_kind(name: str, field: str) -> None:
+    """Numbers where texts should be, texts where numbers should be, and what is neither."""
+    wanted = ("str_value", "ref_value") if isinstance(FIRST[name], str) else ("int64_value",)
+    if field in wanted:
+        return
+    space = space_of((0, [(0, "MemoryAllocation", FIRST)]))
+    plane = space.planes[0]
+    key = next(key for key, metadata in plane.stat_metadata.items() if metadata.name == name)
+    (stat,) = (stat for stat in plane.lines[0].events[0].stats if stat.metadata_id == key)
+    stat.ClearField(stat.WhichOneof("value"))
+    setattr(stat, field, "x" if field == "str_value" else key)
+    with pytest.raises(TraceError, match=rf"one of another kind \(.*'{name}' in {field}"):
+        read_events(space)
+
+
+def test_number_that_no_timeline_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.xplane.pb"
+    space = space_of((0, [(0, "MemoryAllocation", {**FIRST, "requested_bytes": -5})]))
+    path.write_bytes(space.SerializeToString())
+    with pytest.raises(TraceError, match=r"events.requested_bytes\[0\] is -5; allowed is a whole"):
+        open_timeline(path)
 
 
 @pytest.mark.parametrize(

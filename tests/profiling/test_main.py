@@ -218,8 +218,14 @@ def _bad_files(folder: Path) -> dict[str, tuple[str, str]]:
         "empty": (_write(folder / "e.timeline.json.gz", b""), "(0 bytes) is damaged or no"),
         "cut": (_write(folder / "c.timeline.json.gz", whole[:-20]), "is damaged or no timeline"),
         "foreign": (_write(folder / "f.timeline.json.gz", foreign), "is JSON but no timeline"),
-        "columns": (_write(folder / "l.timeline.json.gz", less), "is damaged: 'events: "),
-        "attribution": (_write(folder / "o.timeline.json.gz", other), "which is 'another'"),
+        "columns": (
+            _write(folder / "l.timeline.json.gz", less),
+            "is damaged: events.time_ns is missing",
+        ),
+        "attribution": (
+            _write(folder / "o.timeline.json.gz", other),
+            "attribution is 'another'; allowed is",
+        ),
         "text": (_write(folder / "t.txt", b"hello"), "is damaged or no timeline"),
         "missing XPlane": (str(folder / "none.xplane.pb"), "Cannot read"),
         "empty XPlane": (_write(folder / "e.xplane.pb", b""), "is empty or no XPlane file"),
