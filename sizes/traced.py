@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from sizes.calls import Call
+from sizes.calls import Call, unnoticed_draws
 from sizes.tensors import UnknownBytesError
 from sizes.walk import Traced, walk
 
@@ -72,11 +72,9 @@ def _trace(call: Call) -> Traced:
 
     groups = (call.values.values(), call.outputs)
     try:
-        graph = (
-            tf.function(run)
-            .get_concrete_function(*([tf.TensorSpec(s.shape, s.dtype) for s in g] for g in groups))
-            .graph
-        )
+        with unnoticed_draws():
+            signature = ([tf.TensorSpec(s.shape, s.dtype) for s in group] for group in groups)
+            graph = tf.function(run).get_concrete_function(*signature).graph
     except Exception as error:
         raise UnknownBytesError("cannot be traced by itself") from error
     return walk(graph.get_operations(), **passes)

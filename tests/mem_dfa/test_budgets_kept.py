@@ -1,5 +1,6 @@
 """A budget is kept, as the allocator counts, or refused by naming the layer that nobody knows."""
 
+import random
 from collections.abc import Callable
 
 import keras
@@ -171,6 +172,24 @@ def test_what_nobody_knows_is_refused_by_name(make: type, says: str) -> None:
     with pytest.raises(UnsupportedError, match=f"budget='9 MiB'.*{says}.*experiments.fit"):
         trainer = make(net, budget="9 MiB", batch_size=BATCH)
         trainer.count_slices(BATCH) if make is Microbatch else trainer.plan(BATCH)
+
+
+class Draws(layers.Layer):
+    """By Python and NumPy, as it likes."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * random.random() * np.random.rand()
+
+
+def test_nobody_notices_that_a_layer_was_traced() -> None:
+    net = stacked(SEQUENCE, dense_and(Draws()), count=1)
+    dropout = stacked(SEQUENCE, dense_and(layers.Dropout(0.5, name="drops")), count=1)
+    seed = dropout.get_layer("drops").seed_generator.state.numpy()
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    assert BP(net).predict_step_bytes(BATCH) > 0
+    assert BP(dropout).predict_step_bytes(BATCH) > 0
+    assert before == (random.getstate(), np.random.get_state()[1].tolist())
+    np.testing.assert_array_equal(dropout.get_layer("drops").seed_generator.state, seed)
 
 
 def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
