@@ -159,18 +159,11 @@ def kept(trainer: keras.Model) -> Iterator[None]:
     try:
         yield
     finally:
-        restore(trackers(trainer), before)
+        values = {id(variable): value for variable, value in before}
+        for variable in trackers(trainer):
+            variable.assign(values.get(id(variable), tf.zeros_like(variable.value)))
         random.setstate(draws[0])
         np.random.set_state(draws[1])
-
-
-def restore(
-    variables: Sequence[keras.Variable], before: Sequence[tuple[keras.Variable, tf.Tensor]]
-) -> None:
-    """Give variables the values that they had before, 0 to those made since."""
-    values = {id(variable): value for variable, value in before}
-    for variable in variables:
-        variable.assign(values.get(id(variable), tf.zeros_like(variable.value)))
 
 
 def _plain_attributes(network: keras.Model) -> list[tf.Variable]:

@@ -26,7 +26,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.first_batches import looked_at_first
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.parts import Part, add_parts
-from mem_dfa.passes import restore, trackers
+from mem_dfa.passes import trackers
 from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
 from mem_dfa.slices import USUAL_BATCH_SIZE
@@ -157,7 +157,6 @@ class Microbatch(Algorithm):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         leaf = keras.tree.flatten(x)[0]
         count, size = self.count_slices(leaf.shape[0]), leaf.shape[0] or tf.shape(leaf)[0]
-        logged = [(variable, tf.identity(variable.value)) for variable in trackers(self)]
         sums: list[tf.Tensor | None] = [None] * len(self.trainable_variables)
         outputs, losses, done = [], [], None
         changing = {id(v): v for v in self.network.non_trainable_variables}
@@ -176,17 +175,9 @@ class Microbatch(Algorithm):
         y_pred = keras.tree.map_structure(lambda *parts: tf.concat(parts, 0), *outputs)
         for output in keras.tree.flatten(y_pred):
             output.set_shape((leaf.shape[0], *output.shape[1:]))
-        self._log_single_losses(logged, y, y_pred, sample_weight)
+        if trackers(self):  # the losses of single outputs are logged of the whole batch
+            self._compile_loss(y, y_pred, sample_weight)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-
-    def _log_single_losses(
-        self, before: list[tuple[keras.Variable, tf.Tensor]], y: Any, y_pred: Any, weights: Any
-    ) -> None:
-        """As Keras logs those of several outputs: of the whole batch, not slice by slice."""
-        made = trackers(self)
-        restore(made, before)
-        if made:
-            self._compile_loss(y, y_pred, weights)
 
     def _slice(
         self,
@@ -210,15 +201,24 @@ class Microbatch(Algorithm):
                 y_pred = self(inputs, training=True)
             refuse_pass(self.network, state, y_pred)
             # Regularisers take the weights themselves, which the scope does not know.
-            loss = self.compute_loss(
-                inputs, part.of_all(y), y_pred, part.of_all(sample_weight), training=True
-            )
+            loss = self._slice_loss(inputs, part.of_all(y), y_pred, part.of_all(sample_weight))
             loss = loss * tf.cast(part.share, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         for variable, value in state.updates:
             variable.assign(part.chosen(value, variable.value))
             changing[id(variable)] = variable
         return part.counted(y_pred), loss, tape.gradient(scaled, variables)
+
+    def _slice_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+        """The loss, of which nothing is logged."""
+        if self._compile_loss is not None and not self._compile_loss.built:
+            # Keras makes what it logs in when the loss is first called: in a graph that never runs.
+            tf.function(self._compile_loss.call).get_concrete_function(y, y_pred, sample_weight)
+        before = [(variable, tf.identity(variable.value)) for variable in trackers(self)]
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+        for variable, value in before:
+            variable.assign(value)
+        return loss
 
 
 def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:

@@ -195,13 +195,13 @@ def test_a_metric_inside_a_layer_is_logged(size: int) -> None:
     assert logs[1]["watched"] == pytest.approx(logs[0]["watched"], rel=1e-5)
 
 
-@pytest.mark.parametrize("eager", [False, True])
-def test_losses_of_single_outputs_are_logged_as_keras_does(eager: bool) -> None:
+@pytest.mark.parametrize(("slices", "eager"), [(5, False), (5, True), (1, False), (1, True)])
+def test_losses_of_single_outputs_are_logged_as_keras_does(slices: int, eager: bool) -> None:
     """Of unequal and of empty slices, by their shares."""
     x, y, _ = examples()
     data = tf.data.Dataset.from_tensor_slices((x, (y, x[:, 0, 0]))).batch(7)
     logs = []
-    for make in (lambda network: network, lambda network: Microbatch(network, slices=5)):
+    for make in (lambda network: network, lambda network: Microbatch(network, slices)):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((6, 6, 2))
         hidden = keras.layers.Flatten()(inputs)
@@ -368,7 +368,8 @@ def test_what_is_made_of_weights_alone_is_made_for_one_slice() -> None:
         trainer = compiled(ALGORITHMS[name](network, **how), keras.optimizers.SGD(0.01))
         (timeline,) = recorded(trainer, x, y, 1)
         peaks[name] = timeline.step_requested_bytes
-    assert peaks["microbatch"] <= 1.1 * peaks["bp"]
+    # Those of all eight slices together would be eight times as much; bp's two gradients may race.
+    assert peaks["microbatch"] <= 2 * peaks["bp"]
 
 
 def test_a_net_for_which_it_saves_nothing_is_told_so_with_both_numbers() -> None:
