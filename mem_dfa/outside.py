@@ -6,44 +6,19 @@ NumPy's random numbers; it may move a metric, or any variable that it can reach.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.ordering import after
+from sizes.random_state import is_same_state, random_state, restored_draws, set_random_state
 
 Tensor = tf.Tensor
-
-
-@contextmanager
-def restored_draws() -> Iterator[None]:
-    """After the context Python and NumPy draw as if nothing had been drawn in it."""
-    state = _random_state()
-    try:
-        yield
-    finally:
-        _set_random_state(state)
-
-
-def _random_state() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
-
-
-def _set_random_state(state: tuple[Any, Any]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-
-
-def _is_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    pairs = zip(one[1], other[1], strict=True)
-    return one[0] == other[0] and all(np.array_equal(*pair) for pair in pairs)
 
 
 class Seen:
@@ -52,7 +27,7 @@ class Seen:
     def __init__(self) -> None:
         """Begin, with Python's and NumPy's random numbers as they are."""
         self._values: dict[int, tuple[keras.Variable, Tensor]] = {}
-        self._draws: Any = _random_state()
+        self._draws: Any = random_state()
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -65,7 +40,7 @@ class Seen:
 
     def end(self) -> None:
         """Forget the random numbers' state if nothing was drawn."""
-        if _is_same(self._draws, _random_state()):
+        if is_same_state(self._draws, random_state()):
             self._draws = None
 
     def values(self, earlier: Tensor | None) -> list[tuple[keras.Variable, Tensor]]:
@@ -79,7 +54,7 @@ class Seen:
             yield
             return
         with restored_draws():
-            _set_random_state(self._draws)
+            set_random_state(self._draws)
             yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.parts import Part
 from mem_dfa.whole_batch import refuse_masked_losses, refuse_pass
+from sizes.random_state import restored_draws
 
 # Keras's functions whose first argument is a shape, examples first.
 SHAPED = ("beta", "binomial", "gamma", "normal", "randint", "truncated_normal", "uniform")
@@ -154,16 +154,14 @@ def _ids(variables: Iterable[keras.Variable]) -> set[int]:
 @contextlib.contextmanager
 def kept(trainer: keras.Model) -> Iterator[None]:
     """What the losses of single outputs have added up stays, and what Python and NumPy draw."""
-    draws = random.getstate(), np.random.get_state()
     before = [(variable, tf.identity(variable.value)) for variable in trackers(trainer)]
     try:
-        yield
+        with restored_draws():
+            yield
     finally:
         values = {id(variable): value for variable, value in before}
         for variable in trackers(trainer):
             variable.assign(values.get(id(variable), tf.zeros_like(variable.value)))
-        random.setstate(draws[0])
-        np.random.set_state(draws[1])
 
 
 def _plain_attributes(network: keras.Model) -> list[tf.Variable]:

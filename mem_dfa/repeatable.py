@@ -20,7 +20,8 @@ from tensorflow.python.framework import op_def_registry, ops
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.generators import held_generators
-from mem_dfa.outside import OutsideScope, restored_draws
+from mem_dfa.outside import OutsideScope
+from sizes.random_state import restored_draws
 
 # Of the operations that TensorFlow calls stateful, those that change nothing.
 CHANGING_NOTHING = (

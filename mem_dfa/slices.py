@@ -29,7 +29,7 @@ def can_be_sliced(block: Block) -> bool:
     mask for all), along the batch's axis, and for what is not Keras's own and may do either. A
     sparse batch is not cut.
     """
-    if block.state_variables or block.atoms[0].before.sparse or not block.runs_only_keras:
+    if block.state_variables or not block.runs_only_keras or block.atoms[0].before.sparse:
         return False
     operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(

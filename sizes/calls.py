@@ -6,14 +6,11 @@ one whose input has no fixed size, is run on others: those of the call count.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from sizes.random_state import restored_draws
 from sizes.tensors import UnknownBytesError
 
 Spec = Any  # a keras.KerasTensor
@@ -94,23 +91,12 @@ def _outputs(node: Any, inputs: Sequence[Spec], specs: Specs) -> tuple[Spec, ...
         return tuple(spec_of(tensor, inputs[0].shape[0]) for tensor in node.outputs)
     args, kwargs = node.arguments.fill_in(specs)
     operation = node.operation
-    with unnoticed_draws():
+    with restored_draws():
         outputs = operation.compute_output_spec(*args, **kwargs)
         if any(None in spec.shape for spec in keras.tree.flatten(outputs)):
             # It may know less than its own call.
             outputs = keras.Operation.compute_output_spec(operation, *args, **kwargs)
     return tuple(keras.tree.flatten(outputs))
-
-
-@contextmanager
-def unnoticed_draws() -> Iterator[None]:
-    """Whoever draws by Python or NumPy within the context will draw the same after it."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 def _graph(operation: Any) -> Any | None:

@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any
 
-from sizes.calls import Call, unnoticed_draws
+from sizes.calls import Call
+from sizes.random_state import restored_draws
 from sizes.tensors import UnknownBytesError
 from sizes.walk import Traced, walk
 
@@ -72,7 +73,7 @@ def _trace(call: Call) -> Traced:
 
     groups = (call.values.values(), call.outputs)
     try:
-        with unnoticed_draws():
+        with restored_draws():
             signature = ([tf.TensorSpec(s.shape, s.dtype) for s in group] for group in groups)
             graph = tf.function(run).get_concrete_function(*signature).graph
     except Exception as error:
