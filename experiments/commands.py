@@ -18,6 +18,7 @@ from pathlib import Path
 from experiments import (
     arguments,
     depth,
+    files,
     histories,
     machine,
     measured,
@@ -73,13 +74,13 @@ def run(line: str, out: str) -> int:
     seconds = round(time.perf_counter() - start, 1)
     began = started.isoformat(timespec="seconds")
     values = (shown(line), began, seconds, status, machine.description())
-    path = Path(out, RUNS_FILE)
-    with results.locked(path):
+    path = files.behind_links(Path(out, RUNS_FILE))
+    with files.locked(path):
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, values, strict=True))])
-        results.replace(path, text.getvalue())
+        files.replace(path, text.getvalue())
     return status
 
 
@@ -90,6 +91,7 @@ def read_runs(out: str) -> list[dict[str, str]]:
         results.ResultsError: the file is another.
     """
     path = Path(out, RUNS_FILE)
+    files.check_is_file(path)
     if not path.exists():
         return []
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import display, measured, results
+from experiments import display, files, measured, results
 from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.plan import Cell
 
@@ -26,7 +26,7 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
         results.ResultsError: the file cannot be written, or what is there is no history.
     """
     path = file_of(folder, row)
-    with results.locked(Path(folder, "histories")):
+    with files.locked(Path(folder, "histories")):
         there = len(_read_file(path)) if path.exists() else 0
         if there > len(epochs):
             display.note(
@@ -35,7 +35,7 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
             return
         for left in path.parent.glob(f".{path.name}.*"):
             left.unlink(missing_ok=True)  # of a run that was killed as it wrote
-        results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
+        files.replace(path, pd.DataFrame(epochs).to_csv(index=False))
 
 
 def file_of(folder: str | Path, row: Mapping) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import results
+from experiments import files, results
 
 Row = dict[str, Any]
 
@@ -36,6 +36,7 @@ class KeyedFile:
             results.ResultsError: what is there is not such a CSV.
         """
         path = Path(out, self.name)
+        files.check_is_file(path)
         if not path.exists():
             return {}
         try:
@@ -64,9 +65,11 @@ class KeyedFile:
         Raises:
             results.ResultsError: the file cannot be written.
         """
-        path = Path(out, self.name)
-        with results.locked(path):
-            rows = {**self.read(out), self.key_of(row): row}
+        path = files.behind_links(Path(out, self.name))
+        with files.locked(path):
+            rows = self.read(out)
+            rows.pop(self.key_of(row), None)  # the latest is the last
+            rows[self.key_of(row)] = row
             table = pd.DataFrame(list(rows.values()), columns=list(self.columns), dtype=object)
-            results.replace(path, table.to_csv(index=False, lineterminator="\n"))
+            files.replace(path, table.to_csv(index=False, lineterminator="\n"))
         return rows
