@@ -26,6 +26,7 @@ from experiments import (
     histories,
     processes,
     results,
+    stopping,
     sweep_options,
     sweep_rows,
     unfinished,
@@ -137,11 +138,12 @@ class Sweep:
                 if not running:  # other sweeps measure what is left
                     time.sleep(POLL_S)
                 done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
-                for future in done:
-                    task = running.pop(future)
-                    row = known[task.identity] = self._keep(task, future)
-                    holds.release(task.identity)
-                    board.ended(task.cell, row)
+                with stopping.undisturbed():  # what was measured is kept
+                    for future in done:
+                        task = running.pop(future)
+                        row = known[task.identity] = self._keep(task, future)
+                        holds.release(task.identity)
+                        board.ended(task.cell, row)
         return known
 
     def _is_known(self, task: Task, known: Mapping[Identity, Mapping[str, str]]) -> bool:

@@ -1,6 +1,7 @@
 """Sweeps: each cell is measured once, whatever happens, and what happened is in its row."""
 
 import os
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -117,7 +118,7 @@ def test_no_process_to_measure_in_stops_the_sweep(
     def measure(cell: Cell) -> dict[str, Any]:
         return worker.call("measure", [cell])
 
-    monkeypatch.setattr(worker.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
     meter.acts[1] = measure
     assert sweep.main([*SMALL, "--out", str(tmp_path)]) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
