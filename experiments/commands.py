@@ -195,7 +195,7 @@ def missing_cells(line: str, out: str) -> list[Cell]:
         return depth.missing(words, out)
     plan = plan_of(line)
     if plan.is_traced:
-        return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]
+        return [cell for cell in plan.cells if not traces.found(cell, out)]
     beside = [cell for other in paper.lines_beside(line) for cell in plan_of(other).cells]
     selection = measured.select(measured.read(out), [*beside, *plan.cells], plan.repeats)
     own = set(plan.cells)

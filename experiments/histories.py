@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import display, files, measured, results
+from experiments import display, files, measured, names, results
 from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.plan import Cell
 
@@ -40,10 +40,12 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
 
 def file_of(folder: str | Path, row: Mapping) -> Path:
     """Where the epochs of the cell in ``row``, which has a number of layers, are kept."""
-    names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
-    names += ("learning_rate", "seed")
-    own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
-    name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
+    columns = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
+    columns += ("learning_rate", "seed")
+    own = {option: row[option] for option in ALGORITHM_OPTIONS if row[option] is not None}
+    own |= {k: v for k, v in names.unusual(row).items() if k not in columns}
+    said = [*(str(row[column]) for column in columns), *(f"{k}_{v}" for k, v in own.items())]
+    name = re.sub(r"[: ]", "_", "_".join(said))
     return Path(folder, f"history_{name}.csv")
 
 
@@ -53,9 +55,18 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
     Raises:
         results.ResultsError: the file is no history, or damaged.
     """
-    path = file_of(folder, measured.with_depth(vars(cell)))
-    epochs = _read_file(path) if path.exists() else []
-    return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
+    for values in _of_devices(cell):
+        path = file_of(folder, values)
+        epochs = _read_file(path) if path.exists() else []
+        if len(epochs) >= cell.epochs:
+            return epochs[: cell.epochs]
+    return []
+
+
+def _of_devices(cell: Cell) -> list[dict]:
+    """What a row of the cell says, on each device that it may be of."""
+    known = measured.with_depth(vars(cell))
+    return [{**known, "device": device} for device in names.places(cell.device)]
 
 
 def diverged(folder: str | Path, cell: Cell) -> bool:
@@ -67,10 +78,10 @@ def diverged(folder: str | Path, cell: Cell) -> bool:
     Raises:
         results.ResultsError: a file is no history, or damaged.
     """
-    own = file_of(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
-    any_seed = re.escape(own.name).replace("SEED", r"\d+")
+    own = [file_of(folder, {**values, "seed": "SEED"}) for values in _of_devices(cell)]
+    any_seed = "|".join(re.escape(path.name).replace("SEED", r"\d+") for path in own)
     most = _DIVERGED * math.log(cell.classes)
-    for path in own.parent.glob("history_*.csv"):
+    for path in Path(folder).glob("history_*.csv"):
         if not re.fullmatch(any_seed, path.name):
             continue
         # NaN is an empty field, and smaller than nothing.

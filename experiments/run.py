@@ -75,11 +75,10 @@ def parser() -> arguments.Parser:
 def _run(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     results.check_writable(options.out)
-    cells = with_baseline(arguments.cells(options))
+    with display.progress("checking", quiet=True) as report:
+        cells = processes.check(with_baseline(arguments.cells(options)), report)
     if options.trace:
         cells = traces.with_files(cells, options.out)
-    with display.progress("checking", quiet=True) as report:
-        cells = processes.check(cells, report)
     tell_dataset(options.dataset, cells[0])
     # One that is damaged is told before hours of training.
     for number, cell in enumerate(cells):
