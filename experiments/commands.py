@@ -26,6 +26,7 @@ from experiments import (
     results,
     sweep_options,
     traces,
+    values,
 )
 from experiments import run as run_command
 from experiments.cell import die_with
@@ -73,13 +74,13 @@ def run(line: str, out: str) -> int:
     status = subprocess.run(command, preexec_fn=functools.partial(die_with, os.getpid())).returncode
     seconds = round(time.perf_counter() - start, 1)
     began = started.isoformat(timespec="seconds")
-    values = (shown(line), began, seconds, status, machine.description())
+    told = (shown(line), began, seconds, status, machine.description())
     path = files.behind_links(Path(out, RUNS_FILE))
     with files.locked(path):
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, values, strict=True))])
+        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, told, strict=True))])
         files.replace(path, text.getvalue())
     return status
 
@@ -100,7 +101,7 @@ def read_runs(out: str) -> list[dict[str, str]]:
         for row in rows:
             if set(row) != set(RUN_COLUMNS) or None in row.values():
                 raise ValueError("its columns are others")
-            float(row["seconds"])
+            values.fraction("seconds", row["seconds"])
     except (OSError, ValueError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no list of commands ({error}); move it away"
@@ -168,6 +169,7 @@ def is_of_bench(line: str, out: str) -> bool:
         results.ResultsError: the file cannot be read.
     """
     path = Path(out, *files_of(line))
+    files.check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             wanted, told = shlex.split(line)[1:], csv.DictReader(file)

@@ -91,6 +91,7 @@ def diverged(folder: str | Path, cell: Cell) -> bool:
 
 
 def _read_file(path: Path) -> Epochs:
+    files.check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             epochs = [
@@ -100,6 +101,9 @@ def _read_file(path: Path) -> Epochs:
         whole = [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
         if not whole or not all("test_accuracy" in epoch for epoch in epochs):
             raise ValueError("an epoch or its test_accuracy is missing")
+        for name in ("train_accuracy", "test_accuracy"):
+            if not all(0 <= epoch.get(name, 0) <= 1 for epoch in epochs):
+                raise ValueError(f"a {name} is not between 0 and 1")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no history of training ({error}); move it away and train again"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import files, results
+from experiments import files, results, values
 
 Row = dict[str, Any]
 
@@ -28,6 +28,12 @@ class KeyedFile:
     """The columns of whole numbers."""
     fractions: Sequence[str]
     """The columns of other numbers."""
+    always: Sequence[str]
+    """The columns that no row leaves empty."""
+    if_good: Sequence[str]
+    """The columns that no row with a good status leaves empty."""
+    good: Sequence[str] = ("ok",)
+    """Which statuses are good."""
 
     def read(self, out: str) -> dict[tuple, Row]:
         """The rows under the folder ``out``; none where there is no file yet.
@@ -52,12 +58,11 @@ class KeyedFile:
             ) from error
 
     def _typed(self, row: Mapping[str, str]) -> Row:
-        if None in row or None in row.values():
-            raise ValueError("a row is not whole")
-        kinds = {**dict.fromkeys(self.whole, int), **dict.fromkeys(self.fractions, float)}
-        return {
-            name: None if text == "" else kinds.get(name, str)(text) for name, text in row.items()
-        }
+        typed = values.typed(row, self.whole, self.fractions)
+        values.require(typed, self.always)
+        if typed["status"] in self.good:
+            values.require(typed, self.if_good)
+        return typed
 
     def keep(self, out: str, row: Row) -> dict[tuple, Row]:
         """Puts a row in the place of an earlier one of the same thing, and returns all rows.
