@@ -117,6 +117,7 @@ class AppendedFile:
     def _append(self, lines: bytes) -> None:
         """Until they are whole, a file beside this one tells how long it was before."""
         header = f"{','.join(self.columns)}\n".encode()
+        files.check_is_file(self.path)
         if not self.path.exists():
             files.replace(self.path, (header + lines).decode())
             return
