@@ -52,10 +52,11 @@ def test_a_signal_at_every_step_loses_no_row(
         calls += 1
         if is_before:
             signal.raise_signal(ending)
-        result = works(*given, **options)
-        if not is_before:
-            signal.raise_signal(ending)
-        return result
+        try:
+            return works(*given, **options)
+        finally:
+            if not is_before:
+                signal.raise_signal(ending)
 
     is_heard = False
     with monkeypatch.context() as patch:
