@@ -5,6 +5,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Never
 
 from experiments import catalogue
@@ -89,7 +90,9 @@ def add_cell_options(
         help=f"random feedback: {', '.join(initializers)} (default: uniform)",
     )
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, data)
-    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
+    parser.add_argument(
+        "--data-dir", type=folder, metavar="DIR", help="where tensorflow_datasets keeps data"
+    )
     parser.add_argument(
         "--classes", type=count, metavar="N", help="of --dataset synthetic (default: 10)"
     )
@@ -297,6 +300,16 @@ def _integer(text: str, least: int) -> int:
             f"{text!r} is not allowed; take a whole number from {least} to {MAXIMUM_COUNT}"
         )
     return value
+
+
+def folder(text: str) -> str:
+    """A folder that can be, whether it is there or not."""
+    try:
+        Path(text).exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no folder ({reason})") from error
+    return text
 
 
 def learning_rate(text: str) -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 from experiments import (
     arguments,
     depth,
+    files,
     histories,
     machine,
     measured,
@@ -25,6 +26,7 @@ from experiments import (
     results,
     sweep_options,
     traces,
+    values,
 )
 from experiments import run as run_command
 from experiments.cell import die_with
@@ -72,14 +74,14 @@ def run(line: str, out: str) -> int:
     status = subprocess.run(command, preexec_fn=functools.partial(die_with, os.getpid())).returncode
     seconds = round(time.perf_counter() - start, 1)
     began = started.isoformat(timespec="seconds")
-    values = (shown(line), began, seconds, status, machine.description())
-    path = Path(out, RUNS_FILE)
-    with results.locked(path):
+    told = (shown(line), began, seconds, status, machine.description())
+    path = files.behind_links(Path(out, RUNS_FILE))
+    with files.locked(path):
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, values, strict=True))])
-        results.replace(path, text.getvalue())
+        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, told, strict=True))])
+        files.replace(path, text.getvalue())
     return status
 
 
@@ -90,6 +92,7 @@ def read_runs(out: str) -> list[dict[str, str]]:
         results.ResultsError: the file is another.
     """
     path = Path(out, RUNS_FILE)
+    files.check_is_file(path)
     if not path.exists():
         return []
     try:
@@ -98,7 +101,7 @@ def read_runs(out: str) -> list[dict[str, str]]:
         for row in rows:
             if set(row) != set(RUN_COLUMNS) or None in row.values():
                 raise ValueError("its columns are others")
-            float(row["seconds"])
+            values.fraction("seconds", row["seconds"])
     except (OSError, ValueError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no list of commands ({error}); move it away"
@@ -166,6 +169,7 @@ def is_of_bench(line: str, out: str) -> bool:
         results.ResultsError: the file cannot be read.
     """
     path = Path(out, *files_of(line))
+    files.check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             wanted, told = shlex.split(line)[1:], csv.DictReader(file)
@@ -193,7 +197,7 @@ def missing_cells(line: str, out: str) -> list[Cell]:
         return depth.missing(words, out)
     plan = plan_of(line)
     if plan.is_traced:
-        return [cell for cell in plan.cells if not traces.file_of(cell, out).exists()]
+        return [cell for cell in plan.cells if not traces.found(cell, out)]
     beside = [cell for other in paper.lines_beside(line) for cell in plan_of(other).cells]
     selection = measured.select(measured.read(out), [*beside, *plan.cells], plan.repeats)
     own = set(plan.cells)

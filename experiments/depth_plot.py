@@ -47,7 +47,7 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     Raises:
         results.ResultsError: what is there is no table of depths.
     """
-    rows = sorted(depth_rows.read(folder).values(), key=lambda row: row["timestamp"] or "")
+    rows = list(depth_rows.read(folder).values())
     known = _measured(rows)
     if not known:
         return Drawn(None, problem=f"{Path(folder, depth_rows.FILE_NAME)} has no measured row")

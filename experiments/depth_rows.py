@@ -28,7 +28,16 @@ def key_of(row: Mapping[str, Any]) -> Key:
     return row["algorithm"], row["execution"], row["layers"], row["batch_size"]
 
 
-FILE = KeyedFile(FILE_NAME, "table of depths", COLUMNS, key_of, WHOLE, FRACTIONS)
+FILE = KeyedFile(
+    name=FILE_NAME,
+    noun="table of depths",
+    columns=COLUMNS,
+    key_of=key_of,
+    whole=WHOLE,
+    fractions=FRACTIONS,
+    always=("algorithm", "execution", "layers", "batch_size", "status"),
+    if_good=("peak_bytes", "model"),
+)
 read, keep = FILE.read, FILE.keep
 
 
@@ -69,6 +78,7 @@ def reason_to_skip(rows: Mapping[Key, Row], key: Key, limits: Limits) -> str | N
 
 def _expected(known: list[Row], name: str, layers: int) -> float | None:
     """What a line through the last two says; None where there is none or it would reach far."""
+    known = [row for row in known if row[name] is not None]
     if len(known) < 2 or layers > REACH * known[-1]["layers"]:
         return None
     before, last = known[-2:]

@@ -59,6 +59,7 @@ def _parser() -> arguments.Parser:
     parser.add_argument(
         "--from",
         dest="source",
+        type=arguments.folder,
         default="results",
         metavar="DIR",
         help="with the tables and timelines (default: results)",

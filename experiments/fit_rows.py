@@ -42,6 +42,8 @@ TRIES = KeyedFile(
     key_of=_key_of_try,
     whole=_WHOLE,
     fractions=_FRACTIONS,
+    always=("algorithm", "model", "batch_size", "status", "process"),
+    if_good=("step_time_s", "process_peak_bytes"),
 )
 """One row per process; ``layers`` is empty where all that the model has were asked for."""
 
@@ -59,6 +61,9 @@ ANSWERS = KeyedFile(
     key_of=_key_of_answer,
     whole=_WHOLE,
     fractions=_FRACTIONS,
+    always=("algorithm", "model", "batch_size", "status", "memory_limit_bytes", "over"),
+    if_good=("size", "image_time_s", "repeats", "process_peak_bytes"),
+    good=("ok", "maximum"),
 )
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
 

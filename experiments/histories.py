@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments import display, measured, results
+from experiments import display, files, measured, names, results
 from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.plan import Cell
 
@@ -26,7 +26,7 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
         results.ResultsError: the file cannot be written, or what is there is no history.
     """
     path = file_of(folder, row)
-    with results.locked(Path(folder, "histories")):
+    with files.locked(Path(folder, "histories")):
         there = len(_read_file(path)) if path.exists() else 0
         if there > len(epochs):
             display.note(
@@ -35,15 +35,17 @@ def write(folder: str | Path, row: Mapping, epochs: Sequence[Mapping]) -> None:
             return
         for left in path.parent.glob(f".{path.name}.*"):
             left.unlink(missing_ok=True)  # of a run that was killed as it wrote
-        results.replace(path, pd.DataFrame(epochs).to_csv(index=False))
+        files.replace(path, pd.DataFrame(epochs).to_csv(index=False))
 
 
 def file_of(folder: str | Path, row: Mapping) -> Path:
     """Where the epochs of the cell in ``row``, which has a number of layers, are kept."""
-    names = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
-    names += ("learning_rate", "seed")
-    own = [f"{option}_{row[option]}" for option in ALGORITHM_OPTIONS if row[option] is not None]
-    name = re.sub(r"[: ]", "_", "_".join([*(str(row[column]) for column in names), *own]))
+    columns = ("algorithm", "model", "layers", "dataset", "batch_size", "execution", "optimizer")
+    columns += ("learning_rate", "seed")
+    own = {option: row[option] for option in ALGORITHM_OPTIONS if row[option] is not None}
+    own |= {k: v for k, v in names.unusual(row).items() if k not in columns}
+    said = [*(str(row[column]) for column in columns), *(f"{k}_{v}" for k, v in own.items())]
+    name = re.sub(r"[: ]", "_", "_".join(said))
     return Path(folder, f"history_{name}.csv")
 
 
@@ -53,9 +55,18 @@ def read(folder: str | Path, cell: Cell) -> Epochs:
     Raises:
         results.ResultsError: the file is no history, or damaged.
     """
-    path = file_of(folder, measured.with_depth(vars(cell)))
-    epochs = _read_file(path) if path.exists() else []
-    return epochs[: cell.epochs] if len(epochs) >= cell.epochs else []
+    for values in _of_devices(cell):
+        path = file_of(folder, values)
+        epochs = _read_file(path) if path.exists() else []
+        if len(epochs) >= cell.epochs:
+            return epochs[: cell.epochs]
+    return []
+
+
+def _of_devices(cell: Cell) -> list[dict]:
+    """What a row of the cell says, on each device that it may be of."""
+    known = measured.with_depth(vars(cell))
+    return [{**known, "device": device} for device in names.places(cell.device)]
 
 
 def diverged(folder: str | Path, cell: Cell) -> bool:
@@ -67,10 +78,10 @@ def diverged(folder: str | Path, cell: Cell) -> bool:
     Raises:
         results.ResultsError: a file is no history, or damaged.
     """
-    own = file_of(folder, {**measured.with_depth(vars(cell)), "seed": "SEED"})
-    any_seed = re.escape(own.name).replace("SEED", r"\d+")
+    own = [file_of(folder, {**values, "seed": "SEED"}) for values in _of_devices(cell)]
+    any_seed = "|".join(re.escape(path.name).replace("SEED", r"\d+") for path in own)
     most = _DIVERGED * math.log(cell.classes)
-    for path in own.parent.glob("history_*.csv"):
+    for path in Path(folder).glob("history_*.csv"):
         if not re.fullmatch(any_seed, path.name):
             continue
         # NaN is an empty field, and smaller than nothing.
@@ -80,6 +91,7 @@ def diverged(folder: str | Path, cell: Cell) -> bool:
 
 
 def _read_file(path: Path) -> Epochs:
+    files.check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             epochs = [
@@ -89,6 +101,9 @@ def _read_file(path: Path) -> Epochs:
         whole = [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
         if not whole or not all("test_accuracy" in epoch for epoch in epochs):
             raise ValueError("an epoch or its test_accuracy is missing")
+        for name in ("train_accuracy", "test_accuracy"):
+            if not all(0 <= epoch.get(name, 0) <= 1 for epoch in epochs):
+                raise ValueError(f"a {name} is not between 0 and 1")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no history of training ({error}); move it away and train again"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import results
+from experiments import files, results, values
 
 Row = dict[str, Any]
 
@@ -28,6 +28,12 @@ class KeyedFile:
     """The columns of whole numbers."""
     fractions: Sequence[str]
     """The columns of other numbers."""
+    always: Sequence[str]
+    """The columns that no row leaves empty."""
+    if_good: Sequence[str]
+    """The columns that no row with a good status leaves empty."""
+    good: Sequence[str] = ("ok",)
+    """Which statuses are good."""
 
     def read(self, out: str) -> dict[tuple, Row]:
         """The rows under the folder ``out``; none where there is no file yet.
@@ -36,6 +42,7 @@ class KeyedFile:
             results.ResultsError: what is there is not such a CSV.
         """
         path = Path(out, self.name)
+        files.check_is_file(path)
         if not path.exists():
             return {}
         try:
@@ -51,12 +58,11 @@ class KeyedFile:
             ) from error
 
     def _typed(self, row: Mapping[str, str]) -> Row:
-        if None in row or None in row.values():
-            raise ValueError("a row is not whole")
-        kinds = {**dict.fromkeys(self.whole, int), **dict.fromkeys(self.fractions, float)}
-        return {
-            name: None if text == "" else kinds.get(name, str)(text) for name, text in row.items()
-        }
+        typed = values.typed(row, self.whole, self.fractions)
+        values.require(typed, self.always)
+        if typed["status"] in self.good:
+            values.require(typed, self.if_good)
+        return typed
 
     def keep(self, out: str, row: Row) -> dict[tuple, Row]:
         """Puts a row in the place of an earlier one of the same thing, and returns all rows.
@@ -64,9 +70,11 @@ class KeyedFile:
         Raises:
             results.ResultsError: the file cannot be written.
         """
-        path = Path(out, self.name)
-        with results.locked(path):
-            rows = {**self.read(out), self.key_of(row): row}
+        path = files.behind_links(Path(out, self.name))
+        with files.locked(path):
+            rows = self.read(out)
+            rows.pop(self.key_of(row), None)  # the latest is the last
+            rows[self.key_of(row)] = row
             table = pd.DataFrame(list(rows.values()), columns=list(self.columns), dtype=object)
-            results.replace(path, table.to_csv(index=False, lineterminator="\n"))
+            files.replace(path, table.to_csv(index=False, lineterminator="\n"))
         return rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import results
+from experiments import files, results, values
 from experiments.catalogue import ALGORITHM_OPTIONS, MODEL_DEFAULTS, WHOLE_DEPTHS, datasets
 from experiments.plan import Cell
 
@@ -21,7 +21,6 @@ _WHOLE += ("peak_bytes_min", "peak_bytes_max", "classes", "seed")
 _WHOLE += ("step_bytes_min", "step_bytes_max", "every", "slices", "epochs", "steps")
 _FRACTIONS = ("step_time_s", "step_time_s_min", "step_time_s_max", "accuracy", "first_step_s")
 _FRACTIONS += ("learning_rate",)
-_KINDS = {**dict.fromkeys(_WHOLE, int), **dict.fromkeys(_FRACTIONS, float)}
 _NEEDED = (
     *(name for name in _KEY if name not in _OPTIONS),
     "dataset",
@@ -32,10 +31,15 @@ _NEEDED = (
     "step_time_s",
 )
 _NEEDED += ("tensorflow", "timestamp")
+_ALWAYS = ("algorithm", "model", "execution", "dataset", "optimizer", "status")
+_IF_MEASURED = ("layers", "batch_size", "device", "tensorflow")
+_IF_MEASURED += ("peak_bytes", "step_bytes", "step_time_s")
 
 
 def read(folder: str | Path) -> list[Row]:
     """The rows of measurements.csv in a folder, the newest last; none where there is no file.
+
+    The newest is the last in the file, whatever the clock said.
 
     Rows of earlier versions of the format are read as well, if they have what figures need.
 
@@ -43,6 +47,7 @@ def read(folder: str | Path) -> list[Row]:
         results.ResultsError: the file is no such CSV, or damaged.
     """
     path = Path(folder, results.FILE_NAME)
+    files.check_is_file(path)
     if not path.exists():
         return []
     try:
@@ -51,19 +56,19 @@ def read(folder: str | Path) -> list[Row]:
             lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
             if lacking:
                 raise ValueError(f"it has no column {', '.join(lacking)}")
-            rows = [_typed(row) for row in reader]
+            return [_typed(row) for row in reader]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no table of measurements ({error}); measure again into another folder"
         ) from error
-    return sorted(rows, key=lambda row: row["timestamp"] or "")  # keeps the order of equals
 
 
 def _typed(row: dict[str, str]) -> Row:
-    if None in row or None in row.values():
-        raise ValueError("a row is not whole")
-    typed = {name: _KINDS.get(name, str)(text) if text else None for name, text in row.items()}
-    return dict.fromkeys(_OPTIONS) | typed
+    typed = values.typed(row, _WHOLE, _FRACTIONS)
+    values.require(typed, _ALWAYS)
+    if typed["status"] == "ok":
+        values.require(typed, _IF_MEASURED)
+    return dict.fromkeys(results.COLUMNS) | typed
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,10 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         ("device", "device", _last_used(found)),
     ):
         # A process that died could not tell its version.
-        values = {row[column] for row in found if row[column]}
-        if len(values) > 1:
-            taken = max(values, key=rank)
-            others = ", ".join(sorted(values - {taken}))
+        told = {row[column] for row in found if row[column]}
+        if len(told) > 1:
+            taken = max(told, key=rank)
+            others = ", ".join(sorted(told - {taken}))
             left_out.append(f"{name} {taken} alone; rows of {others} are left out")
             found = [row for row in found if row[column] in (taken, None)]
     newest: dict[tuple, Row] = {}
@@ -176,14 +181,14 @@ def name_of(row: Mapping[str, Any]) -> str:
     return " ".join([row["algorithm"], *given])
 
 
-def with_depth(values: Mapping[str, Any]) -> Row:
+def with_depth(known: Mapping[str, Any]) -> Row:
     """A row or the values of a cell, with the number of layers where that is a whole model's."""
-    return {**values, "layers": values["layers"] or WHOLE_DEPTHS.get(values["model"])}
+    return {**known, "layers": known["layers"] or WHOLE_DEPTHS.get(known["model"])}
 
 
-def _key(values: Mapping[str, Any]) -> tuple:
-    values = with_depth(values)
-    return tuple(values[name] for name in _KEY)
+def _key(known: Mapping[str, Any]) -> tuple:
+    known = with_depth(known)
+    return tuple(known[name] for name in _KEY)
 
 
 def _is_usual(row: Row) -> bool:

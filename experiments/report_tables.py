@@ -11,7 +11,7 @@ from typing import Any
 
 import markdown_it
 
-from experiments import depth_rows, display, fit_rows, fit_table, measured, results
+from experiments import depth_rows, display, files, fit_rows, fit_table, measured, results
 from experiments.keyed import Row
 
 # Tables with a section of their own, or too long for this page.
@@ -118,13 +118,14 @@ def _at_depth(row: Row | None) -> str:
 def _of_csv(name: str, title: str, file: Path) -> Section:
     try:
         return Section(name, title, table=_csv_table(file), source=file.name)
-    except (OSError, csv.Error) as error:
+    except (OSError, csv.Error, results.ResultsError) as error:
         said = f"<p>{html.escape(f'{file} cannot be read ({error})')}</p>"
         return Section(name, title, said, source=file.name)
 
 
 def _csv_table(file: Path) -> Table:
     """A CSV for reading: bytes as MiB, without the columns that are empty."""
+    files.check_is_file(file)
     with file.open(newline="", encoding="utf-8", errors="replace") as opened:
         heads, *rows = list(csv.reader(opened)) or [[]]
     rows = [row for row in rows if len(row) == len(heads)]
@@ -138,7 +139,7 @@ def _csv_table(file: Path) -> Table:
 def _cell(head: str, text: str) -> str:
     if not text:
         return "-"
-    if "_bytes" in head and text.isdecimal():
+    if "_bytes" in head and re.fullmatch(r"\d{1,18}", text):
         return display.mebibytes(int(text))
     return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text
 

@@ -2,7 +2,8 @@
 
 ``python -m experiments.run --algo mem_dfa --model vgg16``
 
-Exit status: 0 when every cell was measured, 1 when one failed, 2 for arguments that make no sense.
+Exit status: 0 when every cell was measured, 1 when one failed, 2 for arguments that make no sense,
+128 and the number of the signal that ended it, such as 130 for Ctrl-C.
 """
 
 import dataclasses
@@ -17,13 +18,15 @@ from experiments import (
     histories,
     processes,
     results,
+    stopping,
     traces,
     unfinished,
 )
 from experiments.plan import Cell
 from profiling.xplane import TraceError
 
-INTERRUPTED = 130  # what shells report for Ctrl-C
+SIGNALLED = 128  # what shells add to the number of the signal that ended a process
+INTERRUPTED = SIGNALLED + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Runs ``command`` and turns the errors that a user can cause into one sentence each."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `experiments/__init__.py` left it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Runs ``command`` and turns the errors that a user can cause into one sentence each.
+
+    A signal that ends it gives the status that shells report for that.
+    """
+    with display.forgiving(), stopping.interrupting() as came:
+        status = _in_sentences(command, argv)
+    return SIGNALLED + came[0] if came and status == INTERRUPTED else status
+
+
+def _in_sentences(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     try:
         return command(argv)
     except (arguments.UsageError, results.ResultsError, TraceError) as error:
@@ -65,11 +75,10 @@ def parser() -> arguments.Parser:
 def _run(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     results.check_writable(options.out)
-    cells = with_baseline(arguments.cells(options))
+    with display.progress("checking", quiet=True) as report:
+        cells = processes.check(with_baseline(arguments.cells(options)), report)
     if options.trace:
         cells = traces.with_files(cells, options.out)
-    with display.progress("checking", quiet=True) as report:
-        cells = processes.check(cells, report)
     tell_dataset(options.dataset, cells[0])
     # One that is damaged is told before hours of training.
     for number, cell in enumerate(cells):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import matplotlib
 from matplotlib.figure import Figure
 
-from experiments import histories, labels, measured, pictures
+from experiments import histories, labels, measured, pictures, results
 from experiments.colours import look_of
 from experiments.histories import Epochs
 from experiments.pictures import Drawn
@@ -22,6 +22,10 @@ _STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
 
 def _found(epochs: Epochs) -> float:
     """By what settings are compared: test images have no say in what is chosen."""
+    if "train_accuracy" not in epochs[-1]:
+        raise results.ResultsError(
+            f"a history has no train_accuracy in epoch {len(epochs)}; move it away and train again"
+        )
     return 100 * epochs[-1]["train_accuracy"]
 
 

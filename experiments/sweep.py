@@ -26,6 +26,7 @@ from experiments import (
     histories,
     processes,
     results,
+    stopping,
     sweep_options,
     sweep_rows,
     unfinished,
@@ -60,8 +61,8 @@ def _run(argv: Sequence[str]) -> int:
         sweep = Sweep(
             options.out, options.repeats, limits, engine, len(rows) if options.retry else 0
         )
-        measured = sweep.run(tasks)
-    return _tell(tasks, {**sweep.settled(), **measured}, options)
+        known = sweep.run(tasks)
+    return _tell(tasks, known, sweep.gone(known), options)
 
 
 def _survey(cells: Sequence[Cell], engine: engines.Engine) -> processes.Survey:
@@ -109,34 +110,41 @@ class Sweep:
     tried_again: int
     """So many of the oldest rows do not count if they tell of a failure."""
 
-    def settled(self) -> dict[Identity, Mapping[str, str]]:
-        """What is known by now, of whatever run."""
-        return sweep_rows.settled(results.rows(self.out), self.repeats, self.tried_again)
+    def __post_init__(self) -> None:
+        """Nothing is known yet, of whatever run."""
+        self._settled = sweep_rows.Settled(self.out, self.repeats, self.tried_again)
+
+    def gone(self, known: Mapping[Identity, Mapping[str, object]]) -> int:
+        """How many of these rows are not in the CSV any more."""
+        settled = self._settled.now()
+        return sum(sweep_rows.identity_of(row) not in settled for row in known.values())
 
     def run(self, tasks: Sequence[Task]) -> dict[Identity, Mapping[str, object]]:
-        """Measures all that is not settled, and returns the rows of that.
+        """Measures all that is not settled, and returns the row of every task.
 
         Raises:
             ResultsError: a row cannot be kept.
             MachineError: nothing can be measured any more.
         """
-        known = self.settled()
-        waiting = [self._resumable(task) for task in tasks if not self._is_known(task, known)]
+        settled = self._settled.now()
+        waiting = [self._resumable(task) for task in tasks if not self._is_known(task, settled)]
+        left = {task.identity for task in waiting}
+        known = {t.identity: settled[t.identity] for t in tasks if t.identity not in left}
         running: dict[futures.Future, Task] = {}
-        measured = {}
         board = Board([task.cell for task in waiting], len(tasks) - len(waiting), self.engine.slots)
         with Holds(self.out) as holds, board:
             while waiting or running:
-                self._begin(waiting, running, holds, board)
+                known |= self._begin(waiting, running, holds, board)
                 if not running:  # other sweeps measure what is left
                     time.sleep(POLL_S)
                 done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
-                for future in done:
-                    task = running.pop(future)
-                    row = measured[task.identity] = self._keep(task, future)
-                    holds.release(task.identity)
-                    board.ended(task.cell, row)
-        return measured
+                with stopping.undisturbed():  # what was measured is kept
+                    for future in done:
+                        task = running.pop(future)
+                        row = known[task.identity] = self._keep(task, future)
+                        holds.release(task.identity)
+                        board.ended(task.cell, row)
+        return known
 
     def _is_known(self, task: Task, known: Mapping[Identity, Mapping[str, str]]) -> bool:
         """Whether a task has its row and, if that says that it was trained, its history.
@@ -161,22 +169,30 @@ class Sweep:
         running: dict[futures.Future, Task],
         holds: Holds,
         board: Board,
-    ) -> None:
-        """Begins as many of the waiting tasks as there is room for."""
+    ) -> dict[Identity, Mapping[str, object]]:
+        """Begins as many of the waiting tasks as there is room for.
+
+        Returns:
+            The rows of those that another sweep has measured.
+        """
+        found: dict[Identity, Mapping[str, object]] = {}
         for task in list(waiting):
             if len(running) >= self.engine.slots:
-                return
+                break
             if not holds.take(task.identity):
                 continue  # another sweep is measuring it
             waiting.remove(task)
-            if self._is_known(task, self.settled()):  # since this sweep began
+            settled = self._settled.now()
+            if self._is_known(task, settled):  # since this sweep began
                 holds.release(task.identity)
                 board.found(task.cell)
+                found[task.identity] = settled[task.identity]
                 continue
             report = board.began(task.cell)
             told = report if self.engine.in_this_process else processes.silent
             call = (processes.measure, task.cell, told, self.repeats, self.limits)
             running[self.engine.submit(*call)] = task
+        return found
 
     def _keep(self, task: Task, future: futures.Future) -> Mapping[str, object]:
         """Keeps the row of a task that ended, and its history."""
@@ -194,6 +210,7 @@ class Sweep:
 def _tell(
     tasks: Sequence[Task],
     known: Mapping[Identity, Mapping[str, object]],
+    gone: int,
     options: argparse.Namespace,
 ) -> int:
     """Says how the cells ended, and returns the exit status."""
@@ -204,10 +221,16 @@ def _tell(
     failed = any(row["status"] not in EXPECTED for _, row in ended)
     if failed:
         display.note("the same command with --retry measures what failed again")
+    path = Path(options.out, results.FILE_NAME)
+    if gone:
+        display.note(
+            f"{path} was removed or changed meanwhile: {gone} of these rows are not in it any "
+            "more; the same command measures them again"
+        )
     counts = collections.Counter(row["status"] for _, row in ended)
     print(f"{len(ended)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
-    print(f"one row per cell: {Path(options.out, results.FILE_NAME)}")
-    return 1 if failed else 0
+    print(f"one row per cell: {path}")
+    return 1 if failed or gone else 0
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import fcntl
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from experiments import files, results
 from experiments.catalogue import ALGORITHM_OPTIONS
 from experiments.results import ResultsError
 
@@ -14,7 +15,7 @@ IDENTITY = (
     *("algorithm", "model", "layers", "batch_size", "execution", "device", "dataset", "classes"),
     *("optimizer", "learning_rate", "seed", "steps", "epochs", *ALGORITHM_OPTIONS, "tensorflow"),
 )
-"""The columns that decide a result. How often it was measured does not, but see `settled`."""
+"""The columns that decide a result. How often it was measured does not, but see `Settled`."""
 
 Identity = tuple[str, ...]
 
@@ -24,31 +25,48 @@ def identity_of(row: Mapping[str, Any]) -> Identity:
     return tuple("" if row[name] is None else str(row[name]) for name in IDENTITY)
 
 
-def settled(
-    rows: Sequence[Mapping[str, str]], repeats: int, tried_again: int = 0
-) -> dict[Identity, Mapping[str, str]]:
-    """The row of each cell that need not be measured.
+class Settled:
+    """The row of each cell that need not be measured; each row of the CSV is read once."""
 
-    Args:
-        rows: those of the CSV, oldest first.
-        repeats: a measurement from fewer processes than that does not count.
-        tried_again: so many of the oldest rows do not count if they tell of a failure.
+    def __init__(self, out: str, repeats: int, tried_again: int = 0) -> None:
+        """Begins with the first row.
 
-    Returns:
-        Of each cell its last good row, or else the last that tells of a failure.
+        Args:
+            out: the folder of the CSV.
+            repeats: a measurement from fewer processes than that does not count.
+            tried_again: so many of the oldest rows do not count if they tell of a failure.
+        """
+        self._table = results.table(out)
+        self._repeats = repeats
+        self._tried_again = tried_again
+        self._known: dict[Identity, Mapping[str, str]] = {}
+        self._count = 0
 
-    Raises:
-        ResultsError: a row is damaged.
-    """
-    known: dict[Identity, Mapping[str, str]] = {}
-    for number, row in enumerate(rows):
+    def now(self) -> Mapping[Identity, Mapping[str, str]]:
+        """Of each cell its last good row, or else the last that tells of a failure.
+
+        Raises:
+            ResultsError: a row is damaged, or the CSV cannot be read.
+        """
+        try:
+            rows, is_another = self._table.read_added()
+        except OSError as error:
+            raise files.unwritable(self._table.path.parent, error) from error
+        if is_another:
+            self._known, self._count = {}, 0
+        for row in rows:
+            self._take(row)
+        return self._known
+
+    def _take(self, row: Mapping[str, str]) -> None:
         identity = identity_of(row)
+        is_old = self._count < self._tried_again
+        self._count += 1
         if row["status"] == "ok":
-            if _processes(row) >= repeats:
-                known[identity] = row
-        elif number >= tried_again and known.get(identity, row)["status"] != "ok":
-            known[identity] = row
-    return known
+            if _processes(row) >= self._repeats:
+                self._known[identity] = row
+        elif not is_old and self._known.get(identity, row)["status"] != "ok":
+            self._known[identity] = row
 
 
 def _processes(row: Mapping[str, str]) -> int:
@@ -76,6 +94,7 @@ class Holds:
             ResultsError: it cannot be made.
         """
         self._path = Path(out, LOCK_NAME)
+        files.check_is_file(self._path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab")

@@ -15,8 +15,8 @@ def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """A panel for each cell, on the same axes."""
     timelines, notes, missing, problems = [], [], [], []
     for cell in cells:
-        file = traces.file_of(cell, folder)
-        if not file.exists():
+        file = traces.found(cell, folder)
+        if file is None:
             missing.append(cell)
             continue
         try:

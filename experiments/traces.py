@@ -1,11 +1,11 @@
 """Timelines of measured cells: where they are kept, their pages and their pictures."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import measured, names
 from experiments.plan import Cell
 
 FOLDER = "timelines"
@@ -20,8 +20,15 @@ def file_of(cell: Cell, out: str) -> Path:
     """Where the timeline of a cell is kept, below `out`."""
     from profiling.storage import SUFFIX
 
-    name = re.sub(r"\W+", "_", f"{cell.title} {cell.optimizer}")
+    own = [f"{name} {value}" for name, value in names.unusual(vars(cell)).items()]
+    name = names.shortened(" ".join([cell.title, cell.optimizer, *own]))
     return Path(out, FOLDER, name + SUFFIX)
+
+
+def found(cell: Cell, out: str) -> Path | None:
+    """The timeline of a cell, of whichever device if it names none; None where there is none."""
+    places = [dataclasses.replace(cell, device=device) for device in names.places(cell.device)]
+    return next((file for file in (file_of(p, out) for p in places) if file.exists()), None)
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
@@ -47,7 +54,7 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
         heading, titles = _titles(kept)
         for timeline, title in zip(timelines, titles, strict=True):
             timeline.title = title
-        stem = Path(out, FOLDER, re.sub(r"\W+", "_", f"{heading} {' '.join(titles)}"))
+        stem = Path(out, FOLDER, names.shortened(f"{heading} {' '.join(titles)}"))
         written.append(timelines[0].to_html(f"{stem}.html", *timelines[1:]))
         written.append(_picture(timelines, Path(f"{stem}.png"), heading))
     return written
@@ -62,10 +69,12 @@ def _titles(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
         "execution": "{}",
         "optimizer": "{}",
     }
+    unusual = [names.unusual(row) for row in rows]
+    columns |= {name: f"{name.replace('_', ' ')} {{}}" for own in unusual for name in own}
     varying = [name for name in columns if len({row[name] for row in rows}) > 1]
     common = [columns[name].format(rows[0][name]) for name in columns if name not in varying]
     own = [
-        " ".join([str(row["algorithm"]), *(columns[name].format(row[name]) for name in varying)])
+        " ".join([measured.name_of(row), *(columns[name].format(row[name]) for name in varying)])
         for row in rows
     ]
     return ", ".join(common), own

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import labels, measured, pictures, results
+from experiments import files, labels, measured, pictures, results, values
 from experiments.colours import look_of
 from experiments.measured import Row
 from experiments.pictures import Drawn
@@ -93,35 +93,40 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     return Drawn(figure, notes)
 
 
-_BENCH_NOTED = {"model", "batch_size", "rounds", "device", "tensorflow"}
+_BENCH_NOTED = ("algorithm", "model", "batch_size", "rounds", "device", "tensorflow")
+_BENCH_WHOLE = ("layers", "batch_size", "rounds", "step_bytes")
+_BENCH_RATIOS = ("ratio_to_bp", "ratio_first_quartile", "ratio_third_quartile")
 
 
 def _point(row: Row) -> Point:
     return Point(
         row["algorithm"],
         row["name"],
-        float(row["ratio_to_bp"]),
-        int(row["step_bytes"]) / MEBIBYTE,
-        (float(row["ratio_first_quartile"]), float(row["ratio_third_quartile"])),
+        row["ratio_to_bp"],
+        row["step_bytes"] / MEBIBYTE,
+        (row["ratio_first_quartile"], row["ratio_third_quartile"]),
         row["model"],
     )
 
 
 def _bench_rows(path: Path) -> list[Row]:
     """The rows of one depth, of the greatest, each with its name."""
+    files.check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            rows = [
+                values.typed(row, _BENCH_WHOLE, _BENCH_RATIOS)
+                for row in csv.DictReader(file, strict=True)
+            ]
         for row in rows:
-            if None in row or None in row.values() or not row.keys() >= _BENCH_NOTED:
-                raise ValueError("a row is not whole")
-            options = {name: row[name] or None for name in measured.ALGORITHM_OPTIONS}
-            row["name"] = measured.name_of({"algorithm": row["algorithm"], **options})
+            values.require(row, _BENCH_NOTED)
+            row["name"] = measured.name_of(dict.fromkeys(measured.ALGORITHM_OPTIONS) | row)
             if row["status"] == "ok":
+                values.require(row, ("step_bytes", *_BENCH_RATIOS))
                 row["point"] = _point(row)
-        deepest = max((int(float(row["layers"] or 0)) for row in rows), default=0)
-        return [row for row in rows if int(float(row["layers"] or 0)) == deepest]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        deepest = max((row["layers"] or 0 for row in rows), default=0)
+        return [row for row in rows if (row["layers"] or 0) == deepest]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise results.ResultsError(
             f"{path} is no table of experiments.bench ({error}); measure again into another folder"
         ) from error

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments import catalogue, engines, histories, results
+from experiments import catalogue, engines, histories, results, stopping
 from experiments.plan import Cell
 
 
@@ -42,13 +42,14 @@ def keep(
     Raises:
         results.ResultsError: one of them cannot be written.
     """
-    try:
+    with stopping.undisturbed():
+        try:
+            if epochs:
+                histories.write(folder, row, epochs)
+        finally:
+            path = results.append(folder, [row])
         if epochs:
-            histories.write(folder, row, epochs)
-    finally:
-        path = results.append(folder, [row])
-    if epochs:
-        forget(cell)
+            forget(cell)
     return path
 
 

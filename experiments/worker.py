@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from experiments import temporary
 from experiments.plan import Cell
 
 ENVIRONMENT = {
@@ -83,9 +82,9 @@ def call(
 
 
 def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> dict:
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder, "result.json")
-        with Path(folder, "stderr").open("w+", errors="replace") as errors:
+    with temporary.folder() as folder:
+        result = folder / "result.json"
+        with (folder / "stderr").open("w+", errors="replace") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "experiments.cell", str(result)],
                 stdin=subprocess.PIPE,
@@ -93,7 +92,12 @@ def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> d
                 stderr=errors,
                 text=True,
                 errors="replace",  # what a library prints is in whatever encoding
-                env={**os.environ, **ENVIRONMENT, **limits.environment},
+                env={
+                    **os.environ,
+                    **ENVIRONMENT,
+                    **limits.environment,
+                    "TMPDIR": str(folder),  # what it leaves as it is ended goes too
+                },
                 start_new_session=True,  # Ctrl-C is for this process, which then ends that one
             )
             _running.add(process)

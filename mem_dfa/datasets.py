@@ -64,11 +64,13 @@ def directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
 def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
     """The newest prepared version of data set ``name``, or None. Reads names of files only."""
     pattern = re.compile(r"\d+\.\d+\.\d+")  # an interrupted preparation has another name
-    prepared = [
-        path.parent
-        for path in directory(data_dir).glob(f"{name}/*/dataset_info.json")
-        if pattern.fullmatch(path.parent.name)
-    ]
+    prepared: list[Path] = []
+    with contextlib.suppress(OSError):  # a name too long for a folder
+        prepared = [
+            path.parent
+            for path in directory(data_dir).glob(f"{name}/*/dataset_info.json")
+            if pattern.fullmatch(path.parent.name)
+        ]
     return max(prepared, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 

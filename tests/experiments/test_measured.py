@@ -17,9 +17,10 @@ def select(folder: Path, *rows: dict) -> measured.Selection:
 
 
 def test_the_newest_row_of_a_cell_wins(tmp_path: Path) -> None:
+    """That is the last one, also where the clock was set back in between."""
     later = "2026-01-02T00:00:00+00:00"
     found = select(
-        tmp_path, row("bp", timestamp=later, step_bytes=7), row("bp"), row("bp", layers=2)
+        tmp_path, row("bp", timestamp=later), row("bp", step_bytes=7), row("bp", layers=2)
     )
     assert [(r["layers"], r["step_bytes"]) for r in found.rows] == [(1, 7), (2, 16 * 2**20)]
     assert [(cell.algorithm, cell.layers) for cell in found.missing] == [
@@ -28,9 +29,10 @@ def test_the_newest_row_of_a_cell_wins(tmp_path: Path) -> None:
     ]
 
 
-def test_of_one_time_the_last_row_wins(tmp_path: Path) -> None:
-    found = select(tmp_path, row("bp"), row("bp", step_bytes=7))
-    assert [r["step_bytes"] for r in found.rows] == [7]
+def test_with_the_clock_set_back_the_last_device_is_the_one_used_last(tmp_path: Path) -> None:
+    later = "2026-01-02T00:00:00+00:00"
+    found = select(tmp_path, row("bp", timestamp=later), row("bp", device="GPU:0"))
+    assert [r["device"] for r in found.rows] == ["GPU:0"]
 
 
 def test_a_row_of_fewer_processes_takes_no_place(tmp_path: Path) -> None:

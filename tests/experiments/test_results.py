@@ -139,7 +139,7 @@ def test_failed_write_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.Monk
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(results.ResultsError, match="No space left"):
         results.append(tmp_path, [row(2)])
     assert (tmp_path / results.FILE_NAME).read_bytes() == before

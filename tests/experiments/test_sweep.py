@@ -1,5 +1,7 @@
 """Sweeps: each cell is measured once, whatever happens, and what happened is in its row."""
 
+import os
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -116,7 +118,7 @@ def test_no_process_to_measure_in_stops_the_sweep(
     def measure(cell: Cell) -> dict[str, Any]:
         return worker.call("measure", [cell])
 
-    monkeypatch.setattr(worker.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
     meter.acts[1] = measure
     assert sweep.main([*SMALL, "--out", str(tmp_path)]) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
@@ -156,12 +158,12 @@ def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     first, second = sweep_options.cells(parser.parse(line))
     task = sweep.Task(replace(first, device="CPU:0"), 2, TENSORFLOW)
     results.append(tmp_path, [good(task.cell)])
-    assert list(rows.settled(read(tmp_path), 3)) == [task.identity]
+    assert list(rows.Settled(str(tmp_path), 3).now()) == [task.identity]
     assert {"1e-05", "64 MiB"} <= set(task.identity)
     other = sweep.Task(replace(second, device="CPU:0"), 2, TENSORFLOW)
     assert other.identity != task.identity
     results.append(tmp_path, [task.completed(fail(task.cell))])
-    assert rows.settled(read(tmp_path), 3)[task.identity]["status"] == "ok"
+    assert rows.Settled(str(tmp_path), 3).now()[task.identity]["status"] == "ok"
 
 
 def test_a_table_that_another_program_saved_is_refused(
@@ -190,7 +192,7 @@ def test_a_full_disk(
         def no_space(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(results.os, "fsync", no_space)
+        monkeypatch.setattr(os, "fsync", no_space)
         return good(cell)
 
     meter.acts[1] = full
@@ -207,13 +209,13 @@ def test_training_leaves_its_history(
 ) -> None:
     """Before its row, which says that the cell need not be measured again."""
     written: list[str] = []
-    replace_file = results.replace
+    replace_file = os.replace
 
-    def watched(path: Path, text: str) -> None:
+    def watched(unfinished: Path, path: Path) -> None:
         written.append(path.name)
-        replace_file(path, text)
+        replace_file(unfinished, path)
 
-    monkeypatch.setattr(results, "replace", watched)
+    monkeypatch.setattr(os, "replace", watched)
     meter.epochs = [{"epoch": 1, "test_accuracy": 0.5}]
     line = ["--algo", "bp", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
     assert sweep.main([*line, "--out", str(tmp_path)]) == 0

@@ -1,0 +1,131 @@
+"""Whatever the fields of tables hold, reading and choosing from them ends in rows or a sentence."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import (
+    commands,
+    depth_rows,
+    estimate,
+    fit_rows,
+    histories,
+    measured,
+    pictures,
+    report_tables,
+    results,
+    search_plots,
+    tradeoff_plots,
+)
+from experiments.worker import Limits
+from tests.experiments.drawn import cells
+from tests.experiments.made import MIB, row, table
+
+HOSTILE = ["", "0", "-1", "-0.0", "nan", "inf", "-inf", "1e999", "1e308", "3.0", "0x10", "٣", "²"]
+HOSTILE += ["9" * 30, "9" * 5000, "1" * 400 + ".5", " 5 ", "None", "{}", "a,b", "$\\frac$"]
+HOSTILE += ["\x00", "\x1b[31m", "a\nb", "x" * 140_000]
+REPOSITORY = Path(__file__).parents[2] / "results"
+ASKED = cells("sweep --algo bp,mem_dfa --model conv20 --layers 1-2")
+(TRAINED,) = cells("sweep --algo bp --model mlp --dataset mnist --epochs 1 --seed 0")
+EPOCH = {"epoch": 1, "train_loss": 1, "train_accuracy": 0.3, "test_accuracy": 0.5}
+
+
+def measurements() -> list[dict[str, Any]]:
+    known = [row("bp", n) for n in (1, 2)]
+    return [row("bp", epochs=2, accuracy=0.5, accuracy_label="data, test"), *known]
+
+
+def depths() -> list[dict[str, Any]]:
+    known = [row("bp", n, model="depth_net", batch_size=32, cell_time_s=1.0) for n in (1, 10)]
+    return [{name: one.get(name) for name in depth_rows.COLUMNS} for one in known]
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    with (REPOSITORY / name).open(newline="") as file:
+        return list(csv.DictReader(file))[:2]
+
+
+def read_measurements(folder: Path) -> None:
+    rows = measured.read(folder)
+    pictures.notes_on(measured.select(rows, ASKED, 3))
+    measured.images(rows, "cifar10")
+    report_tables.versions(rows)
+    list(report_tables.sections(folder, rows))
+    estimate.cell_seconds(ASKED[0], 3, rows, 1.0)
+
+
+def read_depths(folder: Path) -> None:
+    rows = depth_rows.read(str(folder))
+    list(report_tables.sections(folder, []))
+    for algorithm, execution, _, batch_size in rows:
+        key = (algorithm, execution, 100, batch_size)
+        depth_rows.reason_to_skip(rows, key, Limits(100, 1000 * MIB))
+
+
+def read_fits(folder: Path) -> None:
+    fit_rows.ANSWERS.read(str(folder))
+    list(report_tables.sections(folder, []))
+
+
+def read_bench(folder: Path) -> None:
+    tradeoff_plots._bench_rows(folder / "bench.csv")
+    list(report_tables.sections(folder, []))
+
+
+def read_commands(folder: Path) -> None:
+    commands.read_runs(str(folder))
+    list(report_tables.sections(folder, []))
+
+
+def read_histories(folder: Path) -> None:
+    search_plots.read_diverged(str(folder), [TRAINED])
+    search_plots.read_search(str(folder), [TRAINED])
+
+
+HISTORY = histories.file_of("", measured.with_depth(vars(TRAINED))).name
+TABLES = [
+    (results.FILE_NAME, measurements(), read_measurements),
+    (depth_rows.FILE_NAME, depths(), read_depths),
+    ("fit.csv", recorded("fit.csv"), read_fits),
+    ("bench.csv", recorded("bench.csv"), read_bench),
+    ("commands.csv", recorded("commands.csv"), read_commands),
+    (HISTORY, [EPOCH], read_histories),
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "reading"), TABLES, ids=[one[0] for one in TABLES])
+def test_every_hostile_value_in_every_column(
+    name: str, rows: Sequence[dict[str, Any]], reading: Callable[[Path], None], tmp_path: Path
+) -> None:
+    table(tmp_path / name, *rows)
+    reading(tmp_path)
+    refused = 0
+    for column in rows[0]:
+        for value in HOSTILE:
+            table(tmp_path / name, {**rows[0], column: value}, *rows[1:])
+            try:
+                reading(tmp_path)
+            except results.ResultsError as error:
+                refused += 1
+                assert name in str(error) or "history" in str(error)
+    assert refused
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("peak_bytes", ""),
+        ("peak_bytes", "9" * 30),
+        ("step_time_s", "nan"),
+        ("batch_size", "0"),
+        ("tensorflow", "9" * 5000),
+        ("device", "$\\frac$"),
+    ],
+)
+def test_what_is_wrong_is_said(column: str, value: str, tmp_path: Path) -> None:
+    table(tmp_path / results.FILE_NAME, {**row("bp"), column: value})
+    with pytest.raises(results.ResultsError, match=column):
+        measured.read(tmp_path)
