@@ -146,15 +146,19 @@ class Block:
             unknown: why bytes for it are estimates only; else empty.
         """
         self._example, self._unknown = example, unknown
-        self._sizes: dict[int, list[tuple[Call, LayerBytes]]] = {}
+        self._sizes: dict[int, tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]] = {}
 
-    def _sizes_for(self, batch_size: int) -> list[tuple[Call, LayerBytes]]:
+    def _sizes_for(
+        self, batch_size: int
+    ) -> tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]:
+        """The calls inside with what each holds, and a_i."""
         if batch_size not in self._sizes:
             inputs, calls = self._input_of(batch_size), []
             for atom in self.atoms:
                 found, inputs = atom.calls(inputs)
                 calls += found
-            self._sizes[batch_size] = list(zip(calls, bytes_of_calls(calls), strict=True))
+            pairs = list(zip(calls, bytes_of_calls(calls), strict=True))
+            self._sizes[batch_size] = pairs, inputs
         return self._sizes[batch_size]
 
     def _input_of(self, batch_size: int) -> keras.KerasTensor:
@@ -170,21 +174,21 @@ class Block:
         if self._example is None:
             return replace(ALIKE, unknown=self._unknown)
         in_tiles = {id(layer) for layer in tiled}
+        calls, output = self._sizes_for(batch_size)
         layers = [
             replace(size, weight_bytes=tiled_bytes(call.operation))
             if id(call.operation) in in_tiles
             else size
-            for call, size in self._sizes_for(batch_size)
+            for call, size in calls
         ]
-        inputs = self._input_of(batch_size)
-        input_bytes = spec_bytes(inputs)
+        input_bytes = spec_bytes(self._input_of(batch_size))
         kept = sum(layer.kept_bytes for layer in layers)
         # Of branches, what one made waits for the other: at most all of it.
         branched = any(len(atom.operations) > 1 for atom in self.atoms)
         forward_peak = forward_peak_bytes(layers, input_bytes)
         return BlockBytes(
             kept=kept,
-            output=spec_bytes(self.follow(inputs)),
+            output=spec_bytes(output),
             forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
@@ -197,7 +201,7 @@ class Block:
         if self._example is None:
             return 1
         count = 0
-        for call, _ in self._sizes_for(batch_size):
+        for call, _ in self._sizes_for(batch_size)[0]:
             shapes = [spec.shape[1:] for spec in call.outputs]
             values = sum(map(math.prod, shapes))
             positions = sum(math.prod(shape[:-1]) for shape in shapes)

@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+import tensorflow as tf
 
 import profiling
 from sizes.layers import backpropagation_bytes
@@ -33,6 +34,26 @@ class Own(keras.Model):
 )
 def test_a_model_of_unknown_shapes_is_refused(model: keras.Model) -> None:
     with pytest.raises(ValueError, match="Received the model 'own', of which the shapes"):
+        profiling.predict(model, 32)
+
+
+class Python(keras.layers.Layer):
+    """Leaves TensorFlow for Python, where nobody sees what is kept."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.py_function(tf.tanh, [x], x.dtype), tf.shape(x))
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ([keras.Input((8,)), Python(name="hides")], r"layer 'hides' \(Python\)"),
+        ([keras.Input((None, 8))], r"its input has the shape \(None, None, 8\)"),
+    ],
+)
+def test_what_is_not_known_is_said(layers: list, says: str) -> None:
+    model = keras.Sequential([*layers, keras.layers.Dense(4)], name="own")
+    with pytest.raises(ValueError, match=f"Received the model 'own', .*{says}.*measure it"):
         profiling.predict(model, 32)
 
 
