@@ -11,7 +11,6 @@ that make no sense, as memory in which no algorithm trains.
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from experiments.plan import REPEATS, Cell
 from experiments.run import guarded, tell_dataset
 from experiments.worker import Limits
 from sizes import units
+from sizes.machine import memory_limit_bytes
 
 TIME_LIMIT_S = 1200
 STEPS = 3
@@ -105,10 +105,10 @@ def memory(text: str) -> int:
 
 def _check_memory(asked_bytes: int, device: str) -> None:
     """Refuse a limit that the machine would not let a process reach."""
-    has_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    has_bytes = memory_limit_bytes()
     if device.startswith("CPU") and asked_bytes > has_bytes:
         raise arguments.UsageError(
-            f"--memory {units.show_bytes(asked_bytes)} is more than this machine has, "
+            f"--memory {units.show_bytes(asked_bytes)} is more than this machine has or allows, "
             f"{units.show_bytes(has_bytes)}; take less"
         )
 

@@ -4,15 +4,15 @@ import os
 import platform
 from pathlib import Path
 
+from sizes.machine import memory_limit_bytes
 from sizes.units import show_bytes
 
 
 def description() -> str:
     """Its processor, cores that may be used, memory and system."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     is_told = hasattr(os, "sched_getaffinity")  # not everywhere
     cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count()
-    parts = (_processor(), f"{cores} cores", show_bytes(memory), platform.system())
+    parts = (_processor(), f"{cores} cores", show_bytes(memory_limit_bytes()), platform.system())
     return ", ".join((*parts, f"Python {platform.python_version()}"))
 
 

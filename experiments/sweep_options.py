@@ -4,12 +4,11 @@ import argparse
 import itertools
 import re
 
-import psutil
-
 from experiments import arguments, catalogue, engines
 from experiments.plan import REPEATS, Cell
 from experiments.worker import Limits
 from sizes import units
+from sizes.machine import memory_available_bytes
 
 BESIDE_BYTES = 2**30
 """What a measuring process takes beside its tensors; 0.7 to 0.8 GiB were seen."""
@@ -82,7 +81,7 @@ def _add_machine_options(parser: arguments.Parser) -> None:
         type=arguments.size,
         metavar="SIZE",
         help="of all cells measured at once (default: "
-        f"{MEMORY_SHARE:.0%} of what the machine has free)".replace("%", "%%"),
+        f"{MEMORY_SHARE:.0%} of what this process may still take)".replace("%", "%%"),
     )
     parser.add_argument(
         "--memory-limit",
@@ -137,7 +136,7 @@ def room(options: argparse.Namespace) -> tuple[int, Limits]:
     time_s = options.time_limit or TIME_LIMIT_S * max(1, options.epochs)
     if options.scheduler not in (None, engines.LOCAL):
         return _room_elsewhere(options, time_s)
-    memory = int(MEMORY_SHARE * psutil.virtual_memory().available)
+    memory = int(MEMORY_SHARE * memory_available_bytes())
     if options.memory:
         memory = units.parse_bytes(options.memory)
     workers = options.workers or 1

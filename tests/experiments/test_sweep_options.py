@@ -29,6 +29,14 @@ def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> Non
     assert found == (workers, Limits(3600, units.parse_bytes(limit)))
 
 
+def test_memory_is_by_default_of_what_a_control_group_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep_options, "memory_available_bytes", lambda: 5 * units.MEBIBYTE * 1024)
+    found = sweep_options.room(sweep_options.parser().parse(SMALL))
+    assert found == (1, Limits(3600, 3 * units.MEBIBYTE * 1024))
+
+
 def test_time_for_each_epoch() -> None:
     parser = sweep_options.parser()
     assert sweep_options.room(parser.parse([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
