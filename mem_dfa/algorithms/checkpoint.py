@@ -135,13 +135,12 @@ class Checkpoint(Blockwise):
             del checkpoint, recordings
         error, outputs = self.output_error(inputs, activation, y, sample_weight)
         del activation
-        done: list[tf.Tensor] = []
+        done: tf.Tensor | None = None
         while kept:
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
                 # Not before the segment after this one is updated and freed.
-                there = [*done] if error is None else [error, *done]
-                earlier = token(there) if there else None
+                earlier = done if error is None else token([error])
                 recordings = self._record(segment, checkpoint, "replay", earlier)
             del checkpoint
             error, done = self._backward(recordings, error, update)
@@ -169,31 +168,30 @@ class Checkpoint(Blockwise):
 
     def _backward(
         self, recordings: list[Recording], error: tf.Tensor, update: Update
-    ) -> tuple[tf.Tensor | None, list[tf.Tensor]]:
-        """δ at the segment's input and tokens of the updates of its blocks.
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """δ at the segment's input, which is there when its blocks are updated, and a token of it.
 
-        Where no gradient arrives there is none, as behind `keras.ops.stop_gradient`; the blocks
+        Where no gradient arrives there is no δ, as behind `keras.ops.stop_gradient`; the blocks
         have run, for their statistics and seeds.
         """
-        done = []
+        done = None
         while recordings:
             recording = recordings.pop()
             name, variables = recording.block.name, recording.variables
             if error is None:
                 self._refuse_penalties(recording)
-                done.append(token([recording.outputs]))
+                done = token([recording.outputs])
                 continue
             # δ_{i-1} = J_iᵀ δ_i
             gradients, error = recording.backward(error, self.optimizer.scale_loss)
             # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
-            done.append(update.apply(name, gradients, variables, [] if error is None else [error]))
-            present = [gradient for gradient in gradients if gradient is not None]
-            if error is not None and present:
-                # Otherwise the weights' gradient is formed beside the next block's error signal,
-                # and both blocks' activations are held for that.
-                error = after(error, token(present))
-            del recording, gradients, present
-        return error, [token for token in done if token is not None]
+            done = update.apply(name, gradients, variables, [] if error is None else [error])
+            if error is not None and done is not None:
+                # Otherwise the weights' gradient is formed, or applied, beside the next block's
+                # error signal, and what both need is held at once.
+                error = after(error, done)
+            del recording, gradients
+        return error, done
 
     def _refuse_penalties(self, recording: Recording) -> None:
         if any(variable.regularizer is not None for variable in recording.variables):

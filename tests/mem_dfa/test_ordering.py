@@ -1,11 +1,14 @@
 """What runs one after another, and not at once."""
 
+import itertools
+import re
 from collections.abc import Callable, Iterator
 
 import keras
 import pytest
 import tensorflow as tf
 
+from mem_dfa import ALGORITHMS
 from mem_dfa.algorithms.revnet import RevNet
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.ordering import after, in_turn, token
@@ -72,6 +75,52 @@ def test_every_step_of_a_net_with_branches_asks_for_the_same() -> None:
     taken = [timeline.step_requested_bytes for timeline in recorded(trainer, x, y, STEPS)]
     # Scalars, of the order of which nothing is said.
     assert max(taken) - min(taken) < 0.001 * min(taken)
+
+
+def needed(operation: tf.Operation) -> set[tf.Operation]:
+    """What has to be done before it."""
+    found: set[tf.Operation] = set()
+    waiting = [operation]
+    while waiting:
+        one = waiting.pop()
+        new = {*one.control_inputs, *(tensor.op for tensor in one.inputs)} - found
+        found |= new
+        waiting += new
+    return found
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "details"),
+    [
+        ("checkpoint", {"every": 1}),  # where nothing is run again
+        ("checkpoint", {"every": 2}),
+        ("checkpoint_fa", {"every": 1}),
+        ("dfa", {}),
+        ("mem_dfa", {}),
+    ],
+)
+def test_a_block_is_updated_before_the_next_one_is_differentiated(
+    algorithm: str, details: dict[str, int]
+) -> None:
+    """Otherwise the gradients of the one are held beside those of the other, or are not."""
+    dense = [keras.layers.Dense(5, activation="relu") for _ in range(5)]
+    net = keras.Sequential([keras.Input((4,)), *dense, keras.layers.Dense(3)])
+    trainer = compiled(ALGORITHMS[algorithm](net, **details), keras.optimizers.SGD(0.1))
+    trainer.optimizer.build(trainer.trainable_variables)
+    data = (tf.zeros((2, 4)), tf.zeros((2,), tf.int32))
+    graph = tf.function(trainer.train_step).get_concrete_function(data).graph
+    written, differentiated = {}, {}
+    for operation in graph.get_operations():
+        for block in re.findall(r"block_\d+", operation.name):
+            if re.match(r"update/.*/AssignSub", operation.name):
+                written.setdefault(block, []).append(operation)
+            elif operation.type == "MatMul" and "gradient_tape/" in operation.name:
+                differentiated.setdefault(block, []).append(operation)
+    order = list(written)
+    assert len(order) == 6
+    for block, following in itertools.pairwise(order):
+        for operation in differentiated[following]:
+            assert needed(operation).issuperset(written[block]), operation.name
 
 
 @pytest.fixture
