@@ -35,8 +35,8 @@ PROCESSES = min(2, os.cpu_count() or 1)  # most of a cell's time is one thread's
 # Of cells, a process each: to start one takes as long as to measure a cell, and few enough follow
 # one another that what an earlier one left behind is nothing to them.
 GROUPS = 4
-# A process that hangs fails; each takes a minute at most. More threads let more operations take their memory at
-# once: two, as where the baselines are from, however many cores there are.
+# A process that hangs fails; each takes a minute at most. More threads let more operations take
+# their memory at once: two, as where the baselines are from, however many cores there are.
 LIMITS = worker.Limits(time_s=600, threads=2)
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"

@@ -20,9 +20,10 @@ def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
     cell = dataclasses.replace(
         gate_cells.REGENERATED[0], algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
     )
-    result = worker.call("weigh", [dataclasses.replace(cell, **changes)])
+    cell = dataclasses.replace(cell, **changes)
+    result = worker.call("weigh", [cell])
     assert result["status"] == "ok", result
-    return result
+    return result["weights"][cell.title]
 
 
 def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
