@@ -26,7 +26,7 @@ def _cell(algorithm: str, model: str, layers: int | None = None, **changes: Any)
     return dataclasses.replace(make_cell(algorithm, model, layers), **usual | changes)
 
 
-FLAT = [_cell("mem_dfa", "conv20", layers) for layers in (5, 10, 20)]
+FLAT = [_cell("mem_dfa", "conv20", layers) for layers in (5, 20)]
 # What keeps every activation takes 10 MiB.
 OTHERWISE_EXECUTED = [_cell("mem_dfa", "conv20", 10, execution=how) for how in ("eager", "xla")]
 DIRECT = _cell("dfa", "conv20", 20)
@@ -36,14 +36,14 @@ REVERSIBLE = [_cell("revnet", "depth_revnet", n, execution="eager") for n in (5,
 REVERSIBLE_GRAPH = [_cell("revnet", "depth_revnet", n) for n in (5, 20)]
 RACING = [
     *(_cell(algorithm, "conv20", 20) for algorithm in ("bp", "fa")),
-    _cell("microbatch", "conv20", 20, batch_size=SLICED_BATCH_SIZE, slices=8),
+    _cell("microbatch", "conv20", 20, slices=2),
 ]
 CELLS = [
     *RACING,
     DIRECT,
     *FLAT,
     *OTHERWISE_EXECUTED,
-    _cell("mem_dfa", "conv20", 20, batch_size=SLICED_BATCH_SIZE),  # large enough for slices
+    _cell("mem_dfa", "conv20", 10, batch_size=SLICED_BATCH_SIZE),  # large enough for slices
     _cell("mem_dfa", "vgg16", batch_size=WIDE_BATCH_SIZE),
     *REGENERATED,
     *CHECKPOINTED,
