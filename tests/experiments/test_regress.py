@@ -64,6 +64,8 @@ def test_every_cell_has_a_title_of_its_own() -> None:
     titles = [cell.title for cell in gate_cells.CELLS]
     assert len(set(titles)) == len(titles)
     assert all(cell.dataset == "synthetic" for cell in gate_cells.CELLS)
+    ways = {cell.execution for cell in gate_cells.CELLS if cell.algorithm == "mem_dfa"}
+    assert ways == {"graph", "eager", "xla"}, "it may keep what it should not in one of them alone"
 
 
 # What each depth of a family would take if all promises hold.

@@ -70,6 +70,21 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
     assert after - before < LATE_BYTES / 2
 
 
+def test_what_is_kept_for_the_backward_pass() -> None:
+    """Activations, and whatever else is held; not what the backward pass itself takes."""
+    small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
+    true = dataclasses.replace(gate_cells.RACING[0], **small)
+    broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
+    found = weighing.weigh_all([true, broken], lambda *_: None)
+    parts = found[true.title]["kept"]
+    activation = 4 * 32 * 32 * 16 * 4
+    assert [parts[f"conv_{number}/activation"] for number in (1, 2, 3)] == [activation] * 3
+    kept = sum(parts.values())
+    assert kept == pytest.approx(3 * activation, rel=0.01)
+    more = sum(found[broken.title]["kept"].values())
+    assert more - kept == pytest.approx(mutants.HELD_BYTES, rel=0.01)
+
+
 @pytest.mark.slow
 def test_what_nobody_can_name_is_what_was_asked_for() -> None:
     unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
