@@ -1,7 +1,8 @@
 """What the gate compares with: a file for each TensorFlow version and kind of device.
 
-Its lines are made to be read in a diff: for each cell the requested bytes of a step and of what is
-there before it, block by block and category by category.
+Its lines are made to be read in a diff: for each cell the requested bytes of what the forward pass
+leaves for the backward pass, of a step's peak, and of what is there before it, block by block and
+category by category.
 """
 
 import json
@@ -17,8 +18,8 @@ import pandas as pd
 from experiments import results
 
 FOLDER = "baselines"
-FORMAT_VERSION = 1
-QUANTITIES = ("step", "resident")
+FORMAT_VERSION = 2
+QUANTITIES = ("kept", "step", "resident")
 VERSIONS = ("tensorflow", "keras", "device")
 
 Content = dict[str, Any]

@@ -152,10 +152,10 @@ def wide_update(cells: list[Cell]) -> dict[str, Any]:
 
 
 def weigh(cells: list[Cell]) -> dict[str, Any]:
-    """What a step of one cell asks for, by block and category, see `experiments.weighing`."""
+    """What a step of each cell asks for, by its title, see `experiments.weighing`."""
     from experiments import weighing
 
-    return weighing.weigh(cells[0], report)
+    return {"weights": weighing.weigh_all(cells, report)}
 
 
 TASKS: dict[str, Callable[[list[Cell]], dict[str, Any]]] = {

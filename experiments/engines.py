@@ -43,15 +43,15 @@ def opened(scheduler: str | None, workers: int) -> Iterator[Engine]:
     """An engine, closed with all its processes in the end.
 
     Args:
-        scheduler: None for threads of this process, "local" for a dask cluster on this machine, or
-            the address of a dask scheduler.
+        scheduler: the address of a dask scheduler; None or "local" for threads of this process.
+            dask's own local cluster takes code from whoever knows its port.
         workers: how many calls go on at once; a dask scheduler somewhere has its own.
 
     Raises:
         UsageError: dask is not installed, or no scheduler answers.
         MachineError: the workers have no code or other code than this.
     """
-    opening = _threads(workers) if scheduler is None else _dask(scheduler, workers)
+    opening = _threads(workers) if scheduler in (None, LOCAL) else _dask(scheduler)
     with opening as engine:
         yield engine
 
@@ -78,28 +78,26 @@ def _threads(workers: int) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _dask(scheduler: str, workers: int) -> Iterator[Engine]:
+def _dask(scheduler: str) -> Iterator[Engine]:
     try:
         import distributed
     except ImportError as error:
         raise UsageError(
             f"--scheduler {scheduler} needs dask.distributed: {INSTALL}; or leave it out"
         ) from error
-    with contextlib.ExitStack() as stack:
-        address: Any = scheduler
-        if scheduler == LOCAL:
-            address = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
-                )
-            )
-        try:
-            client = stack.enter_context(distributed.Client(address, timeout=CONNECT_TIMEOUT_S))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--scheduler {scheduler}: no dask scheduler answers there within "
-                f"{CONNECT_TIMEOUT_S} s; start one with `dask scheduler`, or take {LOCAL}"
-            ) from error
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT_S)
+    except TypeError as error:  # what dask says of tls:// without a context
+        raise UsageError(
+            f"--scheduler {scheduler} needs certificates, which dask's configuration names under "
+            "distributed.comm.tls"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: no dask scheduler answers there within "
+            f"{CONNECT_TIMEOUT_S} s; start one with `dask scheduler`, or take {LOCAL}"
+        ) from error
+    with client:
         yield _engine_of(client, scheduler)
 
 

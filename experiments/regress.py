@@ -12,7 +12,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from typing import Any
 
 from experiments import (
@@ -32,8 +32,11 @@ from experiments.plan import Cell
 from experiments.run import INTERRUPTED, guarded
 
 PROCESSES = min(2, os.cpu_count() or 1)  # most of a cell's time is one thread's
-# A cell that hangs fails; each takes seconds. More threads let more operations take their memory at
-# once: two, as where the baselines are from, however many cores there are.
+# Of cells, a process each: to start one takes as long as to measure a cell, and few enough follow
+# one another that what an earlier one left behind is nothing to them.
+GROUPS = 4
+# A process that hangs fails; each takes a minute at most. More threads let more operations take
+# their memory at once: two, as where the baselines are from, however many cores there are.
 LIMITS = worker.Limits(time_s=600, threads=2)
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"
@@ -56,7 +59,7 @@ def _run(argv: Sequence[str]) -> int:
         return INTERRUPTED
     if not measured:
         return 1
-    weights = {title: {q: r[q] for q in baseline.QUANTITIES} for title, r in measured.items()}
+    weights = {title: gate_cells.weights_of(title, r) for title, r in measured.items()}
     found = relations.findings(weights)
     display.show(findings.table(found, "Requested step bytes, as they are on any machine"))
     versions = {name: next(iter(measured.values()))[name] for name in baseline.VERSIONS}
@@ -101,7 +104,7 @@ def _measure(device: str) -> dict[str, dict[str, Any]]:
             report(f"{number} of {len(cells)}", number / len(cells))
             results[cell.title] = result
             sizes = (
-                display.mebibytes(sum(result.get(q, {}).values())) for q in baseline.QUANTITIES
+                display.mebibytes(sum(result.get(q, {}).values())) for q in ("step", "resident")
             )
             good = result["status"] == "ok"
             said = "{} MiB a step, {} resident".format(*sizes) if good else _failure(result)
@@ -114,14 +117,27 @@ def _failure(result: dict[str, Any]) -> str:
 
 
 def _weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """Each cell and its result, as soon as it is there, a process each."""
+    """Each cell and its result, as soon as it is there: many in a process.
+
+    Of a process that fails each cell is measured again in one of its own, so that one which cannot
+    be measured takes no other with it.
+    """
     with engines.opened(None, PROCESSES) as engine:  # ends what goes on when this is interrupted
-        waiting = {
-            engine.submit(worker.call, "weigh", [cell], processes.silent, LIMITS): cell
-            for cell in cells
-        }
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+
+        def submit(group: Sequence[Cell]) -> tuple[Future, Sequence[Cell]]:
+            return engine.submit(worker.call, "weigh", group, processes.silent, LIMITS), group
+
+        waiting = dict(submit(cells[number::GROUPS]) for number in range(GROUPS))
+        while waiting:
+            future = next(as_completed(waiting))
+            group, result = waiting.pop(future), future.result()
+            if result["status"] == "ok":
+                for cell in group:
+                    yield cell, {"status": "ok", **result["weights"][cell.title]}
+            elif len(group) == 1:
+                yield group[0], result
+            else:
+                waiting |= dict(submit([cell]) for cell in group)
 
 
 def _compare(before: Content | None, versions: dict[str, str], weights: Weights) -> bool:

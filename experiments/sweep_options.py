@@ -101,13 +101,14 @@ def _add_machine_options(parser: arguments.Parser) -> None:
         "--scheduler",
         type=scheduler,
         metavar="ADDRESS",
-        help=f"measure through dask.distributed: {engines.LOCAL}, or tcp://... for other machines",
+        help="measure through dask.distributed, on other machines: tcp://... or tls://... "
+        f"(default: {engines.LOCAL})",
     )
 
 
 def scheduler(text: str) -> str:
     """Where dask's scheduler is."""
-    if text != engines.LOCAL and not re.fullmatch(r"[a-z]+://\S+", text):
+    if text != engines.LOCAL and not re.fullmatch(r"(tcp|tls|wss?)://\S+", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no scheduler; take {engines.LOCAL}, or an address such as tcp://host:8786"
         )

@@ -11,6 +11,7 @@ import tensorflow as tf
 import profiling
 from experiments import measuring
 from experiments.plan import Cell
+from profiling.timeline import by_block_and_category
 
 UNNAMED = "other/resident"
 _QUIET_LOOKS = 5
@@ -24,7 +25,8 @@ def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
     was held up between its last use of a tensor and its release.
 
     Returns:
-        step: {"block/category": bytes} at the peak, above what is resident.
+        kept: {"block/category": bytes} of what the forward pass leaves for the backward pass.
+        step: the same at the peak, both above what is resident.
         resident: the same of what was there before the step.
         device, tensorflow, keras: what it was measured on.
 
@@ -35,21 +37,49 @@ def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
     with profiling.trace(title="making", device=cell.device) as making:
         allocator, trainer, batch, _ = measuring.warmed_up(cell, report)
         settle(allocator.current_bytes)
-    steps, residents = [], []
+    kept, steps, residents = [], [], []
     for number in range(cell.steps):
         report(f"recording {number + 1} of {cell.steps}", 0.3 + 0.7 * number / cell.steps)
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
             measuring.step(trainer, batch)
         timeline.require_exact()
+        kept.append(kept_of(timeline))
         steps.append(timeline.requested_at_peak())
         residents.append(timeline.requested_resident())
     return {
+        "kept": _named(in_the_middle(kept)),
         "step": _named(in_the_middle(steps)),
         "resident": _exact(_named(min(residents, key=pd.Series.sum)), making),
         "device": allocator.device,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def weigh_all(
+    cells: Sequence[Cell], report: Callable[[str, float], None]
+) -> dict[str, dict[str, Any]]:
+    """What `weigh` says of each cell, by its title, one after another in this process."""
+    weights = {}
+    for number, cell in enumerate(cells):
+        report(cell.title, number / len(cells))
+        weights[cell.title] = weigh(cell, report)
+        keras.backend.clear_session(free_memory=True)
+    return weights
+
+
+def kept_of(timeline: profiling.Timeline) -> pd.Series:
+    """Bytes by (block, category) alive, of the step's own, when the first gradient is formed.
+
+    All of the forward pass is before it and all of the backward pass after it, so that it is the
+    same in every step however the operations of either are ordered. Nothing under XLA, which does
+    not say what belongs to which.
+    """
+    tensors = timeline.tensors
+    own = tensors["start_ns"] >= 0
+    first_ns = tensors.loc[own & (tensors["phase"] == "backward"), "start_ns"].min()
+    alive = own & (tensors["start_ns"] < first_ns) & (tensors["end_ns"] > first_ns)
+    return by_block_and_category(tensors, alive * tensors["requested_bytes"])
 
 
 def settle(current_bytes: Callable[[], int]) -> None:

@@ -175,7 +175,8 @@ class RevNet(Blockwise):
         Returns:
             The distance, a scalar.
         """
-        with scope("replay", "check"):
+        # One part after another: all at once would take as much as what is compared.
+        with scope("replay", "check"), in_turn():
             error = relative_distance(rebuilt, true)
         self.reconstruction_error.update_state(error)
         # Under XLA, which leaves assertions out, `make_train_function` sees to it.
@@ -227,8 +228,12 @@ class _Backward:
         has_predecessor: bool,
     ) -> tf.Tensor | None:
         """δ at an ordinary block's input, which was kept."""
-        with scope("backward", block.name):
-            error = join(errors) if isinstance(errors, tuple) else errors
+        error = errors
+        if isinstance(errors, tuple):
+            # While halves are joined they are there twice: not beside the last update.
+            with scope("backward", block.name):
+                earlier = self._earlier(errors)
+                error = join((after(errors[0], earlier), after(errors[1], earlier)))
         seen, earlier = self._rehearsal.seen_by(block), self._earlier(error)
         recording = Recording(block, inputs, "replay", earlier, has_predecessor, seen=seen)
         if isinstance(state, tuple):

@@ -1,4 +1,4 @@
-"""MEM-DFA broken in the ways that the gate must see; each class in a process of its own."""
+"""Algorithms broken in the ways that the gate must see; each in a process of its own."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 import mem_dfa
-from mem_dfa.ordering import after
+from mem_dfa.ordering import after, token
 
 KEPT = "block_003"
 """Whose activation stays alive."""
@@ -44,3 +44,17 @@ class StoresAgain(mem_dfa.MemDFA):
 
     def __init__(self, network: keras.Model, feedback: str, **details: Any) -> None:
         super().__init__(network, feedback="stored", **details)
+
+
+HELD_BYTES = 2**18
+
+
+class HoldsMore(mem_dfa.BP):
+    """Holds another tensor until the last weights are updated."""
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        held = tf.fill([HELD_BYTES // 4], tf.reduce_max(data[0]))
+        logs = super().train_step(data)
+        updated = token([self.trainable_variables[0].value])
+        late = tf.reduce_max(after(held, updated)) > float("inf")
+        return {**logs, "loss": logs["loss"] + tf.cast(late, logs["loss"].dtype)}

@@ -57,6 +57,9 @@ def test_time_for_each_epoch() -> None:
         (["--memory", "1 GiB"], "has no room for a cell"),
         (["--memory", "4 GiB", "--memory-limit", "4 GiB"], "has no room for a cell"),
         (["--scheduler", "localhost"], "'localhost' is no scheduler"),
+        (["--scheduler", "ucx://nowhere:1"], "'ucx://nowhere:1' is no scheduler"),
+        (["--scheduler", "tls://127.0.0.1:1"], "needs certificates"),
+        (["--scheduler", "tcp://127.0.0.1"], "no dask scheduler answers"),
         (["--scheduler", "tcp://nowhere:1", "--workers", "2"], "--workers 2 is for this machine"),
         (["--time-limit", "0"], "from 1 to"),
         (["--slices", "2"], "--slices 2 is for mem_dfa and microbatch"),
@@ -76,7 +79,7 @@ def test_without_dask_one_sentence_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert sweep.main([*SMALL, "--scheduler", "local", "--out", str(tmp_path)]) == 2
+    assert sweep.main([*SMALL, "--scheduler", "tcp://nowhere:1", "--out", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'mem-dfa[distributed]'" in line
 

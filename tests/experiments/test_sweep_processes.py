@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments import cell, results, sweep_rows, worker
+from experiments import cell, engines, results, sweep_rows, worker
 from experiments.plan import Cell
 from experiments.worker import Limits
 
@@ -200,11 +200,25 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_through_a_local_dask_cluster(tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
-    line = [*TINY, "--seed", "0-1", "--scheduler", "local", "--out", str(tmp_path)]
-    command = [sys.executable, "-m", "experiments.sweep", *line]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+def test_through_a_dask_cluster(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as cluster:
+        line = [*TINY, "--seed", "0-1", "--out", str(tmp_path)]
+        line += ["--scheduler", cluster.scheduler_address]
+        command = [sys.executable, "-m", "experiments.sweep", *line]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 cells: 2 ok")
-    assert [row["seed"] for row in results.rows(tmp_path)] == ["0", "1"]
+    assert {row["seed"] for row in results.rows(tmp_path)} == {"0", "1"}
+
+
+def test_on_this_machine_nobody_can_connect() -> None:
+    """A port that takes calls without asking who makes them runs code for whoever finds it."""
+
+    def ports() -> set[int]:
+        connections = psutil.Process().net_connections()
+        return {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
+
+    before = ports()
+    with engines.opened(engines.LOCAL, 2) as engine:
+        assert (engine.slots, engines.outcome(engine.submit(ports))) == (2, before)

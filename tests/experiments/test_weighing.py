@@ -20,9 +20,10 @@ def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
     cell = dataclasses.replace(
         gate_cells.REGENERATED[0], algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
     )
-    result = worker.call("weigh", [dataclasses.replace(cell, **changes)])
+    cell = dataclasses.replace(cell, **changes)
+    result = worker.call("weigh", [cell])
     assert result["status"] == "ok", result
-    return result
+    return result["weights"][cell.title]
 
 
 def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
@@ -67,6 +68,21 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
     monkeypatch.setattr(measuring, "warmed_up", with_a_slow_thread)
     after = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
     assert after - before < LATE_BYTES / 2
+
+
+def test_what_is_kept_for_the_backward_pass() -> None:
+    """Activations, and whatever else is held; not what the backward pass itself takes."""
+    small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
+    true = dataclasses.replace(gate_cells.RACING[0], **small)
+    broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
+    found = weighing.weigh_all([true, broken], lambda *_: None)
+    parts = found[true.title]["kept"]
+    activation = 4 * 32 * 32 * 16 * 4
+    assert [parts[f"conv_{number}/activation"] for number in (1, 2, 3)] == [activation] * 3
+    kept = sum(parts.values())
+    assert kept == pytest.approx(3 * activation, rel=0.01)
+    more = sum(found[broken.title]["kept"].values())
+    assert more - kept == pytest.approx(mutants.HELD_BYTES, rel=0.01)
 
 
 @pytest.mark.slow

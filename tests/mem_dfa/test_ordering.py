@@ -123,6 +123,35 @@ def test_a_block_is_updated_before_the_next_one_is_differentiated(
             assert needed(operation).issuperset(written[block]), operation.name
 
 
+def test_what_a_reversible_net_rebuilt_is_compared_and_its_errors_joined_in_turn() -> None:
+    """Either takes as much as a block when it runs all at once, or beside an update."""
+    net = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Conv2D(WIDTH, 3, padding="same"),
+            ReversibleBlock(half(), half()),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    trainer = compiled(RevNet(net), keras.optimizers.SGD(0.01))
+    trainer.optimizer.build(trainer.trainable_variables)
+    data = (tf.zeros((BATCH, SIZE, SIZE, 3)), tf.zeros((BATCH,), tf.int32))
+    graph = tf.function(trainer.train_step).get_concrete_function(data).graph
+    operations = graph.get_operations()
+    compared = [
+        operation
+        for operation in operations
+        if operation.name.startswith("replay/check/") and operation.type in ("Sub", "Abs", "Max")
+    ]
+    assert len(compared) > 50
+    for one, following in itertools.pairwise(compared):
+        assert one in needed(following), following.name
+    (joined,) = [op for op in operations if op.type == "ConcatV2" and "backward/" in op.name]
+    written = {op for op in operations if re.match("update/block_002/.*AssignSub", op.name)}
+    assert written
+    assert written <= needed(joined)
+
+
 @pytest.fixture
 def compiles_by_itself() -> Iterator[None]:
     tf.config.optimizer.set_jit("autoclustering")
