@@ -47,7 +47,7 @@ def calls_of_model(model: Any, batch_size: int) -> Iterator[Call]:
     """The calls of a Sequential or functional model on a batch, in an order in which they run.
 
     Raises:
-        UnknownBytesError: the model has no such graph, as a subclassed one.
+        UnknownBytesError: the model has no such graph, as a subclassed one, or its input no size.
     """
     inner = _graph(model)
     if inner is None:
@@ -55,6 +55,9 @@ def calls_of_model(model: Any, batch_size: int) -> Iterator[Call]:
             f"model {model.name!r} is no Sequential or functional model, so its layers' shapes are "
             "not known beforehand"
         )
+    unfixed = next((tensor for tensor in inner.inputs if None in tensor.shape[1:]), None)
+    if unfixed is not None:
+        raise UnknownBytesError(f"its input has the shape {unfixed.shape}")
     specs = {id(tensor): spec_of(tensor, batch_size) for tensor in inner.inputs}
     return calls_of(_nodes(inner), specs)
 
@@ -100,9 +103,12 @@ def _outputs(node: Any, inputs: Sequence[Spec], specs: Specs) -> tuple[Spec, ...
 
 
 def _graph(operation: Any) -> Any | None:
-    """What holds the graph of a Sequential or functional model."""
+    """What holds the graph of a Sequential or functional model; a `call` of its own may do more."""
     inner = getattr(operation, "_functional", None) or operation  # what a Sequential is made of
-    return inner if hasattr(inner, "_nodes_by_depth") else None
+    if not hasattr(inner, "_nodes_by_depth"):
+        return None
+    caller = next(kind for kind in type(operation).__mro__ if "call" in vars(kind))
+    return inner if caller.__module__.startswith("keras.") else None
 
 
 def _nodes(inner: Any) -> Iterator[Any]:

@@ -206,9 +206,6 @@ def backpropagation_bytes(model: Any, batch_size: int) -> int:
     Raises:
         UnknownBytesError: the model is neither, or it is not known what a layer keeps.
     """
-    unfixed = next((tensor for tensor in model.inputs if None in tensor.shape[1:]), None)
-    if unfixed is not None:
-        raise UnknownBytesError(f"its input has the shape {unfixed.shape}")
     layers = bytes_of_calls(calls_of_model(model, batch_size))
     unknown = next((layer.unknown for layer in layers if layer.unknown), None)
     if unknown:

@@ -203,3 +203,20 @@ def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) 
     assert len(runs) == 4
     assert BP(stacked(SEQUENCE, transformer, count=6)).predict_step_bytes(BATCH) == known
     assert len(runs) == 4
+
+
+class SquaresWhatItHas(keras.Model):
+    """A functional model whose call does more than run its layers."""
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        return super().call(x) ** 2 + x
+
+
+def test_a_nested_model_with_a_call_of_its_own_counts_with_what_it_adds() -> None:
+    def bytes_with(kind: type[keras.Model]) -> int:
+        inputs = keras.Input((64,))
+        inner = kind(inputs, layers.Dense(64)(inputs))
+        net = keras.Sequential([keras.Input((64,)), inner, layers.Dense(3)])
+        return BP(net).predict_step_bytes(BATCH)
+
+    assert bytes_with(SquaresWhatItHas) > bytes_with(keras.Model)
