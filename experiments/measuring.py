@@ -17,7 +17,7 @@ from experiments import building, worker
 from experiments.plan import WARM_UP_STEPS, Cell
 from mem_dfa import data
 from mem_dfa.tiles import is_wide
-from sizes.layers import ALLOCATION_UNIT_BYTES
+from sizes.units import ALLOCATION_UNIT_BYTES
 
 Report = Callable[[str, float], None]
 BENCH_ROUNDS = 15  # in each process

@@ -15,7 +15,7 @@ from profiling.events import AllocationEvent, garbage_kept, of_allocator
 from profiling.holders import Held
 from profiling.spans import Span
 from profiling.timeline import Timeline
-from sizes.layers import ALLOCATION_UNIT_BYTES
+from sizes.units import ALLOCATION_UNIT_BYTES
 
 # The op of the row for all that was there before and has no name.
 UNNAMED = "rounding, and tensors that Python does not hold"

@@ -16,9 +16,7 @@ from typing import Any
 from sizes.calls import Call, calls_of_model
 from sizes.tensors import UnknownBytesError
 from sizes.traced import traced
-
-# BFC hands out whole units of this many bytes.
-ALLOCATION_UNIT_BYTES = 256
+from sizes.units import ALLOCATION_UNIT_BYTES
 
 # The gradients of these need their output alone, so TensorFlow overwrites the input with it.
 IN_PLACE_ACTIVATIONS = frozenset(

@@ -6,6 +6,8 @@ import math
 import re
 
 MEBIBYTE = 2**20
+# TensorFlow's allocator hands out whole units of this many bytes.
+ALLOCATION_UNIT_BYTES = 256
 _FACTORS = {"B": 1, "KiB": 2**10, "MiB": MEBIBYTE, "GiB": 2**30, "TiB": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 

@@ -1,9 +1,20 @@
 """What several tests of the command line need."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
 from experiments import processes
 from tests.experiments.meter import Meter
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and so would whatever these tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
