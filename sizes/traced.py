@@ -62,11 +62,12 @@ def _trace(call: Call) -> Traced:
         args, kwargs = call.node.arguments.fill_in(dict(zip(call.values, inputs, strict=True)))
         if "training" in getattr(call.operation, "_call_context_args", ()):
             kwargs["training"] = True
+        watched = [tensor for tensor in inputs if tensor.dtype.is_floating]
         with keras.StatelessScope(), tf.GradientTape() as tape:
-            tape.watch(inputs)
+            tape.watch(watched)
             outputs = keras.tree.flatten(call.operation(*args, **kwargs))
         variables = [v.value for v in getattr(call.operation, "trainable_variables", ())]
-        found = tape.gradient(outputs, [*variables, *inputs], output_gradients=errors)
+        found = tape.gradient(outputs, [*variables, *watched], output_gradients=errors)
         gradients = [g.values if isinstance(g, tf.IndexedSlices) else g for g in found]
         gradients = [g for g in gradients if g is not None]
         passes.update(inputs=inputs, errors=errors, outputs=outputs, gradients=gradients)
