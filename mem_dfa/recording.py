@@ -49,8 +49,7 @@ class Recording:
         if earlier is not None:
             inputs, values = block.hold_back(inputs, earlier)
         elif weights is not None:
-            variables = (variable for layer in block.layers for variable in layer.variables)
-            values = list(zip(variables, weights, strict=True))
+            values = list(zip(block.variables, weights, strict=True))
         if seen is not None:
             values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}

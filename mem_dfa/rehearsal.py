@@ -46,9 +46,8 @@ class Rehearsal:
         """
         refuse_unrepeatable(block)
         before = token([inputs])
-        own = [variable for layer in block.layers for variable in layer.variables]
         seeds = held_back_variables(block.seed_variables, before)
-        with OutsideScope(own, before, seeds) as scope, ExitStack() as stack:
+        with OutsideScope(block.variables, before, seeds) as scope, ExitStack() as stack:
             whole = scope.seen
             for part in parts:
                 stack.enter_context(_noted(part, scope, self._seen))

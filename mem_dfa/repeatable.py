@@ -70,7 +70,7 @@ def refuse_borrowed(blocks: Sequence[Block]) -> None:
     Raises:
         UnsupportedError: there is one.
     """
-    owners = {id(v): block for block in blocks for layer in block.layers for v in layer.variables}
+    owners = {id(variable): block for block in blocks for variable in block.variables}
     for block in blocks:
         outside = [] if block.runs_only_keras else _looked_at(block).outside
         for used in outside:
@@ -140,11 +140,10 @@ def _traced(
     block: Block,
 ) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variable | tf.Tensor]]:
     """The operations of a run, those of functions inside too, and what it uses of the outside."""
-    own = [variable for layer in block.layers for variable in layer.variables]
     outside: list[keras.Variable | tf.Tensor] = []
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
-        with OutsideScope(own) as scope:
+        with OutsideScope(block.variables) as scope:
             outputs = block.run(inputs, "forward")
         outside.extend(scope.seen.variables)
         return outputs

@@ -31,11 +31,10 @@ def can_be_sliced(block: Block) -> bool:
     """
     if block.state_variables or not block.runs_only_keras or block.atoms[0].before.sparse:
         return False
-    operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(
         isinstance(operation, keras.layers.Layer)
         and all(_takes_example_by_example(layer) for layer in operation._flatten_layers())
-        for operation in [*operations, *block.layers]
+        for operation in [*block.operations, *block.layers]
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
+from mem_dfa.block import held_back_variables
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.first_batches import looked_at_first
@@ -195,7 +195,7 @@ class Microbatch(Algorithm):
         """
         variables = [variable.value for variable in self.trainable_variables]
         with scope("forward"), _not_before(done), tf.GradientTape() as tape:
-            held = _held_back(changing.values(), done)
+            held = held_back_variables(changing.values(), done)
             with CollectingScope(held, collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
@@ -229,11 +229,3 @@ def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
     if done is None or not runs_as_a_graph():
         return contextlib.nullcontext()
     return tf.control_dependencies([done])
-
-
-def _held_back(
-    variables: Iterable[keras.Variable], done: tf.Tensor | None
-) -> list[tuple[keras.Variable, tf.Tensor]]:
-    if done is None or tf.executing_eagerly():
-        return []
-    return [(variable, after(variable.value, done)) for variable in variables]
