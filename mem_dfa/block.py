@@ -104,6 +104,11 @@ class Block:
         return ", ".join(layer.name for layer in self.layers)
 
     @property
+    def any_layer(self) -> str:
+        """One of its layers, for messages where nobody knows which."""
+        return f"A layer of {self.name} ({self.layer_names})"
+
+    @property
     def state_variables(self) -> list[keras.Variable]:
         """What a forward pass changes: moving statistics and the states of seed generators."""
         found = (v for layer in self.layers for v in layer.non_trainable_variables)

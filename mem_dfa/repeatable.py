@@ -76,15 +76,15 @@ def refuse_borrowed(blocks: Sequence[Block]) -> None:
         for used in outside:
             if isinstance(used, tf.Tensor):
                 raise UnsupportedError(
-                    f"{_name(block)} uses a tensor of another layer that was handed on in secret, "
-                    "as in an attribute, so that no gradient would pass back through it: make it "
-                    "an input of the layer, or train with 'bp'."
+                    f"{block.any_layer} uses a tensor of another layer that was handed on in "
+                    "secret, as in an attribute, so that no gradient would pass back through it: "
+                    "make it an input of the layer, or train with 'bp'."
                 )
             if id(used) in owners:
                 raise UnsupportedError(
-                    f"{_name(block)} uses '{used.path}' of {owners[id(used)].name}: a "
-                    "variable may be used in one block only; give each use one of its own, or "
-                    "train with 'bp'."
+                    f"{block.any_layer} uses '{used.path}' of {owners[id(used)].name}: a variable "
+                    "may be used in one block only; give each use one of its own, or train with "
+                    "'bp'."
                 )
 
 
@@ -106,7 +106,7 @@ def _looked_at(block: Block) -> _Findings:
 
 
 def _look_at(block: Block) -> _Findings:
-    where = _name(block)
+    where = block.any_layer
     try:
         (first, outside), (second, _) = _traced(block), _traced(block)
     except Exception as error:  # of anybody's code
@@ -130,10 +130,6 @@ def _look_at(block: Block) -> _Findings:
             outside,
         )
     return _Findings("", outside)
-
-
-def _name(block: Block) -> str:
-    return f"A layer of {block.name} ({block.layer_names})"
 
 
 def _traced(
