@@ -121,7 +121,7 @@ class Alike:
 
     def _weights(self, handles: list[Tensor]) -> list[Tensor]:
         """The values of a block's variables, read in the function that was given `_handles`."""
-        pairs = zip(_variables(self._block), handles, strict=True)
+        pairs = zip(self._block.variables, handles, strict=True)
         return [read(variable, handle) for variable, handle in pairs]
 
     def _forward_bodies(self, activation: Tensor, weights: list[list[Tensor]]) -> Tensor:
@@ -130,7 +130,7 @@ class Alike:
         return activation
 
     def _forward_body(self, activation: Tensor, weights: list[Tensor]) -> Tensor:
-        pairs = zip(_variables(self._block), self._weights(weights), strict=True)
+        pairs = zip(self._block.variables, self._weights(weights), strict=True)
         return self._block.run_with(activation, "forward", list(pairs))
 
     def _replay_slice(
@@ -172,12 +172,8 @@ def alike(blocks: Sequence[Block]) -> dict[str, Alike]:
     return found
 
 
-def _variables(block: Block) -> list[keras.Variable]:
-    return [variable for layer in block.layers for variable in layer.variables]
-
-
 def _handles(block: Block) -> list[Tensor]:
-    return [variable.value.handle for variable in _variables(block)]
+    return [variable.value.handle for variable in block.variables]
 
 
 def _signature(block: Block) -> str | None:
@@ -187,7 +183,7 @@ def _signature(block: Block) -> str | None:
     if not (single and can_be_sliced(block) and block.trainable_variables) or regularised:
         return None
     own = [(type(layer).__name__, _configuration(layer)) for layer in block.layers]
-    shapes = [tuple(v.shape) for v in _variables(block)]
+    shapes = [tuple(v.shape) for v in block.variables]
     return json.dumps([block.atoms[0].before.shape, shapes, own], default=str, sort_keys=True)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -145,6 +146,20 @@ class ActivationPart(Atom):
     def __call__(self, inputs: Tensor, training: bool) -> Tensor:
         """The activation of z."""
         return self.operations[0].activation(inputs)
+
+
+@contextmanager
+def with_call(layer: keras.layers.Layer, call: Callable[..., Any]) -> Iterator[None]:
+    """Within the context the layer runs `call` in the place of its own."""
+    own = vars(layer).get("call")  # which the user may have set
+    layer.call = call
+    try:
+        yield
+    finally:
+        if own is None:
+            del layer.call
+        else:
+            layer.call = own
 
 
 @contextmanager

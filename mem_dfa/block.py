@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -82,16 +82,31 @@ class Block:
         return [layer for atom in self.atoms for layer in atom.weight_layers]
 
     @property
+    def operations(self) -> list[keras.Operation]:
+        """What its atoms run, in order, nested models as they are."""
+        return [operation for atom in self.atoms for operation in atom.operations]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables of its layers, in their order."""
+        return [variable for layer in self.layers for variable in layer.variables]
+
+    @property
     def trainable_variables(self) -> list[keras.Variable]:
         """W_i: what an update of this block changes (nothing when its layers are frozen)."""
         # As Keras finds them in a model: a layer in a frozen wrapper may have been unfrozen.
-        found = (v for layer in self.layers for v in layer.variables if v.trainable)
+        found = (variable for variable in self.variables if variable.trainable)
         return list({id(variable): variable for variable in found}.values())
 
     @property
     def layer_names(self) -> str:
         """The names of its layers, for messages."""
         return ", ".join(layer.name for layer in self.layers)
+
+    @property
+    def any_layer(self) -> str:
+        """One of its layers, for messages where nobody knows which."""
+        return f"A layer of {self.name} ({self.layer_names})"
 
     @property
     def state_variables(self) -> list[keras.Variable]:
@@ -108,7 +123,7 @@ class Block:
     @cached_property
     def runs_only_keras(self) -> bool:
         """Whether no code runs in it but Keras's and this package's."""
-        return all(is_keras_only(op) for atom in self.atoms for op in atom.operations)
+        return all(map(is_keras_only, self.operations))
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
@@ -213,7 +228,7 @@ class Block:
     @property
     def parameters(self) -> int:
         """Number of trainable and non-trainable values."""
-        return sum(math.prod(v.shape) for layer in self.layers for v in layer.variables)
+        return sum(math.prod(variable.shape) for variable in self.variables)
 
     def run(self, inputs: Tensor, phase: str, training: bool = True) -> Tensor:
         """a_i from a_{i-1}; updates BatchNormalization's statistics and advances seeds.
@@ -223,8 +238,7 @@ class Block:
             phase: `forward` or `replay`: first component of the operations' names.
             training: as in Keras.
         """
-        operations = [operation for atom in self.atoms for operation in atom.operations]
-        with scope(phase, self.name), without_rematerialisation(operations):
+        with scope(phase, self.name), without_rematerialisation(self.operations):
             for atom in self.atoms:
                 inputs = atom(inputs, training)
                 # Keras's sigmoid and softmax have their output hold their input, for losses that
@@ -281,16 +295,11 @@ class Block:
         return outputs
 
 
-def assigned(variables: Sequence[keras.Variable], state: keras.StatelessScope) -> list[str]:
-    """The paths of those variables, none of them mapped, to which a pass gave another value."""
-    return [v.path for v in variables if state.get_current_value(v) is not None]
-
-
 def held_back_variables(
-    variables: Sequence[keras.Variable], earlier: Tensor
+    variables: Iterable[keras.Variable], earlier: Tensor | None
 ) -> list[tuple[keras.Variable, Tensor]]:
     """Values that are to stand for the variables, not before `earlier`; none eagerly."""
     # Eagerly there is nothing to hold back, and a value would be a copy.
-    if tf.executing_eagerly():
+    if earlier is None or tf.executing_eagerly():
         return []
     return [(v, after(v.value, earlier)) for v in variables]

@@ -19,6 +19,7 @@ from keras.src.ops.node import Node
 from mem_dfa.atom import ActivationPart, Atom, LinearPart, is_graph, is_linear
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.foreign_code import is_known_layer
 from sizes.calls import spec_of
 from sizes.tensors import UnknownBytesError
 
@@ -274,15 +275,10 @@ def _may_be_activation(atom: Atom) -> bool:
     thing, e is taken before it all the same, by the exact chain rule.
     """
     return atom.before.shape == atom.after.shape and not any(
-        isinstance(operation, keras.layers.Layer) and (operation.weights or _is_of_keras(operation))
+        isinstance(operation, keras.layers.Layer)
+        and (operation.weights or is_known_layer(operation))
         for operation in atom.operations
     )
-
-
-def _is_of_keras(layer: keras.layers.Layer) -> bool:
-    """Whether what a layer does is known by its class."""
-    of_keras = type(layer).__module__.startswith("keras.")
-    return of_keras and not isinstance(layer, (keras.layers.Lambda, keras.Model))
 
 
 def _refuse_unsupported(model: keras.Model, atoms: list[Atom]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,3 +35,8 @@ class CollectingScope(keras.StatelessScope):
     def updates(self) -> list[tuple[keras.Variable, tf.Tensor]]:
         """The variables that were assigned, in order of their first time, with their last value."""
         return [(v, self.get_current_value(v)) for v in self._assigned.values()]
+
+    def paths_assigned(self, variables: Sequence[keras.Variable]) -> list[str]:
+        """The paths of those among `variables` that were assigned, in order of their first time."""
+        among = {id(variable) for variable in variables}
+        return [variable.path for key, variable in self._assigned.items() if key in among]

@@ -11,7 +11,7 @@ from mem_dfa.atom import LayerAtom
 from mem_dfa.block import Block
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.ordering import in_turn
-from mem_dfa.outside import Seen
+from mem_dfa.outside import NOTHING_SEEN, Seen
 from mem_dfa.recording import Recording
 from mem_dfa.scopes import scope
 
@@ -27,7 +27,7 @@ class Half:
         z: tf.Tensor,
         y: tf.Tensor,
         earlier: tf.Tensor,
-        seen: Seen | None = None,
+        seen: Seen = NOTHING_SEEN,
     ) -> None:
         """Run N again, not before `earlier`.
 

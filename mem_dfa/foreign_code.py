@@ -33,6 +33,12 @@ def is_keras_only(operation: keras.Operation) -> bool:
     return all(_is_own(called) for part in parts_of(operation) for called in _called_by(part))
 
 
+def is_known_layer(layer: keras.layers.Layer) -> bool:
+    """Whether what a layer does is known by its class, which is one of Keras's and no Lambda."""
+    of_keras = type(layer).__module__.startswith("keras.src.layers.")
+    return of_keras and not isinstance(layer, keras.layers.Lambda)
+
+
 def _called_by(part: keras.Operation) -> Iterator[Any]:
     yield type(part)
     for name, value in vars(part).items():

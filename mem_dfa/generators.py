@@ -22,7 +22,7 @@ GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand)
 def held_generators(block: Block) -> Iterator[Any]:
     """Generators in reach of the code of a block's layers: attributes, closures, global names."""
     waiting: list[Any] = []
-    for operation in (op for atom in block.atoms for op in atom.operations):
+    for operation in block.operations:
         for part in parts_of(operation):
             waiting += vars(part).values()
             waiting += (

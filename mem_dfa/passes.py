@@ -15,7 +15,6 @@ from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.parts import Part
 from mem_dfa.whole_batch import refuse_masked_losses, refuse_pass
-from sizes.random_state import restored_draws
 
 # Keras's functions whose first argument is a shape, examples first.
 SHAPED = ("beta", "binomial", "gamma", "normal", "randint", "truncated_normal", "uniform")
@@ -152,16 +151,15 @@ def _ids(variables: Iterable[keras.Variable]) -> set[int]:
 
 
 @contextlib.contextmanager
-def kept(trainer: keras.Model) -> Iterator[None]:
-    """What the losses of single outputs have added up stays, and what Python and NumPy draw."""
-    before = [(variable, tf.identity(variable.value)) for variable in trackers(trainer)]
+def kept_trackers(trainer: keras.Model) -> Iterator[None]:
+    """After the context the losses of single outputs are added up as before it."""
+    before = {id(variable): tf.identity(variable.value) for variable in trackers(trainer)}
     try:
-        with restored_draws():
-            yield
+        yield
     finally:
-        values = {id(variable): value for variable, value in before}
         for variable in trackers(trainer):
-            variable.assign(values.get(id(variable), tf.zeros_like(variable.value)))
+            value = before.get(id(variable))  # None of one that was made inside
+            variable.assign(tf.zeros_like(variable.value) if value is None else value)
 
 
 def _plain_attributes(network: keras.Model) -> list[tf.Variable]:

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.parts import Part
-from mem_dfa.passes import Pass, kept, losses_of
+from mem_dfa.passes import Pass, kept_trackers, losses_of
+from sizes.random_state import restored_draws
 
 # Relative, of a norm: far above rounding, far below what an example that counts twice makes.
 TOLERANCE = {"bfloat16": 0.1, "float16": 0.03, "float32": 1e-3, "float64": 1e-8}
@@ -42,25 +43,25 @@ def is_shown(trainer: keras.Model, data: Any, count: int) -> bool:
     count = min(count, size)
     if count < 2:
         return False
-    with kept(trainer):
+    with kept_trackers(trainer), restored_draws():
         try:
-            return _compared(trainer, data, count, size)
+            _refuse_unless_shown(trainer, data, count, size)
         except tf.errors.ResourceExhaustedError:  # as many examples as make two slices
             few = max(2, 2 * size // count)
             part = Part(0, 1, few)
-            return _compared(trainer, part.of_all(data), 2, few)
+            _refuse_unless_shown(trainer, part.of_all(data), 2, few)
+    return True
 
 
 def _tensor(value: Any) -> Any:
     return value if tf.is_tensor(value) else tf.convert_to_tensor(value)
 
 
-def _compared(trainer: keras.Model, data: Any, count: int, size: int) -> bool:
+def _refuse_unless_shown(trainer: keras.Model, data: Any, count: int, size: int) -> None:
     parts = [Part(number, count, size) for number in range(count)]
     near = _tolerance(trainer)
     for one in [Pass(trainer, mode, data) for mode in ("inference", "training")]:
         _refuse_unless_near(one, data, parts, near)
-    return True
 
 
 def _refuse_unless_near(run: Pass, data: Any, parts: Sequence[Part], near: float) -> None:

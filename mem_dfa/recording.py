@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.block import Block
-from mem_dfa.outside import Seen
+from mem_dfa.outside import NOTHING_SEEN, Seen
 from mem_dfa.scopes import scope
 from mem_dfa.tiled_gradient import TiledGradient, recorded_uses, tiled_gradients
 
@@ -28,7 +27,7 @@ class Recording:
         differentiate_input: bool = False,
         weights: Sequence[Tensor] | None = None,
         tiled: Sequence[keras.layers.Layer] = (),
-        seen: Seen | None = None,
+        seen: Seen = NOTHING_SEEN,
     ) -> None:
         """Run `block` and keep what its gradient needs.
 
@@ -49,10 +48,8 @@ class Recording:
         if earlier is not None:
             inputs, values = block.hold_back(inputs, earlier)
         elif weights is not None:
-            variables = (variable for layer in block.layers for variable in layer.variables)
-            values = list(zip(variables, weights, strict=True))
-        if seen is not None:
-            values = [*values, *seen.values(earlier)]
+            values = list(zip(block.variables, weights, strict=True))
+        values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [
             stand_ins.get(id(v), v.value) for v in self.variables if id(v) not in in_tiles
@@ -65,7 +62,7 @@ class Recording:
         with (
             tf.GradientTape(watch_accessed_variables=False) as self._tape,
             recorded_uses(tiled, self._tape) as self._uses,
-            nullcontext() if seen is None else seen.draws(),
+            seen.draws(),
         ):
             self._tape.watch(self._sources)
             self.outputs = block.run_with(inputs, phase, values)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mem_dfa.atom import with_call
 from mem_dfa.block import Block, held_back_variables
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import token
@@ -46,9 +47,8 @@ class Rehearsal:
         """
         refuse_unrepeatable(block)
         before = token([inputs])
-        own = [variable for layer in block.layers for variable in layer.variables]
         seeds = held_back_variables(block.seed_variables, before)
-        with OutsideScope(own, before, seeds) as scope, ExitStack() as stack:
+        with OutsideScope(block.variables, before, seeds) as scope, ExitStack() as stack:
             whole = scope.seen
             for part in parts:
                 stack.enter_context(_noted(part, scope, self._seen))
@@ -86,18 +86,16 @@ def run_noted(layer: keras.layers.Layer, run: Callable[[], Tensor]) -> tuple[Ten
 
 
 def _refuse(block: Block, scope: OutsideScope) -> None:
-    where = f"A layer of {block.name} ({block.layer_names})"
     if scope.losses:
         raise UnsupportedError(
-            f"{where} calls add_loss, whose gradient would have to pass through the blocks before "
-            "it: put the term into the loss function, or train with 'bp'."
+            f"{block.any_layer} calls add_loss, whose gradient would have to pass through the "
+            "blocks before it: put the term into the loss function, or train with 'bp'."
         )
-    _refuse_changes(where, block.trainable_variables, scope)
+    _refuse_changes(block.any_layer, block.trainable_variables, scope)
 
 
 def _refuse_changes(where: str, weights: Sequence[keras.Variable], scope: OutsideScope) -> None:
-    trained = {id(weight) for weight in weights}
-    changed = [variable.path for variable, _ in scope.updates if id(variable) in trained]
+    changed = scope.paths_assigned(weights)
     if changed:
         raise UnsupportedError(
             f"{where} changes its own weights in the forward pass ({', '.join(changed)}), which "
@@ -123,8 +121,5 @@ def _noted(part: keras.layers.Layer, scope: OutsideScope, seen: dict[int, Seen])
         seen[id(part)], scope.seen = scope.seen, around
         return outputs
 
-    part.call = call
-    try:
+    with with_call(part, call):
         yield
-    finally:
-        del part.call

@@ -70,21 +70,21 @@ def refuse_borrowed(blocks: Sequence[Block]) -> None:
     Raises:
         UnsupportedError: there is one.
     """
-    owners = {id(v): block for block in blocks for layer in block.layers for v in layer.variables}
+    owners = {id(variable): block for block in blocks for variable in block.variables}
     for block in blocks:
         outside = [] if block.runs_only_keras else _looked_at(block).outside
         for used in outside:
             if isinstance(used, tf.Tensor):
                 raise UnsupportedError(
-                    f"{_name(block)} uses a tensor of another layer that was handed on in secret, "
-                    "as in an attribute, so that no gradient would pass back through it: make it "
-                    "an input of the layer, or train with 'bp'."
+                    f"{block.any_layer} uses a tensor of another layer that was handed on in "
+                    "secret, as in an attribute, so that no gradient would pass back through it: "
+                    "make it an input of the layer, or train with 'bp'."
                 )
             if id(used) in owners:
                 raise UnsupportedError(
-                    f"{_name(block)} uses '{used.path}' of {owners[id(used)].name}: a "
-                    "variable may be used in one block only; give each use one of its own, or "
-                    "train with 'bp'."
+                    f"{block.any_layer} uses '{used.path}' of {owners[id(used)].name}: a variable "
+                    "may be used in one block only; give each use one of its own, or train with "
+                    "'bp'."
                 )
 
 
@@ -106,7 +106,7 @@ def _looked_at(block: Block) -> _Findings:
 
 
 def _look_at(block: Block) -> _Findings:
-    where = _name(block)
+    where = block.any_layer
     try:
         (first, outside), (second, _) = _traced(block), _traced(block)
     except Exception as error:  # of anybody's code
@@ -132,19 +132,14 @@ def _look_at(block: Block) -> _Findings:
     return _Findings("", outside)
 
 
-def _name(block: Block) -> str:
-    return f"A layer of {block.name} ({block.layer_names})"
-
-
 def _traced(
     block: Block,
 ) -> tuple[list[tf.compat.v1.NodeDef], list[keras.Variable | tf.Tensor]]:
     """The operations of a run, those of functions inside too, and what it uses of the outside."""
-    own = [variable for layer in block.layers for variable in layer.variables]
     outside: list[keras.Variable | tf.Tensor] = []
 
     def run(inputs: tf.Tensor) -> tf.Tensor:
-        with OutsideScope(own) as scope:
+        with OutsideScope(block.variables) as scope:
             outputs = block.run(inputs, "forward")
         outside.extend(scope.seen.variables)
         return outputs

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import keras
 
 from mem_dfa.block import Block
+from mem_dfa.foreign_code import is_known_layer
+from mem_dfa.planning import NOMINAL_BATCH
 from sizes.layers import tensor_bytes
 
 # More make the peak little lower: input and output stay, and kernels slow down on small batches.
 DEFAULT_SLICES = 4
 # A smaller slice of the widest output saves less than its operations cost in time.
 LEAST_SLICE_BYTES = 2**20
-# Where the batch size is not known when a step is traced; what is compared is in proportion to it.
-USUAL_BATCH_SIZE = 32
 
 
 def can_be_sliced(block: Block) -> bool:
@@ -31,18 +31,16 @@ def can_be_sliced(block: Block) -> bool:
     """
     if block.state_variables or not block.runs_only_keras or block.atoms[0].before.sparse:
         return False
-    operations = [operation for atom in block.atoms for operation in atom.operations]
     return all(
         isinstance(operation, keras.layers.Layer)
         and all(_takes_example_by_example(layer) for layer in operation._flatten_layers())
-        for operation in [*operations, *block.layers]
+        for operation in [*block.operations, *block.layers]
     )
 
 
 def _takes_example_by_example(layer: keras.layers.Layer) -> bool:
     """Of a layer that has no state and runs Keras's code alone: not along the batch's axis."""
-    is_plain = type(layer).__module__.startswith("keras.src.layers.")
-    if not is_plain or isinstance(layer, keras.layers.Lambda):
+    if not is_known_layer(layer):
         return False
     # A negative axis of Keras's is counted from the end once the layer is built, or by its rank.
     inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
@@ -65,7 +63,7 @@ def slice_counts(
             be smaller than `LEAST_SLICE_BYTES`.
         tiled: dense layers whose kernels are updated in row tiles.
     """
-    batch_size = batch_size or USUAL_BATCH_SIZE
+    batch_size = batch_size or NOMINAL_BATCH
     widest = max(block.bytes(batch_size).output for block in blocks)
     count = min(slices or min(DEFAULT_SLICES, widest // LEAST_SLICE_BYTES), batch_size)
     if count <= 1:
@@ -124,7 +122,7 @@ def first_pass_counts(
     """
     if max(counts) == 1:
         return list(counts)
-    batch_size = batch_size or USUAL_BATCH_SIZE
+    batch_size = batch_size or NOMINAL_BATCH
     second = chain_peak_bytes(blocks, counts, batch_size, tiled)
     # The batch itself is there before the step.
     first = [block.bytes(batch_size) for block in blocks]

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+
+from mem_dfa.atom import with_call
 
 Tensor = tf.Tensor
 
@@ -84,13 +86,10 @@ def recorded_uses(
 
         return call
 
-    for layer in layers:
-        layer.call = call_of(layer)
-    try:
-        yield uses
-    finally:
+    with ExitStack() as stack:
         for layer in layers:
-            del layer.call
+            stack.enter_context(with_call(layer, call_of(layer)))
+        yield uses
 
 
 def tiled_gradients(

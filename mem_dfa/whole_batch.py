@@ -84,8 +84,7 @@ def refuse_pass(network: keras.Model, state: CollectingScope, y_pred: Any) -> No
             f"Microbatch: a layer of '{network.name}' calls add_loss, whose share of "
             "the batch nobody knows: put the term into the loss, or use 'bp'."
         )
-    trained = {id(variable) for variable in network.trainable_variables}
-    changed = [variable.path for variable, _ in state.updates if id(variable) in trained]
+    changed = state.paths_assigned(network.trainable_variables)
     if changed:
         raise UnsupportedError(
             f"Microbatch: a layer of '{network.name}' changes its own weights in the "

@@ -23,6 +23,7 @@ from mem_dfa.algorithms.fa import FA
 from mem_dfa.chain import Chain
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.ordering import after, token
+from mem_dfa.outside import NOTHING_SEEN
 from mem_dfa.planning import NOMINAL_BATCH, Plan, Segment
 from mem_dfa.recording import Recording
 from mem_dfa.rehearsal import Rehearsal
@@ -169,7 +170,7 @@ class Checkpoint(Blockwise):
         recordings = []
         for position in range(segment.start, segment.stop):
             block = self._chain.blocks[position]
-            seen = rehearsal.seen_by(block) if rehearsal else None
+            seen = rehearsal.seen_by(block) if rehearsal else NOTHING_SEEN
             recordings.append(Recording(block, activation, phase, earlier, position > 0, seen=seen))
             activation = recordings[-1].outputs
         return recordings

@@ -21,7 +21,14 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
-from mem_dfa.atom import NORMALISATIONS, LayerAtom, is_linear, leaf_layers, without_activation
+from mem_dfa.atom import (
+    NORMALISATIONS,
+    LayerAtom,
+    is_linear,
+    leaf_layers,
+    with_call,
+    without_activation,
+)
 from mem_dfa.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import for_kernel
@@ -102,7 +109,7 @@ def random_way_back(layer: keras.layers.Layer, kernels: Kernels) -> Iterator[Non
 
     Its output and the gradients of its weights stay the true ones.
     """
-    original, own = layer.call, vars(layer).get("call")  # which the user may have set
+    original = layer.call
     plain = False  # whether the layer runs as it is, to be differentiated
     keras_only = is_keras_only(layer)
 
@@ -142,14 +149,8 @@ def random_way_back(layer: keras.layers.Layer, kernels: Kernels) -> Iterator[Non
         outputs = carry(outputs, inputs)
         return outputs if layer.activation is None else layer.activation(outputs)
 
-    layer.call = call
-    try:
+    with with_call(layer, call):
         yield
-    finally:
-        if own is None:
-            del layer.call
-        else:
-            layer.call = own
 
 
 def fans(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -21,15 +20,15 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 
 from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
+from mem_dfa.block import held_back_variables
 from mem_dfa.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.first_batches import looked_at_first
 from mem_dfa.ordering import after, runs_as_a_graph, token
 from mem_dfa.parts import Part, add_parts
-from mem_dfa.passes import trackers
+from mem_dfa.passes import kept_trackers, trackers
 from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
-from mem_dfa.slices import USUAL_BATCH_SIZE
 from mem_dfa.whole_batch import refuse_layers, refuse_pass, refuse_reductions
 from sizes.layers import backpropagation_bytes
 
@@ -85,7 +84,7 @@ class Microbatch(Algorithm):
         self._warn_if_more_than_bp()
 
     def _warn_if_more_than_bp(self) -> None:
-        size = self.batch_size or USUAL_BATCH_SIZE
+        size = self.batch_size or planning.NOMINAL_BATCH
         try:
             own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
         except ValueError:  # the layers' shapes are not known, or the budget is too small
@@ -195,7 +194,7 @@ class Microbatch(Algorithm):
         """
         variables = [variable.value for variable in self.trainable_variables]
         with scope("forward"), _not_before(done), tf.GradientTape() as tape:
-            held = _held_back(changing.values(), done)
+            held = held_back_variables(changing.values(), done)
             with CollectingScope(held, collect_losses=True) as state:
                 inputs = keras.tree.map_structure(lambda t: after(part.of(t), done), x)
                 y_pred = self(inputs, training=True)
@@ -214,11 +213,8 @@ class Microbatch(Algorithm):
         if self._compile_loss is not None and not self._compile_loss.built:
             # Keras makes what it logs in when the loss is first called: in a graph that never runs.
             tf.function(self._compile_loss.call).get_concrete_function(y, y_pred, sample_weight)
-        before = [(variable, tf.identity(variable.value)) for variable in trackers(self)]
-        loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-        for variable, value in before:
-            variable.assign(value)
-        return loss
+        with kept_trackers(self):
+            return self.compute_loss(x, y, y_pred, sample_weight, training=True)
 
 
 def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
@@ -229,11 +225,3 @@ def _not_before(done: tf.Tensor | None) -> contextlib.AbstractContextManager:
     if done is None or not runs_as_a_graph():
         return contextlib.nullcontext()
     return tf.control_dependencies([done])
-
-
-def _held_back(
-    variables: Iterable[keras.Variable], done: tf.Tensor | None
-) -> list[tuple[keras.Variable, tf.Tensor]]:
-    if done is None or tf.executing_eagerly():
-        return []
-    return [(variable, after(variable.value, done)) for variable in variables]
