@@ -140,7 +140,7 @@ class Block:
         if None in self.output_shape[1:]:
             raise UnsupportedError(
                 f"{self.name} ends in shape {self.output_shape}: random feedback needs a fixed "
-                "shape; give the model's Input its full shape."
+                "shape; give the model's Input its full shape, or train with 'checkpoint'."
             )
         return math.prod(self.output_shape[1:])
 

@@ -23,10 +23,14 @@ CANNOT_RUN = (TypeError, ValueError, tf.errors.InvalidArgumentError)
 
 @dataclass(frozen=True)
 class Result:
-    """What a pass gives: outputs, loss, and what is to be assigned."""
+    """What a pass gives: outputs, losses, and what is to be assigned.
+
+    Attributes:
+        losses: of the outputs, and of outputs that differ more from example to example.
+    """
 
     outputs: list[tf.Tensor]
-    loss: float
+    losses: list[float]
     states: list[tf.Tensor]
 
 
@@ -40,7 +44,7 @@ class Pass:
     """
 
     def __init__(self, trainer: keras.Model, mode: str, data: Any) -> None:
-        """Prepare passes of batches like `data`: inputs, labels and sample weights."""
+        """Prepare passes of batches like `data`: inputs, labels, sample weights, and `scales`."""
         self._trainer, self.network, self.mode = trainer, trainer.network, mode
         self.assigned: list[keras.Variable] = []
         self._function, self._weights = self._step, _instead_of_zeros(self.network)
@@ -60,7 +64,7 @@ class Pass:
             UnsupportedError: slices of it cannot add up, whatever it gives.
         """
         before = [(variable, tf.identity(variable)) for variable in self._plain]
-        outputs, loss, states = self._function(*data)
+        outputs, losses, states = self._function(*data)
         changed = [v for v, value in before if not np.array_equal(v.numpy(), value.numpy())]
         for variable, value in before if changed else ():
             variable.assign(value)
@@ -70,9 +74,9 @@ class Pass:
                 f"({', '.join(v.name for v in changed)}), which every slice would do again: use "
                 "self.add_weight(..., trainable=False), or train with 'bp'."
             )
-        return Result(outputs, float(loss), states)
+        return Result(outputs, [float(loss) for loss in losses], states)
 
-    def _step(self, x: Any, y: Any, sample_weight: Any) -> tuple:
+    def _step(self, x: Any, y: Any, sample_weight: Any, scales: tf.Tensor) -> tuple:
         is_training = self.mode == "training"
         with (
             CollectingScope(self._weights, collect_losses=True) as scope,
@@ -82,9 +86,12 @@ class Pass:
         refuse_pass(self.network, scope, y_pred)
         updates = [pair for pair in scope.updates if pair[0].name != "seed_generator_state"]
         self.assigned = [variable for variable, _ in updates]
-        loss = self._trainer.compute_loss(x, y, y_pred, sample_weight, training=is_training)
+        losses = [
+            self._trainer.compute_loss(x, y, outputs, sample_weight, training=is_training)
+            for outputs in (y_pred, _scaled(y_pred, scales))
+        ]
         refuse_masked_losses(losses_of(self._trainer), y, y_pred)
-        return keras.tree.flatten(y_pred), loss, [value for _, value in updates]
+        return keras.tree.flatten(y_pred), losses, [value for _, value in updates]
 
     def in_slices(self, data: Any, parts: Sequence[Part]) -> tuple[list[Result], list[tf.Tensor]]:
         """Each part's pass with what the one before it assigned, and the states after the last.
@@ -111,6 +118,23 @@ class Pass:
         finally:
             for variable, value in held:
                 variable.assign(value)
+
+
+def scales(size: int) -> tf.Tensor:
+    """A number for each of `size` examples, by which its outputs are multiplied.
+
+    The outputs of a net before training are all alike, and a loss that compares examples, such as
+    Dice over a batch, is then nearly the mean of those of its slices.
+    """
+    return tf.linspace(0.1, 1.0, size)
+
+
+def _scaled(outputs: Any, scales: tf.Tensor) -> Any:
+    def scaled(output: tf.Tensor) -> tf.Tensor:
+        shape = [-1, *[1] * (len(output.shape) - 1)]
+        return output * tf.cast(tf.reshape(scales, shape), output.dtype)
+
+    return keras.tree.map_structure(scaled, outputs)
 
 
 def _instead_of_zeros(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:

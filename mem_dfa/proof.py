@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.parts import Part
-from mem_dfa.passes import Pass, kept_trackers, losses_of
+from mem_dfa.passes import Pass, kept_trackers, losses_of, scales
 from sizes.random_state import restored_draws
 
 # Relative, of a norm: far above rounding, far below what an example that counts twice makes.
@@ -43,6 +43,7 @@ def is_shown(trainer: keras.Model, data: Any, count: int) -> bool:
     count = min(count, size)
     if count < 2:
         return False
+    data = (*data, scales(size))
     with kept_trackers(trainer), restored_draws():
         try:
             _refuse_unless_shown(trainer, data, count, size)
@@ -84,14 +85,15 @@ def _refuse_unless_near(run: Pass, data: Any, parts: Sequence[Part], near: float
             f"from the whole batch's: in a layer of '{run.network.name}' examples meet. Use "
             "another layer, or train with 'checkpoint' or 'bp'."
         )
-    losses = [part.loss for part in slices]
-    loss = sum(float(part.share) * own for part, own in zip(parts, losses, strict=True))
-    if not abs(loss - whole.loss) <= near * max(abs(whole.loss), *map(abs, losses)):
-        raise UnsupportedError(
-            f"{where} the loss of {len(parts)} slices, weighted by their shares, is {loss:.6g}, "
-            f"and the whole batch's {whole.loss:.6g}: use a loss that is a mean over examples with "
-            "a loss of their own each, or train with 'bp'."
-        )
+    for number, due in enumerate(whole.losses):
+        losses = [part.losses[number] for part in slices]
+        loss = sum(float(part.share) * own for part, own in zip(parts, losses, strict=True))
+        if not abs(loss - due) <= near * max(abs(due), *map(abs, losses)):
+            raise UnsupportedError(
+                f"{where} the loss of {len(parts)} slices, weighted by their shares, is "
+                f"{loss:.6g}, and the whole batch's {due:.6g}: use a loss that is a mean over "
+                "examples with a loss of their own each, or train with 'bp'."
+            )
     for variable, state, due in zip(run.assigned, states, whole.states, strict=True):
         if not _is_near([state], [due], near):
             raise UnsupportedError(

@@ -27,6 +27,8 @@ def refuse_layers(network: keras.Model) -> None:
             what = "needs the statistics of the whole batch; use another normalisation"
         elif getattr(layer, "stateful", False):
             what = "keeps a state for each example of a batch; give it stateful=False"
+        elif isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
+            what = "mixes the examples of a batch; apply it to the data set"
         if what:
             raise UnsupportedError(
                 f"Microbatch cannot train model '{network.name}': layer '{layer.name}' "

@@ -125,6 +125,25 @@ def test_losses_in_which_examples_meet_or_do_not_count_alike(loss: object) -> No
         trainer.train_on_batch(*examples())
 
 
+def test_a_loss_of_the_whole_batch_is_seen_while_all_outputs_are_alike() -> None:
+    """As before training: a ratio of sums is then nearly the mean of its slices' ratios."""
+    flat = keras.initializers.RandomNormal(stddev=1e-4, seed=1)
+    network = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(4, "sigmoid", kernel_initializer=flat)]
+    )
+    trainer = Microbatch(network, slices=3)
+    trainer.compile(sgd(), keras.losses.Dice())
+    with pytest.raises(UnsupportedError, match="by their shares"):
+        trainer.train_on_batch(examples()[0], np.eye(4, dtype="float32")[np.arange(12) % 4])
+
+
+@pytest.mark.parametrize("mixing", [layers.MixUp, layers.CutMix])
+def test_layers_that_mix_examples_by_a_draw_are_refused_by_name(mixing: type) -> None:
+    network = keras.Sequential([keras.Input((8, 8, 3)), mixing(), layers.Flatten()])
+    with pytest.raises(UnsupportedError, match=f"{mixing.__name__}.*mixes the examples"):
+        Microbatch(network)
+
+
 def data_of(kind: str) -> tuple[dict, dict]:
     """What `fit` takes, shuffled where that is possible, with a last batch of one example."""
     x, y = examples()
@@ -211,15 +230,15 @@ def test_nothing_is_left_of_the_proof(eager: bool) -> None:
 
 def test_two_slices_are_enough_where_a_batch_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    own = proof._compared
+    own = proof._refuse_unless_shown
 
-    def too_much(trainer: keras.Model, data: tuple, count: int, size: int) -> bool:
+    def too_much(trainer: keras.Model, data: tuple, count: int, size: int) -> None:
         sizes.append((count, size))
         if size == EXAMPLES:
             raise tf.errors.ResourceExhaustedError(None, None, "")
-        return own(trainer, data, count, size)
+        own(trainer, data, count, size)
 
-    monkeypatch.setattr(proof, "_compared", too_much)
+    monkeypatch.setattr(proof, "_refuse_unless_shown", too_much)
     trainer = compiled(Microbatch(net(Counter()), slices=4), sgd())
     with pytest.raises(UnsupportedError, match="2 slices leave 'calls'"):
         trainer.train_on_batch(*examples())
