@@ -213,6 +213,16 @@ def test_halves_that_share_a_layer_are_refused_by_name(make: Callable) -> None:
         RevNet(net)
 
 
+def test_a_call_set_on_a_half_runs_both_times_and_stays() -> None:
+    halves = [keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]) for _ in "fg"]
+    own = halves[0].call
+    halves[0].call = doubled = lambda *args, **kwargs: 2 * own(*args, **kwargs)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    net = keras.Sequential([*layers, ReversibleBlock(*halves), keras.layers.Dense(3)])
+    change(compiled(RevNet(net), momentum()), 1)  # fails where another input is rebuilt
+    assert halves[0].call is doubled
+
+
 def test_an_inverse_that_drifts_fails() -> None:
     """Scales of e^±20 squeeze what the other half was into the last digits of the sum."""
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
