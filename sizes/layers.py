@@ -45,6 +45,7 @@ class LayerBytes:
         waiting_bytes: of the error signals at its other inputs, which wait for a branch.
         reads_output: its gradient needs its output, which no layer behind it may overwrite.
         unknown: why these are estimates only, naming the layer; else empty.
+        loops: its gradient loops, and TensorFlow works on now more, now fewer steps at once.
     """
 
     kept_bytes: int
@@ -54,6 +55,7 @@ class LayerBytes:
     waiting_bytes: int = 0
     reads_output: bool = True
     unknown: str = ""
+    loops: bool = False
 
 
 def backward_peak_bytes(
@@ -132,7 +134,9 @@ def layer_bytes(call: Call, free: Sequence[Any] = ()) -> LayerBytes:
     inputs = [spec_bytes(spec) for spec in {id(spec): spec for spec in call.inputs}.values()]
     scratch = max(0, found.peak - output - sum(inputs) - weights)
     waiting = sum(inputs) - max(inputs, default=0)
-    return LayerBytes(kept, output, weights, scratch, waiting, found.reads_output)
+    return LayerBytes(
+        kept, output, weights, scratch, waiting, found.reads_output, loops=found.loops
+    )
 
 
 def follows_shapes(layer: Any) -> bool:
@@ -209,3 +213,10 @@ def backpropagation_bytes(model: Any, batch_size: int) -> int:
     if unknown:
         raise UnknownBytesError(unknown)
     return backward_peak_bytes(layers)
+
+
+def looping_layer(model: Any, batch_size: int) -> Any | None:
+    """The first layer that loops, whose weights' gradients TensorFlow adds up with some delay."""
+    calls = list(calls_of_model(model, batch_size))
+    sizes = zip(calls, bytes_of_calls(calls), strict=True)
+    return next((call.operation for call, layer in sizes if layer.loops), None)

@@ -50,12 +50,14 @@ class Traced:
         peak: the greatest sum in either pass, with what is kept, the output and its error signal.
         output_is_input: the output is the input, maybe in another shape.
         reads_output: the backward pass reads the output.
+        loops: it runs a loop, of which TensorFlow works on now more, now fewer steps at once.
     """
 
     kept: int
     peak: int
     output_is_input: bool
     reads_output: bool
+    loops: bool
 
 
 def walk(
@@ -96,6 +98,7 @@ def walk(
         peak=max(peak, lazy_peak) + factors,
         output_is_input=results <= given,
         reads_output=not results.isdisjoint(root(t) for op in late for t in _read(op)),
+        loops=any(op.type in LOOPS for op in run),
     )
 
 

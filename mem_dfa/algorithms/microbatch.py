@@ -30,7 +30,7 @@ from mem_dfa.passes import kept_trackers, trackers
 from mem_dfa.proof import is_shown
 from mem_dfa.scopes import scope
 from mem_dfa.whole_batch import refuse_layers, refuse_pass, refuse_reductions
-from sizes.layers import backpropagation_bytes
+from sizes.layers import backpropagation_bytes, looping_layer
 
 DEFAULT_SLICES = 8
 
@@ -117,6 +117,14 @@ class Microbatch(Algorithm):
             lambda: self._step_bytes(batch_size, batch_size),
             "slices=...",
         )
+        looping = looping_layer(self.network, batch_size)
+        if looping is not None:
+            raise UnsupportedError(
+                f"Microbatch received budget={self.budget!r}, but what layer '{looping.name}' "
+                f"({type(looping).__name__}) takes differs from step to step: it loops, and "
+                "TensorFlow works on up to 32 turns at once. Give slices=... instead, or ask "
+                "`python -m experiments.fit`, which measures."
+            )
         limit = planning.budget_bytes(self.budget) / (1 + planning.ALLOCATOR_MARGIN)
         for slices in range(1, batch_size + 1):
             if self._step_bytes(batch_size, slices) <= limit:

@@ -123,7 +123,7 @@ def test_checkpoints_keep_the_least_budget_that_they_accept(name: str) -> None:
     assert 0.6 * budget < measured(trainer, shape) <= budget
 
 
-@pytest.mark.parametrize("name", ["attention", "own layer", "LSTM", "GroupNormalization"])
+@pytest.mark.parametrize("name", ["attention", "own layer", "GroupNormalization"])
 def test_microbatches_keep_the_budget_that_they_accept(name: str) -> None:
     shape, make = NETS[name]
     net = stacked(shape, make)
@@ -131,6 +131,16 @@ def test_microbatches_keep_the_budget_that_they_accept(name: str) -> None:
     trainer = Microbatch(net, budget=int(budget), batch_size=BATCH)
     assert trainer.count_slices(BATCH) == 4
     assert measured(trainer, shape) <= budget
+
+
+@pytest.mark.parametrize("name", ["LSTM", "Bidirectional"])
+def test_microbatches_refuse_a_budget_for_what_loops(name: str) -> None:
+    """Of one LSTM step with four slices, 0.92 to 1.33 times the prediction was measured."""
+    net = stacked(*NETS[name], count=1)
+    trainer = Microbatch(net, budget="9 MiB", batch_size=BATCH)
+    says = f"budget='9 MiB'.*layer '{net.layers[1].name}'.*slices=.*experiments.fit"
+    with pytest.raises(UnsupportedError, match=says):
+        trainer.count_slices(BATCH)
 
 
 class Hidden(layers.Layer):
