@@ -4,7 +4,7 @@
 ``--out``: step times of algorithms that take turns in one process, in three of them one after the
 other, and beside them the step bytes of each, measured in fresh processes. `bp` is Keras's own
 step; `remat_scope` is keras.RematScope and `recompute_grad` tf.recompute_grad, see
-`experiments.peers`.
+`measure.peers`.
 
 Turns share what disturbs a machine, so their ratio is steadier than that of two separate runs.
 """
@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.run import guarded, tell_dataset, with_baseline
+from mem_dfa.experiments.store import results
 from rich.table import Table
-
-from experiments import arguments, catalogue, display, processes, results, worker
-from experiments.plan import Cell
-from experiments.run import guarded, tell_dataset, with_baseline
 
 PROCESSES = 3
 """That take turns: where tensors come to lie moves all ratios of a process by some percent."""
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     results.check_writable(options.out)
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         cells = processes.check(with_baseline(arguments.cells(options)), report)
     tell_dataset(options.dataset, cells[0])
     command = shlex.join(["python", "-m", "experiments.bench", *argv])
@@ -57,7 +59,7 @@ def _run(argv: Sequence[str]) -> int:
     shown = [_shown(row) for row in rows]
     heading = f"`{command}`\n\n{PEERS_NOTE}"
     path = results.write_table(options.out, "bench", rows, [HEADS, *shown], heading)
-    display.show(_table(shown))
+    screen.show(_table(shown))
     print(f"the same: {path}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
@@ -84,7 +86,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[processes.R
     reference = seconds[[cell.algorithm for cell in cells].index("bp")]
     rows = []
     for cell, times in zip(cells, seconds, strict=True):
-        with display.progress(f"bytes of {cell.title}") as report:
+        with screen.progress(f"bytes of {cell.title}") as report:
             measured, _ = processes.measure(cell, report, repeats)
         results.append(out, [measured])
         row = {**_identity(measured), **_times(times, reference), **_bytes(measured)}
@@ -92,7 +94,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[processes.R
         row |= {"status": "ok", "error": None}
         if faults:
             row |= {name: faults[0][name] for name in ("status", "error")}
-            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+            screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)
     return rows
 
@@ -106,7 +108,7 @@ def take_turns(cells: Sequence[Cell]) -> dict[str, Any]:
     seconds: list[list[float]] = [[] for _ in cells]
     names = ", ".join(cell.algorithm for cell in cells)
     for number in range(1, PROCESSES + 1):
-        with display.progress(f"{names} taking turns, process {number} of {PROCESSES}") as report:
+        with screen.progress(f"{names} taking turns, process {number} of {PROCESSES}") as report:
             result = worker.call("bench", cells, report)
         if result["status"] != "ok":
             return result
@@ -151,7 +153,7 @@ def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
 def _shown(row: processes.Row) -> list[str]:
     names = ("model", "layers", "batch_size", "execution", "algorithm")
     identity = ["all" if row[name] is None else str(row[name]) for name in names]
-    numbers = [display.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]
+    numbers = [screen.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]
     if row["median_s"] is None:
         return [*identity, row["status"], "-", "-", "-", *numbers]
     times = [

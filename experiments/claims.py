@@ -15,18 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments import (
-    arguments,
-    bench,
-    constant_claims,
-    display,
-    exact_claims,
-    processes,
-    results,
-    timeline_claims,
-    worker,
-)
-from experiments.findings import (
+from mem_dfa.experiments import bench
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.checks import constant_claims, exact_claims, timeline_claims
+from mem_dfa.experiments.checks.findings import (
     PASS,
     Finding,
     heads,
@@ -36,8 +28,10 @@ from experiments.findings import (
     shown,
     table,
 )
-from experiments.plan import REPEATS, Cell
-from experiments.run import guarded, tell_dataset
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.run import guarded, tell_dataset
+from mem_dfa.experiments.store import results
 
 GROWTH_LIMIT_PERCENT = 3.0
 GROWTH_DEPTHS = (10, 20, 40)
@@ -89,7 +83,7 @@ def _run(argv: Sequence[str]) -> int:
     options = parser.parse(argv)
     results.check_writable(options.out)
     probe = make_cell("bp", "conv20", 1, data_dir=options.data_dir)
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         device = processes.check([probe], report)[0].device
     tell_dataset("auto", probe)
     bench_kit = Kit(options.out, options.data_dir, device)
@@ -98,7 +92,7 @@ def _run(argv: Sequence[str]) -> int:
         findings = PARTS[part](bench_kit)
         lines = [heads(findings), *map(shown, findings)]
         results.write_table(options.out, f"claims_{part}", findings, lines)
-        display.show(table(findings, "Claims"))
+        screen.show(table(findings, "Claims"))
         holds = holds and all(finding["verdict"] == PASS for finding in findings)
     return 0 if holds else 1
 
@@ -121,7 +115,7 @@ class Kit:
         """The cell's row, of so many processes, which is kept in the results; measured once."""
         if (cell, repeats) in self._measured:
             return self._measured[cell, repeats]
-        with display.progress(cell.title) as report:
+        with screen.progress(cell.title) as report:
             row, _ = processes.measure(cell, report, repeats)
         results.append(self.out, [row])
         self._measured[cell, repeats] = row
@@ -142,7 +136,7 @@ class Kit:
         """Each cell's step time over the first's, the medians of turns; None if it failed."""
         result = bench.take_turns(cells)
         if result["status"] != "ok":
-            display.note(f"{result['status']}: {result['error']}")
+            screen.note(f"{result['status']}: {result['error']}")
             return None
         reference = result["seconds"][0]
         return [statistics.median(bench.ratios(t, reference)) for t in result["seconds"]]
@@ -150,11 +144,11 @@ class Kit:
 
 def _result(task: str, cells: Sequence[Cell], note: str) -> dict[str, Any] | None:
     """What a task in a process of its own found; None, and a note, if it failed."""
-    with display.progress(note) as report:
+    with screen.progress(note) as report:
         result = worker.call(task, cells, report)
     if result["status"] == "ok":
         return result
-    display.note(f"{result['status']}: {result['error']}")
+    screen.note(f"{result['status']}: {result['error']}")
     return None
 
 

@@ -13,14 +13,17 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.run import guarded
+from mem_dfa.experiments.store import depth_rows, results
+from mem_dfa.experiments.store.depth_rows import Key, Row
 from rich.table import Table
 
-from experiments import arguments, catalogue, depth_rows, display, processes, results
-from experiments.depth_rows import Key, Row
-from experiments.plan import Cell
-from experiments.run import guarded
-from experiments.worker import Limits
-from sizes import units
+from mem_dfa import units
 
 MODEL = "depth_net"
 DEPTHS = [1, 10, 100, 1000]
@@ -45,7 +48,7 @@ def _run(argv: Sequence[str]) -> int:
     waiting = [cell for cell in cells if not depth_rows.is_settled(rows.get(_key(cell)), limits)]
     if waiting:
         rows = _measure(waiting, rows, options.out, limits)
-    display.show(_table(cells, rows))
+    screen.show(_table(cells, rows))
     print(f"one row per cell: {Path(options.out, depth_rows.FILE_NAME)}")
     _draw([row for row in rows.values() if row["batch_size"] == cells[0].batch_size], options.out)
     expected = ("ok", *depth_rows.LIMITED)
@@ -130,7 +133,7 @@ def _measure(
     cells: Sequence[Cell], rows: Mapping[Key, Row], out: str, limits: Limits
 ) -> Mapping[Key, Row]:
     """Measures the cells one after another; returns the rows with theirs among them."""
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         # The deepest nets take long to build, and would tell no more.
         shallow = [cell for cell in cells if cell.layers == cells[0].layers]
         device = processes.check(shallow, report)[0].device
@@ -142,11 +145,11 @@ def _measure(
             row |= {**vars(cell), "status": "skipped", "error": reason}
         else:
             start = time.perf_counter()
-            with display.progress(f"{number}/{len(cells)} {cell.title}") as report:
+            with screen.progress(f"{number}/{len(cells)} {cell.title}") as report:
                 measured, _ = processes.measure(cell, report, repeats=1, limits=limits)
             row |= {**measured, "cell_time_s": round(time.perf_counter() - start, 1)}
         if row["status"] != "ok":
-            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+            screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         kept = {name: row.get(name) for name in depth_rows.COLUMNS}
         kept["tensorflow"] = kept["tensorflow"] or version("tensorflow")
         rows = depth_rows.keep(out, kept)
@@ -169,11 +172,11 @@ def _table(cells: Sequence[Cell], rows: Mapping[Key, Row]) -> Table:
 def _shown(row: Row) -> str:
     if row["status"] != "ok":
         return row["status"]
-    return display.mebibytes(row["step_requested_bytes"])
+    return screen.mebibytes(row["step_requested_bytes"])
 
 
 def _draw(rows: Sequence[Row], out: str) -> None:
-    from experiments import depth_plot
+    from mem_dfa.experiments.pictures import depth_plot
 
     path = Path(out, "depth.png")
     if depth_plot.draw(rows, path):

@@ -1,7 +1,7 @@
 """Draws every figure of the reproduction from what was measured, and the page with all of it.
 
 ``python -m experiments.figures`` reads the tables and timelines under ``--from``, measures nothing,
-and writes ``figures/NAME.png`` and ``.svg`` and ``report.html`` under ``--out``.
+and writes ``figures/NAME.png`` and ``.svg`` and ``page.html`` under ``--out``.
 
 Exit status: 0 when all is drawn, 1 when data is missing or damaged, and then which commands make it
 is said, and what can be drawn is; 2 for arguments that make no sense.
@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import arguments, commands, display, paper, results
-from experiments.paper import Kind, PlannedFigure
-from experiments.run import guarded
-from profiling.xplane import TraceError
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.paper.planned_figures import Kind, PlannedFigure
+from mem_dfa.experiments.run import guarded
+from mem_dfa.experiments.store import results
+from mem_dfa.profiling.record.xplane import TraceError
 
 if TYPE_CHECKING:  # it imports matplotlib
-    from experiments.pictures import Drawn
+    from mem_dfa.experiments.pictures.canvas import Drawn
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Outcome:
     problem: str = ""
     """Why it is not drawn, or not whole; empty where it is."""
     lines: list[str] = field(default_factory=list)
-    """The commands that make what is missing, see `experiments.commands`."""
+    """The commands that make what is missing, see `paper.commands`."""
     is_drawn: bool = False
 
 
@@ -65,7 +67,7 @@ def _parser() -> arguments.Parser:
         help="with the tables and timelines (default: results)",
     )
     parser.add_argument("--out", metavar="DIR", help="default: as --from")
-    names = [figure.name for figure in paper.FIGURES]
+    names = [figure.name for figure in planned_figures.FIGURES]
     parser.add_argument(
         "--figure",
         type=arguments.some_of("a figure", names),
@@ -88,11 +90,11 @@ def draw(source: str, out: str, names: Sequence[str], quick: bool = False) -> in
     Raises:
         results.ResultsError: nothing can be written.
     """
-    from experiments import report
+    from mem_dfa.experiments.report import page
 
-    chosen = [figure for figure in paper.FIGURES if figure.name in names]
+    chosen = [figure for figure in planned_figures.FIGURES if figure.name in names]
     outcomes = []
-    with display.progress("drawing", quiet=True) as tell:
+    with screen.progress("drawing", quiet=True) as tell:
         for number, figure in enumerate(chosen):
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
             outcomes.append(_drawn(figure, source, out, quick))
@@ -100,15 +102,15 @@ def draw(source: str, out: str, names: Sequence[str], quick: bool = False) -> in
         if outcome.is_drawn:
             print(f"figure: {stem_of(outcome.figure, out)}.png and .svg")
     try:
-        print(f"page: {report.write(source, out, outcomes, quick)}")
+        print(f"page: {page.write(source, out, outcomes, quick)}")
     except TraceError as error:
         raise results.ResultsError(str(error)) from error
     incomplete = [outcome for outcome in outcomes if outcome.problem]
     for outcome in incomplete:
         state = "not whole" if outcome.is_drawn else "not drawn"
-        display.note(f"{state}: {outcome.figure.name}: {outcome.problem}")
+        screen.note(f"{state}: {outcome.figure.name}: {outcome.problem}")
         for line in outcome.lines:
-            display.note(f"    {commands.shown(line, source)}")
+            screen.note(f"    {commands.shown(line, source)}")
     return 1 if incomplete else 0
 
 
@@ -118,10 +120,10 @@ def stem_of(figure: PlannedFigure, out: str | Path) -> Path:
 
 
 def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome:
-    from experiments import pictures
-    from experiments.drawings import DRAWINGS
+    from mem_dfa.experiments.pictures import canvas
+    from mem_dfa.experiments.pictures.drawings import DRAWINGS
 
-    lines = paper.lines_of(figure, quick)
+    lines = planned_figures.lines_of(figure, quick)
     if not lines:
         return Outcome(figure)
     asked = dict.fromkeys(cell for line in lines for cell in commands.plan_of(line).cells)
@@ -132,7 +134,7 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
         return Outcome(figure, problem=str(error), lines=list(lines))
     if drawn.figure is not None:
         try:
-            pictures.save(drawn.figure, stem_of(figure, out))
+            canvas.save(drawn.figure, stem_of(figure, out))
         except TraceError as error:
             raise results.ResultsError(str(error)) from error
     return Outcome(figure, drawn.notes, "; ".join(problems), wanted, drawn.figure is not None)

@@ -15,14 +15,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import arguments, catalogue, display, fit_rows, fit_table, processes, results
-from experiments.fit_search import ANSWERED, MIB, Search
-from experiments.keyed import Row
-from experiments.plan import REPEATS, Cell
-from experiments.run import guarded, tell_dataset
-from experiments.worker import Limits
-from sizes import units
-from sizes.machine import memory_limit_bytes
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes
+from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.report import fit_table
+from mem_dfa.experiments.run import guarded, tell_dataset
+from mem_dfa.experiments.store import fit_rows, results
+from mem_dfa.experiments.store.keyed import Row
+
+from mem_dfa import units
+from mem_dfa.data import prepared
+from mem_dfa.machine_memory import memory_limit_bytes
 
 TIME_LIMIT_S = 1200
 STEPS = 3
@@ -45,14 +51,14 @@ def _run(argv: Sequence[str]) -> int:
     for file in (fit_rows.TRIES, fit_rows.ANSWERS):
         file.read(options.out)  # what is no such file is found before anything is tried
     cells = [dataclasses.replace(cell, **{field: 1}) for cell in arguments.cells(options)]
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
     _check_memory(options.memory, cells[0].device)
     tell_dataset(options.dataset, cells[0])
     limits = Limits(options.time_limit, options.memory // MIB * MIB)
-    display.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
+    screen.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
     rows = [_search(cell, limits, options) for cell in cells]
-    display.show(fit_table.table(rows, options.over, limits))
+    screen.show(fit_table.table(rows, options.over, limits))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
     if all(row["status"] == "too_little_memory" for row in rows):
         return 2
@@ -118,19 +124,19 @@ def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
     if options.over == "layers":
         maximum = min(maximum, arguments.MAXIMUM_LAYERS)
     else:
-        images = catalogue.datasets().training_images(cell.dataset, cell.data_dir)
+        images = prepared.training_images(cell.dataset, cell.data_dir)
         maximum = min(maximum, images or maximum)
     search = Search(cell, options.over, limits, maximum, options.repeats, options.out)
     if search.remembered:
-        display.note(
+        screen.note(
             f"{cell.algorithm}: {search.remembered} tries are known from "
             f"{Path(options.out, fit_rows.TRIES.name)}; move it away to try them again"
         )
     row = search.run()
     if row["status"] == "too_little_memory":
-        display.note(_too_little(row))
+        screen.note(_too_little(row))
     elif row["status"] == "maximum":
-        display.note(f"{cell.algorithm}: {options.over} {maximum} trains, which is the maximum")
+        screen.note(f"{cell.algorithm}: {options.over} {maximum} trains, which is the maximum")
     return row
 
 

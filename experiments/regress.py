@@ -15,21 +15,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from typing import Any
 
-from experiments import (
-    arguments,
-    baseline,
-    catalogue,
-    display,
-    engines,
-    findings,
-    gate_cells,
-    processes,
-    relations,
-    worker,
-)
-from experiments.baseline import Content, Weights
-from experiments.plan import Cell
-from experiments.run import INTERRUPTED, guarded
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.checks import baseline, findings, gate_cells, relations
+from mem_dfa.experiments.checks.baseline import Content, Weights
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import engines, processes, worker
+from mem_dfa.experiments.run import INTERRUPTED, guarded
 
 PROCESSES = min(2, os.cpu_count() or 1)  # most of a cell's time is one thread's
 # Of cells, a process each: to start one takes as long as to measure a cell, and few enough follow
@@ -55,13 +47,13 @@ def _run(argv: Sequence[str]) -> int:
     try:
         measured = _measure(options.device)
     except KeyboardInterrupt:
-        display.note("interrupted: nothing was compared or written")
+        screen.note("interrupted: nothing was compared or written")
         return INTERRUPTED
     if not measured:
         return 1
     weights = {title: gate_cells.weights_of(title, r) for title, r in measured.items()}
     found = relations.findings(weights)
-    display.show(findings.table(found, "Requested step bytes, as they are on any machine"))
+    screen.show(findings.table(found, "Requested step bytes, as they are on any machine"))
     versions = {name: next(iter(measured.values()))[name] for name in baseline.VERSIONS}
     before = baselines.get(baseline.path_of(versions))
     whole = len(weights) == len(gate_cells.CELLS)
@@ -94,21 +86,21 @@ def _parser() -> arguments.Parser:
 
 def _measure(device: str) -> dict[str, dict[str, Any]]:
     """The result of each cell that could be measured, by its title, in the order of the cells."""
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         probe = dataclasses.replace(gate_cells.FLAT[0], device=device)
         device = processes.check([probe], report)[0].device
     cells = [dataclasses.replace(cell, device=device) for cell in gate_cells.CELLS]
     results = {}
-    with display.progress(f"measuring {len(cells)} cells") as report:
+    with screen.progress(f"measuring {len(cells)} cells") as report:
         for number, (cell, result) in enumerate(_weighed(cells), start=1):
             report(f"{number} of {len(cells)}", number / len(cells))
             results[cell.title] = result
             sizes = (
-                display.mebibytes(sum(result.get(q, {}).values())) for q in ("step", "resident")
+                screen.mebibytes(sum(result.get(q, {}).values())) for q in ("step", "resident")
             )
             good = result["status"] == "ok"
             said = "{} MiB a step, {} resident".format(*sizes) if good else _failure(result)
-            display.note(f"{number}/{len(cells)} {cell.title}: {said}")
+            screen.note(f"{number}/{len(cells)} {cell.title}: {said}")
     return {c.title: results[c.title] for c in cells if results[c.title]["status"] == "ok"}
 
 
@@ -179,7 +171,7 @@ def _update(before: Content | None, versions: dict[str, str], weights: Weights) 
 
 def _show(move: baseline.Move) -> None:
     """What moved, and the blocks that moved it most."""
-    from profiling import listing
+    from mem_dfa.profiling.render import terminal
 
     before, after = move.sums
     what = f"{move.title}: {move.quantity} bytes"
@@ -195,7 +187,7 @@ def _show(move: baseline.Move) -> None:
     names = ("baseline", "now")
     total = f"requested {move.quantity} bytes"
     # No title: it would be broken to the table's width.
-    listing.console().print(listing.differences_table("", names, differences, shown, total))
+    terminal.console().print(terminal.differences_table("", names, differences, shown, total))
 
 
 def _refuse() -> int:

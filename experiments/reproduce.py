@@ -1,6 +1,6 @@
 """Measures everything that the figures and tables show, draws them, and writes the page.
 
-``python -m experiments.reproduce`` runs one command after another, as ``experiments.paper`` lists
+``python -m experiments.reproduce`` runs one command after another, as `planned_figures` lists
 them. What is measured already is left out, so an interrupted run goes on where it stopped. It says
 beforehand about how long it will take. ``--quick`` does the same in small, without accuracies.
 
@@ -12,19 +12,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from experiments import (
-    arguments,
-    commands,
-    display,
-    estimate,
-    figures,
-    measured,
-    paper,
-    processes,
-    results,
-)
-from experiments.findings import make_cell
-from experiments.run import guarded
+from mem_dfa.experiments import figures
+from mem_dfa.experiments.checks.findings import make_cell
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes
+from mem_dfa.experiments.paper import commands, estimate, planned_figures
+from mem_dfa.experiments.run import guarded
+from mem_dfa.experiments.store import measured, results
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 
@@ -49,14 +43,14 @@ def _run(argv: Sequence[str]) -> int:
     options = parser.parse(argv)
     out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
     results.check_writable(out)
-    lines = paper.all_lines(options.quick)
+    lines = planned_figures.all_lines(options.quick)
     waiting = [line for line in lines if not commands.is_done(line, out)]
-    display.note(f"{len(lines) - len(waiting)} of {len(lines)} commands are done already")
+    screen.note(f"{len(lines) - len(waiting)} of {len(lines)} commands are done already")
     failed = _measure(waiting, out)
-    names = [figure.name for figure in paper.FIGURES]
+    names = [figure.name for figure in planned_figures.FIGURES]
     status = figures.draw(out, out, names, options.quick)
     for line in failed:
-        display.note(f"failed: {commands.shown(line, out)}")
+        screen.note(f"failed: {commands.shown(line, out)}")
     return 1 if failed else status
 
 
@@ -69,13 +63,13 @@ def _measure(lines: Sequence[str], out: str) -> list[str]:
     failed = []
     for number, line in enumerate(lines, start=1):
         left = sum(expected[later] or 0 for later in lines[number - 1 :])
-        display.note(
+        screen.note(
             f"{number}/{len(lines)} {commands.shown(line, out)} "
-            f"(about {display.duration(left)} left)"
+            f"(about {screen.duration(left)} left)"
         )
         status = commands.run(line, out)
-        if status == 1 and line in paper.CLAIMS and commands.is_done(line, out):
-            display.note("not every claim holds: see the tables")
+        if status == 1 and line in planned_figures.CLAIMS and commands.is_done(line, out):
+            screen.note("not every claim holds: see the tables")
         elif status:
             failed.append(line)
     return failed
@@ -83,7 +77,7 @@ def _measure(lines: Sequence[str], out: str) -> list[str]:
 
 def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
     """Seconds of each line; None where nothing tells."""
-    with display.progress("timing one small cell") as report:
+    with screen.progress("timing one small cell") as report:
         start = time.perf_counter()
         small = make_cell("bp", "mlp", 1)
         row, _ = processes.measure(processes.check([small], report)[0], report, repeats=1)
@@ -98,17 +92,17 @@ def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
 def _tell(expected: Mapping[str, float | None], out: str) -> None:
     known = sum(seconds or 0 for seconds in expected.values())
     least, greatest = (
-        display.duration(known * factor)
+        screen.duration(known * factor)
         for factor in (1 / estimate.UNCERTAINTY, estimate.UNCERTAINTY)
     )
-    display.note(
-        f"{len(expected)} commands to run: about {display.duration(known)}, a guess that may be "
+    screen.note(
+        f"{len(expected)} commands to run: about {screen.duration(known)}, a guess that may be "
         f"wrong by a factor of {estimate.UNCERTAINTY:g} ({least} to {greatest})"
     )
     unknown = [line for line, seconds in expected.items() if seconds is None]
     if unknown:
         names = "; ".join(commands.shown(line, out) for line in unknown)
-        display.note(f"and what nothing tells beforehand: {names}")
+        screen.note(f"and what nothing tells beforehand: {names}")
 
 
 if __name__ == "__main__":

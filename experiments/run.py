@@ -11,19 +11,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from experiments import (
-    arguments,
-    catalogue,
-    display,
-    histories,
-    processes,
-    results,
-    stopping,
-    traces,
-    unfinished,
-)
-from experiments.plan import Cell
-from profiling.xplane import TraceError
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.engine import processes, unfinished
+from mem_dfa.experiments.store import histories, results, stopping, traces
+from mem_dfa.profiling.record.xplane import TraceError
+
+from mem_dfa import registry
+from mem_dfa.data import prepared
 
 SIGNALLED = 128  # what shells add to the number of the signal that ended a process
 INTERRUPTED = SIGNALLED + signal.SIGINT
@@ -39,7 +34,7 @@ def guarded(command: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int
 
     A signal that ends it gives the status that shells report for that.
     """
-    with display.forgiving(), stopping.interrupting() as came:
+    with screen.forgiving(), stopping.interrupting() as came:
         status = _in_sentences(command, argv)
     return SIGNALLED + came[0] if came and status == INTERRUPTED else status
 
@@ -48,13 +43,13 @@ def _in_sentences(command: Callable[[Sequence[str]], int], argv: Sequence[str]) 
     try:
         return command(argv)
     except (arguments.UsageError, results.ResultsError, TraceError) as error:
-        display.note(f"error: {error}")
+        screen.note(f"error: {error}")
         return 2
     except (processes.MeterSilentError, processes.MachineError) as error:
-        display.note(f"error: {error}")
+        screen.note(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        display.note("interrupted: every cell measured so far is in the results")
+        screen.note("interrupted: every cell measured so far is in the results")
         return INTERRUPTED
 
 
@@ -75,7 +70,7 @@ def parser() -> arguments.Parser:
 def _run(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     results.check_writable(options.out)
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         cells = processes.check(with_baseline(arguments.cells(options)), report)
     if options.trace:
         cells = traces.with_files(cells, options.out)
@@ -87,16 +82,16 @@ def _run(argv: Sequence[str]) -> int:
             cells[number] = unfinished.resumable(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
-        with display.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
+        with screen.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
             row, epochs = processes.measure(cell, report)
         path = unfinished.keep(options.out, cell, row, epochs)
         if row["error"]:
-            display.note(f"{cell.title}: {row['status']}: {row['error']}")
+            screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)
-    display.show(display.comparison(rows))
+    screen.show(screen.comparison(rows))
     print(f"one row per cell: {path}")
     if options.trace:
-        with display.progress("drawing timelines"):
+        with screen.progress("drawing timelines"):
             written = traces.render(rows, options.out)
         for file in written:
             print(f"timeline: {file}")
@@ -119,14 +114,13 @@ def with_baseline(cells: Sequence[Cell]) -> list[Cell]:
 
 def tell_dataset(asked: str, cell: Cell) -> None:
     """Says which data the numbers are from and, if synthetic by default, how to get real ones."""
-    known = catalogue.datasets()
     if cell.dataset != "synthetic":
-        display.note(f"data: {known.label(cell.dataset, cell.data_dir)}")
+        screen.note(f"data: {prepared.label(cell.dataset, cell.data_dir)}")
     elif asked == "auto":
-        own = catalogue.MODEL_DEFAULTS[cell.model].dataset
-        display.note(
-            f"data: synthetic batches, because {known.DATASETS[own].title} is not in "
-            f"{known.directory(cell.data_dir)}; {known.how_to_get(own, cell.data_dir)}, "
+        own = registry.MODELS[cell.model].dataset
+        screen.note(
+            f"data: synthetic batches, because {prepared.DATASETS[own].title} is not in "
+            f"{prepared.directory(cell.data_dir)}; {prepared.how_to_get(own, cell.data_dir)}, "
             f"or let --dataset {own} download it"
         )
 

@@ -20,22 +20,14 @@ from concurrent import futures
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments import (
-    display,
-    engines,
-    histories,
-    processes,
-    results,
-    stopping,
-    sweep_options,
-    sweep_rows,
-    unfinished,
-)
-from experiments.board import Board, title
-from experiments.plan import Cell
-from experiments.run import guarded, tell_dataset
-from experiments.sweep_rows import Holds, Identity
-from experiments.worker import Limits
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import screen, sweep_options
+from mem_dfa.experiments.cli.board import Board, title
+from mem_dfa.experiments.engine import engines, processes, unfinished
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.run import guarded, tell_dataset
+from mem_dfa.experiments.store import histories, results, stopping, sweep_rows
+from mem_dfa.experiments.store.sweep_rows import Holds, Identity
 
 POLL_S = 0.2
 EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
@@ -57,7 +49,7 @@ def _run(argv: Sequence[str]) -> int:
         for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
             tell_dataset(options.dataset, cell)
         if engine.slots < (options.workers or 1):
-            display.note(f"--memory has room for {engine.slots} cells at once")
+            screen.note(f"--memory has room for {engine.slots} cells at once")
         sweep = Sweep(
             options.out, options.repeats, limits, engine, len(rows) if options.retry else 0
         )
@@ -66,7 +58,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _survey(cells: Sequence[Cell], engine: engines.Engine) -> processes.Survey:
-    with display.progress("checking", quiet=True) as report:
+    with screen.progress("checking", quiet=True) as report:
         told = report if engine.in_this_process else processes.silent
         return engines.outcome(engine.submit(processes.survey, cells, told))
 
@@ -217,13 +209,13 @@ def _tell(
     ended = [(task, known[task.identity]) for task in tasks]
     for task, row in ended:
         if row["status"] != "ok":
-            display.note(f"{row['status']}: {title(task.cell)}: {row['error']}")
+            screen.note(f"{row['status']}: {title(task.cell)}: {row['error']}")
     failed = any(row["status"] not in EXPECTED for _, row in ended)
     if failed:
-        display.note("the same command with --retry measures what failed again")
+        screen.note("the same command with --retry measures what failed again")
     path = Path(options.out, results.FILE_NAME)
     if gone:
-        display.note(
+        screen.note(
             f"{path} was removed or changed meanwhile: {gone} of these rows are not in it any "
             "more; the same command measures them again"
         )

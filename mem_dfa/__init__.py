@@ -1,15 +1,57 @@
-"""Training algorithms for Keras models that save memory."""
+"""Training algorithms for Keras models that save memory.
 
-from mem_dfa.algorithms import ALGORITHMS as ALGORITHMS
-from mem_dfa.algorithms.base import Algorithm as Algorithm
-from mem_dfa.algorithms.bp import BP as BP
-from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
-from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA
-from mem_dfa.algorithms.dfa import DFA as DFA
-from mem_dfa.algorithms.fa import FA as FA
-from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
-from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
-from mem_dfa.algorithms.revnet import RevNet as RevNet
-from mem_dfa.chain import Chain as Chain
+Names are imported when they are first used, so that the command line answers without TensorFlow.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import wrapt
+
+from mem_dfa import registry
 from mem_dfa.errors import UnsupportedError as UnsupportedError
-from mem_dfa.models import MODELS as MODELS
+
+if TYPE_CHECKING:
+    from mem_dfa.algorithms.base import Algorithm as Algorithm
+    from mem_dfa.algorithms.bp import BP as BP
+    from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
+    from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA
+    from mem_dfa.algorithms.dfa import DFA as DFA
+    from mem_dfa.algorithms.fa import FA as FA
+    from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
+    from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
+    from mem_dfa.algorithms.revnet import RevNet as RevNet
+    from mem_dfa.chain.chain import Chain as Chain
+    from mem_dfa.shapes.prediction import predict as predict
+
+ALGORITHMS = registry.Loaded(registry.ALGORITHMS)
+MODELS = registry.Loaded(registry.MODELS)
+
+_PLACES = {
+    "Algorithm": "mem_dfa.algorithms.base",
+    "Chain": "mem_dfa.chain.chain",
+    "predict": "mem_dfa.shapes.prediction",
+    **{name: module for module, name in (e.place.split(":") for e in registry.ALGORITHMS.values())},
+}
+__all__ = sorted(["ALGORITHMS", "MODELS", "UnsupportedError", *_PLACES])
+# What these import may import them again before they are whole.
+_HALVES = ("mem_dfa.algorithms.", "mem_dfa.chain.", "mem_dfa.layers.")
+
+
+def __getattr__(name: str) -> object:
+    """Only a name that is not imported yet comes here."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+@wrapt.when_imported("keras")
+def _known_to_keras(keras: ModuleType) -> None:
+    """Saved trainers can be loaded as soon as Keras and this package are imported."""
+    if not any(name.startswith(_HALVES) for name in sys.modules):
+        import_module("mem_dfa.layers")
+        list(ALGORITHMS.values())

@@ -8,30 +8,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from profiling.allocator import ENVIRONMENT_VARIABLE as ENVIRONMENT_VARIABLE
-    from profiling.allocator import Allocator as Allocator
-    from profiling.allocator import MeterError as MeterError
-    from profiling.allocator import enable as enable
-    from profiling.callback import MemoryCallback as MemoryCallback
-    from profiling.events import AllocationEvent as AllocationEvent
-    from profiling.events import read_events as read_events
-    from profiling.prediction import Prediction as Prediction
-    from profiling.prediction import predict as predict
-    from profiling.recording import find_trace as find_trace
-    from profiling.recording import record as record
-    from profiling.timeline import Timeline as Timeline
-    from profiling.tracing import trace as trace
-    from profiling.xplane import TraceError as TraceError
+    from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE as ENVIRONMENT_VARIABLE
+    from mem_dfa.profiling.allocator import Allocator as Allocator
+    from mem_dfa.profiling.allocator import MeterError as MeterError
+    from mem_dfa.profiling.allocator import enable as enable
+    from mem_dfa.profiling.record.events import AllocationEvent as AllocationEvent
+    from mem_dfa.profiling.record.events import read_events as read_events
+    from mem_dfa.profiling.record.recorder import find_trace as find_trace
+    from mem_dfa.profiling.record.recorder import record as record
+    from mem_dfa.profiling.record.xplane import TraceError as TraceError
+    from mem_dfa.profiling.timeline.data import Timeline as Timeline
+    from mem_dfa.profiling.tracing import trace as trace
+    from mem_dfa.profiling.training.callback import MemoryCallback as MemoryCallback
 
 _NAMES_OF_MODULES = {
     "allocator": ("ENVIRONMENT_VARIABLE", "Allocator", "MeterError", "enable"),
-    "callback": ("MemoryCallback",),
-    "events": ("AllocationEvent", "read_events"),
-    "prediction": ("Prediction", "predict"),
-    "recording": ("find_trace", "record"),
-    "timeline": ("Timeline",),
+    "record.events": ("AllocationEvent", "read_events"),
+    "record.recorder": ("find_trace", "record"),
+    "record.xplane": ("TraceError",),
+    "timeline.data": ("Timeline",),
     "tracing": ("trace",),
-    "xplane": ("TraceError",),
+    "training.callback": ("MemoryCallback",),
 }
 _MODULES = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names}
 __all__ = sorted(_MODULES)

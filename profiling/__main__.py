@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from profiling.xplane import TraceError
+from mem_dfa.profiling.record.xplane import TraceError
 
 if TYPE_CHECKING:
-    from profiling.timeline import Timeline
+    from mem_dfa.profiling.timeline.data import Timeline
 
 _RECORDINGS = (".timeline.json.gz", ".xplane.pb")
 
@@ -88,11 +88,11 @@ def _show(options: argparse.Namespace) -> int:
         if out is not None:
             write(runs, Path(out))
             written.append(out)
-    from profiling import listing
+    from mem_dfa.profiling.render import terminal
 
-    console = listing.console()
+    console = terminal.console()
     for run in runs:
-        for table in listing.timeline_tables(run):
+        for table in terminal.timeline_tables(run):
             console.print(table)
     for out in written:
         print(f"written: {out}")
@@ -119,13 +119,13 @@ def _check_outs(options: argparse.Namespace) -> None:
 
 def _diff(options: argparse.Namespace) -> int:
     runs = _open(options.files)
-    from profiling import listing
+    from mem_dfa.profiling.render import terminal
 
-    table = listing.difference_table(("first", "second"), runs)
+    table = terminal.difference_table(("first", "second"), runs)
     if table is None:
         print(f"Nothing changed: the same bytes in every block, {runs[0].peak_bytes} at the peak.")
     else:
-        listing.console().print(table)
+        terminal.console().print(table)
     for name, run in zip(options.files, runs, strict=True):
         if run.fault:
             print(f"{name} is not exact: {run.fault}", file=sys.stderr)
@@ -133,7 +133,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _open(files: Sequence[str]) -> list[Timeline]:
-    from profiling.opening import XPLANE_SUFFIX, open_timeline
+    from mem_dfa.profiling.opening import XPLANE_SUFFIX, open_timeline
 
     if any(file.endswith(XPLANE_SUFFIX) and os.path.isfile(file) for file in files):
         _import_tensorflow()
@@ -154,7 +154,7 @@ def _import_tensorflow() -> None:
 
 
 def _png(runs: Sequence[Timeline], out: Path) -> None:
-    from profiling import plot
+    from mem_dfa.profiling.render import plot
 
     plot.save(plot.plot(runs), out)
 

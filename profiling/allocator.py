@@ -8,7 +8,7 @@ missing or leave out every tensor below 262144 bytes, and no call says so. Hence
 import gc
 import os
 
-from sizes.units import ALLOCATION_UNIT_BYTES
+from mem_dfa.units import ALLOCATION_UNIT_BYTES
 
 ENVIRONMENT_VARIABLE = "TF_CPU_ALLOCATOR_USE_BFC"
 

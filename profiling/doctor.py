@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from profiling.allocator import ENVIRONMENT_VARIABLE
+from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,7 +111,7 @@ def _tell() -> int:
             progress.update(task, description=text)
             if not errors.is_terminal:
                 _note(text)
-    from profiling.listing import console
+    from mem_dfa.profiling.render.terminal import console
 
     console().print(table_of(found))
     return 0 if all(finding.works for finding in found if finding.source.required) else 1
@@ -162,7 +162,7 @@ def _examine_group(group: str) -> Iterator[Finding]:
     if group == "counting":
         environment[ENVIRONMENT_VARIABLE] = "1"
     pending = {source.probe: source for source in SOURCES[group]}
-    command = [sys.executable, "-m", "profiling.probes", *pending]
+    command = [sys.executable, "-m", "mem_dfa.profiling.probes", *pending]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
         subprocess.Popen(

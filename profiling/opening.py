@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiling.xplane import TraceError
+from mem_dfa.profiling.record.xplane import TraceError
 
 if TYPE_CHECKING:
-    from profiling.timeline import Timeline
+    from mem_dfa.profiling.timeline.data import Timeline
 
 XPLANE_SUFFIX = ".xplane.pb"
 
@@ -28,18 +28,19 @@ def open_timeline(path: str | Path) -> Timeline:
     """
     if Path(path).name.endswith(XPLANE_SUFFIX):
         return _from_xplane(Path(path))
-    from profiling import storage
+    from mem_dfa.profiling.timeline import storage
 
     return storage.load(path)
 
 
 def _from_xplane(path: Path) -> Timeline:
-    from profiling import storage, xplane
-    from profiling.events import device_allocator, read_events
-    from profiling.reconstruction import fill
-    from profiling.schema import DamageError
-    from profiling.spans import read_operations
-    from profiling.timeline import Timeline
+    from mem_dfa.profiling.record import xplane
+    from mem_dfa.profiling.record.events import device_allocator, read_events
+    from mem_dfa.profiling.record.spans import read_operations
+    from mem_dfa.profiling.timeline import storage
+    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling.timeline.lifetimes import fill
+    from mem_dfa.profiling.timeline.schema import DamageError
 
     # Said at once: to read one, TensorFlow is imported.
     if not os.path.isfile(path):

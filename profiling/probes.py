@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiling.allocator import PROBE_BYTES, Allocator
-from sizes.units import show_bytes
+from mem_dfa.profiling.allocator import PROBE_BYTES, Allocator
+
+from mem_dfa.units import show_bytes
 
 if TYPE_CHECKING:
-    from profiling.timeline import Timeline
+    from mem_dfa.profiling.timeline.data import Timeline
 
 _PLUGIN_TEST = """
 import pytest
@@ -111,7 +112,7 @@ def gpus() -> str:
 def pytest_plugin() -> str:
     """The installed plugin passes a test within its limit and fails one above it."""
     if not any(
-        entry.value == "profiling.pytest_plugin"
+        entry.value == "mem_dfa.profiling.pytest_plugin"
         for entry in importlib.metadata.entry_points(group="pytest11")
     ):
         raise ProbeError("no installed package registers it with pytest")
@@ -167,7 +168,7 @@ def _training(device: str = "CPU:0", **how: Any) -> tuple[Callable[[], object], 
 
 
 def _traced(step: Callable[[], object], model: Any, device: str = "CPU:0") -> Timeline:
-    from profiling.tracing import trace
+    from mem_dfa.profiling.tracing import trace
 
     step()
     with trace(model, device=device) as timeline:

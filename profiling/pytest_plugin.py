@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE, MeterError
+from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.training.pytest_limit import DeviceMemory, report
 
-from profiling.allocator import ENVIRONMENT_VARIABLE, MeterError
-from profiling.limits import DeviceMemory, report
-from profiling.xplane import TraceError
-from sizes.units import parse_bytes
+from mem_dfa.units import parse_bytes
 
 MARK = "limit_device_memory"
 FIXTURE = "device_memory"

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from profiling import xplane
-from profiling.allocator import Allocator
-from profiling.events import device_allocator, read_events
-from profiling.holders import held, names_of
-from profiling.reconstruction import fill
-from profiling.recording import find_trace, record
-from profiling.spans import eager_spans, read_operations
-from profiling.timeline import Timeline
-from profiling.xplane import TraceError
+from mem_dfa.profiling.allocator import Allocator
+from mem_dfa.profiling.record import xplane
+from mem_dfa.profiling.record.events import device_allocator, read_events
+from mem_dfa.profiling.record.held_tensors import held, names_of
+from mem_dfa.profiling.record.recorder import find_trace, record
+from mem_dfa.profiling.record.spans import eager_spans, read_operations
+from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.lifetimes import fill
 
 
 @contextmanager

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
-from mem_dfa import ALGORITHMS, MODELS
+from mem_dfa import ALGORITHMS, MODELS, profiling
 from tests.mem_dfa.table import ANY_NETWORK, REPLAYING
 
 BATCH = 16

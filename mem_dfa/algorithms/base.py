@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 
-from mem_dfa.atom import is_graph
+from mem_dfa.chain.atom import is_graph
+from mem_dfa.chain.overrides import refuse_own_training
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import check_initializer
-from mem_dfa.overrides import refuse_own_training
-from sizes.tensors import UnknownBytesError
+from mem_dfa.feedback.distributions import check_initializer
+from mem_dfa.shapes.graph_tensors import UnknownBytesError
 
 
 class Algorithm(keras.Model):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 
 from mem_dfa.algorithms.base import Algorithm
-from sizes.layers import backpropagation_bytes
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

@@ -17,17 +17,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mem_dfa import planning
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.algorithms.fa import FA
-from mem_dfa.chain import Chain
+from mem_dfa.chain.chain import Chain
+from mem_dfa.chain.local_gradient import Recording
+from mem_dfa.chain.outside import NOTHING_SEEN
+from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, token
-from mem_dfa.outside import NOTHING_SEEN
-from mem_dfa.planning import NOMINAL_BATCH, Plan, Segment
-from mem_dfa.recording import Recording
-from mem_dfa.rehearsal import Rehearsal
-from mem_dfa.update import Update
+from mem_dfa.graph.ordering import after, token
+from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory.checkpoint_plan import NOMINAL_BATCH, Plan, Segment
+from mem_dfa.optimizer.step import Update
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -67,7 +67,7 @@ class Checkpoint(Blockwise):
                 "words; give one of every, blocks, budget, or none."
             )
         if budget is not None and (batch_size is None or None in self._chain.input.shape[1:]):
-            planning.budget_bytes(budget)  # the batch is not known yet
+            checkpoint_plan.budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
 
@@ -82,24 +82,24 @@ class Checkpoint(Blockwise):
         Raises:
             UnsupportedError: no plan fits the budget, or the arguments name no such blocks.
         """
-        costs = planning.block_costs(self._chain.blocks, batch_size)
+        costs = checkpoint_plan.block_costs(self._chain.blocks, batch_size)
         if self.budget is not None:
-            planning.refuse_unknown(
+            checkpoint_plan.refuse_unknown(
                 f"Checkpoint received budget={self.budget!r}",
                 lambda: self._chain.require_known_bytes(batch_size),
                 "every=... or blocks=[...]",
             )
-            return planning.within_budget(costs, planning.budget_bytes(self.budget))
+            return checkpoint_plan.within_budget(costs, checkpoint_plan.budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
                 raise UnsupportedError(
                     f"Checkpoint received every={self.every!r}: give a whole number of blocks, "
                     "at least 1."
                 )
-            return planning.at_boundaries(costs, range(0, len(costs), self.every))
+            return checkpoint_plan.at_boundaries(costs, range(0, len(costs), self.every))
         if self.blocks is not None:
-            return planning.at_boundaries(costs, self._positions(self.blocks))
-        return planning.least_peak(costs)
+            return checkpoint_plan.at_boundaries(costs, self._positions(self.blocks))
+        return checkpoint_plan.least_peak(costs)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [block.name for block in self._chain.blocks]

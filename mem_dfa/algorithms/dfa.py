@@ -14,10 +14,10 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
-from mem_dfa.ordering import after, token
-from mem_dfa.recording import Recording
-from mem_dfa.scopes import scope
-from mem_dfa.update import Update
+from mem_dfa.chain.local_gradient import Recording
+from mem_dfa.graph.ordering import after, token
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.optimizer.step import Update
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

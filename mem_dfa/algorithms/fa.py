@@ -21,7 +21,7 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
-from mem_dfa.atom import (
+from mem_dfa.chain.atom import (
     NORMALISATIONS,
     LayerAtom,
     is_linear,
@@ -29,15 +29,15 @@ from mem_dfa.atom import (
     with_call,
     without_activation,
 )
-from mem_dfa.block import Block
+from mem_dfa.chain.block import Block
+from mem_dfa.chain.foreign_code import is_keras_only
+from mem_dfa.chain.outside import NOTHING_SEEN, Seen
+from mem_dfa.chain.refuse_unrepeatable import refuse_unrepeatable
+from mem_dfa.chain.rehearsal import run_noted
+from mem_dfa.chain.rematerialised import without_rematerialisation
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import for_kernel
-from mem_dfa.foreign_code import is_keras_only
-from mem_dfa.outside import NOTHING_SEEN, Seen
-from mem_dfa.rehearsal import run_noted
-from mem_dfa.rematerialised import without_rematerialisation
-from mem_dfa.repeatable import refuse_unrepeatable
-from sizes.layers import backpropagation_bytes
+from mem_dfa.feedback.distributions import for_kernel
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
 

@@ -23,18 +23,18 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
-from mem_dfa.alike import Alike, alike
-from mem_dfa.block import Block
+from mem_dfa.chain.block import Block
+from mem_dfa.chain.local_gradient import Recording
+from mem_dfa.chain.outside import Seen
+from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.ordering import after, runs_as_a_graph, token
-from mem_dfa.outside import Seen
-from mem_dfa.parts import add_parts, cut, cut_errors
-from mem_dfa.recording import Recording
-from mem_dfa.rehearsal import Rehearsal
-from mem_dfa.scopes import scope
-from mem_dfa.slices import chain_peak_bytes, first_pass_counts, slice_counts
-from mem_dfa.tiled_gradient import TiledGradient, present_tensors
-from mem_dfa.update import Update, tiled_layers
+from mem_dfa.graph.ordering import after, runs_as_a_graph, token
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.memory.batch_parts import add_parts, cut, cut_errors
+from mem_dfa.memory.batch_slices import chain_peak_bytes, first_pass_counts, slice_counts
+from mem_dfa.memory.repeated_blocks import Alike, alike
+from mem_dfa.optimizer.factored_gradient import TiledGradient, present_tensors
+from mem_dfa.optimizer.step import Update, tiled_layers
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

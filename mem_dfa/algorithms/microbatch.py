@@ -18,19 +18,19 @@ import keras
 import tensorflow as tf
 from keras.src.losses.loss import unscale_loss_for_distribution
 
-from mem_dfa import planning
 from mem_dfa.algorithms.base import Algorithm, variable_bytes
-from mem_dfa.block import held_back_variables
-from mem_dfa.collecting import CollectingScope
+from mem_dfa.chain.block import held_back_variables
+from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.first_batches import looked_at_first
-from mem_dfa.ordering import after, runs_as_a_graph, token
-from mem_dfa.parts import Part, add_parts
-from mem_dfa.passes import kept_trackers, trackers
-from mem_dfa.proof import is_shown
-from mem_dfa.scopes import scope
-from mem_dfa.whole_batch import refuse_layers, refuse_pass, refuse_reductions
-from sizes.layers import backpropagation_bytes, looping_layer
+from mem_dfa.graph.ordering import after, runs_as_a_graph, token
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory.batch_parts import Part, add_parts
+from mem_dfa.memory.first_batches import looked_at_first
+from mem_dfa.memory.slices_proof import is_shown
+from mem_dfa.memory.whole_batch import refuse_layers, refuse_pass, refuse_reductions
+from mem_dfa.memory.whole_pass import kept_trackers, trackers
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, looping_layer
 
 DEFAULT_SLICES = 8
 
@@ -68,7 +68,7 @@ class Microbatch(Algorithm):
                 f"Microbatch received slices={slices!r}: give a whole number, at least 1."
             )
         if budget is not None:
-            planning.budget_bytes(budget)
+            checkpoint_plan.budget_bytes(budget)
         self.slices, self.budget, self.batch_size = slices, budget, batch_size
 
     def get_config(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Microbatch(Algorithm):
         self._warn_if_more_than_bp()
 
     def _warn_if_more_than_bp(self) -> None:
-        size = self.batch_size or planning.NOMINAL_BATCH
+        size = self.batch_size or checkpoint_plan.NOMINAL_BATCH
         try:
             own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
         except ValueError:  # the layers' shapes are not known, or the budget is too small
@@ -112,7 +112,7 @@ class Microbatch(Algorithm):
                 f"Microbatch received budget={self.budget!r} and batches of no fixed size: give "
                 "batch_size=..., or batch the data with drop_remainder=True."
             )
-        planning.refuse_unknown(
+        checkpoint_plan.refuse_unknown(
             f"Microbatch received budget={self.budget!r}",
             lambda: self._step_bytes(batch_size, batch_size),
             "slices=...",
@@ -125,11 +125,11 @@ class Microbatch(Algorithm):
                 "TensorFlow works on up to 32 turns at once. Give slices=... instead, or ask "
                 "`python -m experiments.fit`, which measures."
             )
-        limit = planning.budget_bytes(self.budget) / (1 + planning.ALLOCATOR_MARGIN)
+        limit = checkpoint_plan.budget_bytes(self.budget) / (1 + checkpoint_plan.ALLOCATOR_MARGIN)
         for slices in range(1, batch_size + 1):
             if self._step_bytes(batch_size, slices) <= limit:
                 return slices
-        least = self._step_bytes(batch_size, batch_size) * (1 + planning.ALLOCATOR_MARGIN)
+        least = self._step_bytes(batch_size, batch_size) * (1 + checkpoint_plan.ALLOCATOR_MARGIN)
         raise UnsupportedError(
             f"Microbatch received budget={self.budget!r}: one example at a time takes "
             f"{int(least) + 1} bytes ({least / 2**20:.1f} MiB), which is the least."

@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
 from mem_dfa.algorithms.blockwise import Blockwise
-from mem_dfa.chain import Chain
+from mem_dfa.chain.chain import Chain
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.matrices import KINDS, Matrices, check_bytes, check_kind
-from mem_dfa.planning import NOMINAL_BATCH
-from mem_dfa.scopes import scope
-from sizes.layers import backpropagation_bytes
-from sizes.tensors import UnknownBytesError
+from mem_dfa.feedback.matrices import KINDS, Matrices, check_bytes, check_kind
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.memory.checkpoint_plan import NOMINAL_BATCH
+from mem_dfa.shapes.graph_tensors import UnknownBytesError
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes
 
 
 class RandomFeedback(FeedbackAlgorithm, Blockwise):

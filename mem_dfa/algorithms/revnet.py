@@ -20,25 +20,25 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.blockwise import Blockwise
-from mem_dfa.block import Block
-from mem_dfa.chain import Chain
-from mem_dfa.coupling import Half
+from mem_dfa.chain.block import Block
+from mem_dfa.chain.chain import Chain
+from mem_dfa.chain.local_gradient import Recording
+from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.graph.ordering import after, in_turn, token
+from mem_dfa.graph.profile_scope import scope
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
-from mem_dfa.ordering import after, in_turn, token
-from mem_dfa.reconstruction import (
+from mem_dfa.memory.inverse import Half
+from mem_dfa.memory.rebuilt_inputs import (
     BEYOND_BOUND,
     LOW_PRECISION,
     NOT_FINITE,
     Greatest,
     relative_distance,
 )
-from mem_dfa.recording import Recording
-from mem_dfa.rehearsal import Rehearsal
-from mem_dfa.scopes import scope
-from mem_dfa.update import Update
-from sizes.calls import calls_of_model
-from sizes.layers import backward_peak_bytes, bytes_of_calls
+from mem_dfa.optimizer.step import Update
+from mem_dfa.shapes.layer_bytes import backward_peak_bytes, bytes_of_calls
+from mem_dfa.shapes.layer_calls import calls_of_model
 
 DEFAULT_BOUND = 1e-2
 

@@ -4,8 +4,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from mem_dfa.experiments.engine import processes
 
-from experiments import processes
 from tests.experiments.meter import Meter
 
 

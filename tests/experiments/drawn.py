@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-
-from experiments import commands
-from experiments.plan import Cell
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.paper import commands
 
 
 def cells(line: str) -> Sequence[Cell]:

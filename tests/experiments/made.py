@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import histories, measured, results
-from experiments.plan import Cell
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.store import histories, measured, results
 
 MIB = 2**20
 

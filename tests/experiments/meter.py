@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments import processes, results, sweep_options
-from experiments.plan import Cell
-from experiments.worker import Limits
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.engine import processes
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.store import results
 
 SMALL = ["--algo", "bp,dfa", "--model", "mlp", "--layers", "1,2", "--dataset", "synthetic"]
 FOUR = [("bp", 1), ("dfa", 1), ("bp", 2), ("dfa", 2)]

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 import mem_dfa
-from mem_dfa.ordering import after, token
+from mem_dfa.graph.ordering import after, token
 
 KEPT = "block_003"
 """Whose activation stays alive."""

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mem_dfa.experiments.pictures import accuracy_plots
+from mem_dfa.experiments.store import histories, results
 
-from experiments import accuracy_plots, histories, results
 from tests.experiments.drawn import cells, lines, texts
 from tests.experiments.made import history, row, table
 

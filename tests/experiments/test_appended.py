@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.experiments import sweep
+from mem_dfa.experiments.store import appended, files, results, stopping, sweep_rows
 
-from experiments import appended, files, results, stopping, sweep, sweep_rows
 from tests.experiments.meter import SMALL, Meter, good, read
 from tests.experiments.test_results import row
 

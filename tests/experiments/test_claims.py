@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from experiments import claims, processes, results, worker
-from experiments.findings import FAIL, distance_of_growth
-from experiments.plan import Cell
+from mem_dfa.experiments import claims
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.checks.findings import FAIL, distance_of_growth
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.store import results
 
 
 @pytest.mark.parametrize(

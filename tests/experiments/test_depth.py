@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from experiments import depth, depth_rows, labels, processes
-from experiments.worker import Limits
+from mem_dfa.experiments import depth
+from mem_dfa.experiments.engine import processes
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.pictures import labels
+from mem_dfa.experiments.store import depth_rows
 
 LIMITS = Limits(time_s=100, memory_bytes=2**30)
 SMALL = ["--algo", "bp,mem_dfa", "--execution", "graph", "--batch-size", "2"]

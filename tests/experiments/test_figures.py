@@ -7,24 +7,22 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from matplotlib.figure import Figure
-
-from experiments import (
-    catalogue,
+from mem_dfa.experiments import figures
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.pictures import (
     colours,
-    commands,
     depth_plot,
-    depth_rows,
-    figures,
     labels,
     memory_plots,
-    paper,
-    results,
     timeline_plots,
-    traces,
     tradeoff_plots,
 )
-from experiments.drawings import DRAWINGS
-from experiments.measured import ALGORITHM_OPTIONS
+from mem_dfa.experiments.pictures.drawings import DRAWINGS
+from mem_dfa.experiments.store import depth_rows, results, traces
+from mem_dfa.experiments.store.measured import ALGORITHM_OPTIONS
+
+from mem_dfa import registry
 from tests.experiments.drawn import cells, lines, texts
 from tests.experiments.made import MIB, row, table
 from tests.perception import distance
@@ -34,7 +32,7 @@ FAILED = {"status": "out_of_memory", "peak_bytes": None, "step_bytes": None, "st
 
 
 def test_every_kind_has_a_drawing() -> None:
-    assert set(DRAWINGS) == set(paper.Kind)
+    assert set(DRAWINGS) == set(planned_figures.Kind)
 
 
 def line_colours(figure: Figure) -> dict[str, str]:
@@ -47,12 +45,12 @@ def line_colours(figure: Figure) -> dict[str, str]:
 
 
 def test_every_algorithm_has_a_look_of_its_own() -> None:
-    assert set(colours.LOOKS) == {*catalogue.algorithm_names(), *catalogue.PEERS}
+    assert set(colours.LOOKS) == {*registry.ALGORITHMS, *catalogue.PEERS}
     looks = colours.LOOKS.values()
     for one, other in itertools.combinations(looks, 2):
         assert distance(one.colour, other.colour) > 15
     assert all(distance(look.colour, "#FFFFFF") > 25 for look in looks)
-    assert colours.look_of("mine:Own") == colours.OWN
+    assert colours.look_of("mine:Own") == colours.OWN_LOOK
 
 
 @pytest.mark.parametrize("look", colours.LOOKS.values())
@@ -116,7 +114,7 @@ def test_each_net_has_a_front_of_its_own(tmp_path: Path) -> None:
         tmp_path,
         [
             row(
-                *(cell.algorithm, catalogue.WHOLE_DEPTHS[cell.model]),
+                *(cell.algorithm, registry.MODELS[cell.model].layers),
                 model=cell.model,
                 batch_size=cell.batch_size,
                 optimizer="momentum",
@@ -242,13 +240,13 @@ def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
 
 
 def test_an_algorithm_has_one_colour_in_all_figures(tmp_path: Path) -> None:
-    names = [*catalogue.algorithm_names(), *catalogue.PEERS]
+    names = [*registry.ALGORITHMS, *catalogue.PEERS]
     results.append(tmp_path, [row(name, 20) for name in names])
-    algorithms = ",".join(catalogue.algorithm_names())
+    algorithms = ",".join(list(registry.ALGORITHMS))
     asked = cells(f"sweep --algo {algorithms} --model conv20 --layers 20")
     for draw in (memory_plots.against_layers, tradeoff_plots.pareto):
         found = line_colours(draw(str(tmp_path), "title", asked).figure)
-        for name in catalogue.algorithm_names():
+        for name in list(registry.ALGORITHMS):
             assert found[name] == colours.LOOKS[name].colour
 
 
@@ -272,7 +270,7 @@ def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert stem.with_suffix(".svg").read_bytes().startswith(b"<?xml")
     assert "not whole: layers_conv20: 139 of 140 cells are missing" in printed.err
-    (line,) = next(f for f in paper.FIGURES if f.name == "layers_conv20").commands
+    (line,) = next(f for f in planned_figures.FIGURES if f.name == "layers_conv20").commands
     assert f"    {commands.shown(line, str(tmp_path))}\n" in printed.err
     assert f"--layers 1-20 --repeats 1 --out {tmp_path}" in printed.err
     assert "not drawn: depth:" in printed.err
@@ -297,7 +295,7 @@ def test_depths_that_nobody_measured_are_missed(
 def test_a_figure_whose_cells_all_failed_is_not_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (figure,) = (figure for figure in paper.FIGURES if figure.name == "pareto_vgg16")
+    (figure,) = (figure for figure in planned_figures.FIGURES if figure.name == "pareto_vgg16")
     asked = [cell for line in figure.commands for cell in cells(line)]
     failed = {"model": "vgg16", "batch_size": 64, "repeats": None, **FAILED}
     results.append(
@@ -311,10 +309,10 @@ def test_a_figure_whose_cells_all_failed_is_not_passed_over(
 
 
 def test_all_there_is_exit_status_0_and_equal_files(tmp_path: Path) -> None:
-    (figure,) = (figure for figure in paper.FIGURES if figure.name == "pareto_residual")
+    (figure,) = (figure for figure in planned_figures.FIGURES if figure.name == "pareto_residual")
     asked = [cell for line in figure.commands for cell in cells(line)]
     changes = {"batch_size": 100, "optimizer": "momentum"}
-    depths = catalogue.WHOLE_DEPTHS
+    depths = {name: entry.layers for name, entry in registry.MODELS.items()}
     results.append(
         tmp_path, [row(c.algorithm, depths[c.model], model=c.model, **changes) for c in asked]
     )

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.experiments import fit
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.engine import fit_search, processes, worker
+from mem_dfa.experiments.measure import child
+from mem_dfa.experiments.store import fit_rows
 
-from experiments import arguments, catalogue, cell, fit, fit_rows, fit_search, processes, worker
-from experiments.plan import Cell
+from mem_dfa.data import prepared
 
 MIB = 2**20
 Machine = Callable[[Cell, int | None], dict[str, Any]]
@@ -283,7 +288,7 @@ def test_no_batch_is_larger_than_the_data(
     words = ["--dataset", "cifar10", "--data-dir", str(tmp_path / "data")]
     assert run(linear, *words) == 0
     assert (answers(tmp_path)[0]["size"], answers(tmp_path)[0]["status"]) == ("42", "maximum")
-    assert catalogue.datasets().training_images("mnist", str(tmp_path)) is None
+    assert prepared.training_images("mnist", str(tmp_path)) is None
 
 
 def test_depth(run: Callable[..., int], tmp_path: Path) -> None:
@@ -355,8 +360,7 @@ def test_memory_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_gpu_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a logical device; without a limit, and beside a CPU that is measured, it grows by need."""
     import tensorflow as tf
-
-    from experiments import building
+    from mem_dfa.experiments.measure import building
 
     limited, growing = [], []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["the GPU"])
@@ -366,14 +370,14 @@ def test_a_gpu_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, grows: growing.append(gpu)
     )
-    monkeypatch.setitem(cell.TASKS, "fit", lambda cells: {})
+    monkeypatch.setitem(child.TASKS, "fit", lambda cells: {})
     monkeypatch.setattr(building, "resolve_device", lambda device: "CPU:0")
     parser = arguments.Parser()
     arguments.add_cell_options(parser)
     (one,) = arguments.cells(parser.parse(["--algo", "bp", "--model", "mlp"]))
     for device, memory_bytes in (("GPU:0", 3 * MIB + 5), ("CPU:0", 3 * MIB), ("GPU:0", None)):
         cells = [dataclasses.replace(one, device=device)]
-        assert cell.run("fit", cells, memory_bytes)["status"] == "ok"
+        assert child.run("fit", cells, memory_bytes)["status"] == "ok"
     ((gpu, (logical,)),) = limited
     assert (gpu, logical.memory_limit) == ("the GPU", 3)
     assert growing == ["the GPU"] * 2

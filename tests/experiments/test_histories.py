@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments.store import histories, results
 
-from experiments import histories, results
 from tests.experiments.drawn import cells
 from tests.experiments.made import history
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments.paper import commands
+from mem_dfa.experiments.store import measured, results
 
-from experiments import catalogue, commands, measured, results
+from mem_dfa import registry
+from mem_dfa.data import prepared
 from tests.experiments.made import row
 
 LINE = "sweep --algo bp,mem_dfa --model conv20 --layers 1,2"
@@ -126,9 +129,12 @@ def test_no_number_is_guessed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_whole_model_has_its_number_of_layers() -> None:
     """The table says what `experiments.run` writes for a model without --layers."""
-    import mem_dfa
-    from experiments import measuring
+    from mem_dfa.experiments.measure import measuring
 
-    for model, depth in catalogue.WHOLE_DEPTHS.items():
-        shape = catalogue.datasets().DATASETS[catalogue.MODEL_DEFAULTS[model].dataset].input_shape
-        assert measuring.depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == depth
+    import mem_dfa
+
+    for model, entry in registry.MODELS.items():
+        if entry.layers is None:
+            continue
+        shape = prepared.DATASETS[entry.dataset].input_shape
+        assert measuring.depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == entry.layers

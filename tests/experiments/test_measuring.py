@@ -2,8 +2,8 @@
 
 import keras
 import pytest
+from mem_dfa.experiments.measure.measuring import whole_update_bytes
 
-from experiments.measuring import whole_update_bytes
 from mem_dfa import ALGORITHMS, MemDFA
 
 KERNEL_BYTES = 4 * 1024 * 1024

@@ -4,9 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments.cells import names
+from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.store import histories, measured, traces
+from mem_dfa.profiling.timeline.data import Timeline
 
-from experiments import histories, measured, names, paper, traces
-from profiling.timeline import Timeline
 from tests.experiments.drawn import cells
 from tests.experiments.made import history
 from tests.profiling.drawn import small
@@ -91,7 +93,9 @@ def test_many_cells_have_a_page_with_a_name_that_a_file_can_have() -> None:
 
 
 def test_those_in_the_repository_are_found() -> None:
-    lines = [line for figure in paper.FIGURES for line in figure.commands if "--trace" in line]
+    lines = [
+        line for figure in planned_figures.FIGURES for line in figure.commands if "--trace" in line
+    ]
     timelines = {traces.found(cell, str(RESULTS)) for line in lines for cell in cells(line)}
     assert timelines == set((RESULTS / traces.FOLDER).glob("*.timeline.json.gz"))
     rows = [row for row in measured.read(RESULTS) if row["epochs"] and row["status"] == "ok"]

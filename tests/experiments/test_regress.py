@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from experiments import baseline, gate_cells, processes, regress, relations, worker
-from experiments.findings import FAIL, PASS
-from experiments.plan import Cell
+from mem_dfa.experiments import regress
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.checks import baseline, gate_cells, relations
+from mem_dfa.experiments.checks.findings import FAIL, PASS
+from mem_dfa.experiments.engine import processes, worker
 
 VERSIONS = {"tensorflow": "9.9.9", "keras": "8.8.8", "device": "CPU:0"}
 FILE = Path(baseline.FOLDER, "tensorflow_9.9.9_cpu.json")

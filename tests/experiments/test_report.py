@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments import figures
+from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.report import page
+from mem_dfa.experiments.store import depth_rows, fit_rows, results
 
-from experiments import commands, depth_rows, figures, fit_rows, paper, report, results
 from tests.experiments.made import row, table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -44,13 +47,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def page(folder: Path, *names: str) -> str:
+def written(folder: Path, *names: str) -> str:
     figures.main(["--from", str(folder), "--figure", ",".join(names)])
-    return (folder / report.FILE_NAME).read_text()
+    return (folder / page.FILE_NAME).read_text()
 
 
 def paper_line(name: str) -> str:
-    (line,) = next(figure.commands for figure in paper.FIGURES if figure.name == name)
+    (line,) = next(figure.commands for figure in planned_figures.FIGURES if figure.name == name)
     return line
 
 
@@ -62,7 +65,7 @@ def cells_of(text: str, section: str) -> list[list[str]]:
 
 
 def test_every_table_is_there(folder: Path) -> None:
-    text = page(folder, "depth")
+    text = written(folder, "depth")
     assert cells_of(text, "table_claims_exact") == [
         ["&lt;img src=x onerror=alert(1)&gt;", "holds"]
     ], "what is written for readers is shown, not the CSV beside it"
@@ -92,29 +95,29 @@ def test_depths_are_a_line_for_each_algorithm_and_execution(folder: Path) -> Non
     depth_rows.keep(str(folder), {**known, "layers": 1})
     depth_rows.keep(str(folder), {**known, "layers": 10, "status": "timed_out"})
     depth_rows.keep(str(folder), {**known, "layers": 10, "execution": "xla"})
-    assert cells_of(page(folder, "depth"), "table_depth") == [
+    assert cells_of(written(folder, "depth"), "table_depth") == [
         ["bp", "graph", "32", "1.0 / 3.0", "timed out"],
         ["bp", "xla", "32", "-", "1.0 / 3.0"],
     ]
 
 
 def test_nothing_comes_from_elsewhere(folder: Path) -> None:
-    text = page(folder, "layers_conv20")
+    text = written(folder, "layers_conv20")
     assert HOSTILE not in text
     assert "http" not in re.sub(r'src="data:[^"]*"', "", text)
     assert "<script" not in text
 
 
 def test_contents_lead_to_every_part(folder: Path) -> None:
-    text = page(folder, "layers_conv20")
+    text = written(folder, "layers_conv20")
     targets = re.findall(r'href="#([^"]+)"', text)
-    assert {figure.name for figure in paper.FIGURES} <= set(targets)
+    assert {figure.name for figure in planned_figures.FIGURES} <= set(targets)
     assert {"machine", "table_claims_exact", "measurements", "all_commands"} <= set(targets)
     assert all(f'id="{target}"' in text for target in targets)
 
 
 def test_figures_are_inside_and_missing_ones_name_their_command(folder: Path) -> None:
-    text = page(folder, "layers_conv20", "depth")
+    text = written(folder, "layers_conv20", "depth")
     drawn = re.search(r'<section id="layers_conv20">(.*?)</section>', text, re.DOTALL)[1]
     assert re.search(r'src="data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]{1000,}"', drawn)
     missing = re.search(r'<section id="depth">(.*?)</section>', text, re.DOTALL)[1]
@@ -125,26 +128,26 @@ def test_figures_are_inside_and_missing_ones_name_their_command(folder: Path) ->
 
 
 def test_a_table_names_its_commands(folder: Path) -> None:
-    text = page(folder, "depth")
+    text = written(folder, "depth")
     part = re.search(r'<section id="table_fit">(.*?)</section>', text, re.DOTALL)[1]
-    assert commands.shown(paper.TABLES[0], str(folder)) in part
+    assert commands.shown(planned_figures.TABLES[0], str(folder)) in part
     part = re.search(r'<section id="table_claims_exact">(.*?)</section>', text, re.DOTALL)[1]
     assert commands.shown("claims --part exact", str(folder)) in part
     assert "fit" not in part
 
 
 def test_figures_of_earlier_runs_stay_on_the_page(folder: Path) -> None:
-    page(folder, "layers_conv20")
-    text = page(folder, "depth")
+    written(folder, "layers_conv20")
+    text = written(folder, "depth")
     drawn = re.search(r'<section id="layers_conv20">(.*?)</section>', text, re.DOTALL)[1]
     assert "<img" in drawn
 
 
 def test_versions_and_machine_are_there(folder: Path) -> None:
-    assert "The processor was not recorded" in page(folder, "depth")
+    assert "The processor was not recorded" in written(folder, "depth")
     values = ("python -m experiments.depth", "2026-01-01", 3.5, 0, "some processor, 2 cores")
     table(folder / commands.RUNS_FILE, dict(zip(commands.RUN_COLUMNS, values, strict=True)))
-    text = page(folder, "depth")
+    text = written(folder, "depth")
     assert "Commands ran on some processor, 2 cores." in text
     assert all(f">{version}<" in text for version in ("2.21.0", "3.15.1", "3.11.7"))
 
@@ -152,11 +155,11 @@ def test_versions_and_machine_are_there(folder: Path) -> None:
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
     (tmp_path / "two.csv").mkdir()
-    text = page(tmp_path, "layers_conv20")
+    text = written(tmp_path, "layers_conv20")
     for name in ("one", "two"):
         assert re.search(rf'id="table_{name}".*?{name}\.csv cannot be read', text, re.DOTALL)
 
 
 def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:
     (tmp_path / results.FILE_NAME).write_text("nonsense\n")
-    assert "no table of measurements" in page(tmp_path, "layers_conv20")
+    assert "no table of measurements" in written(tmp_path, "layers_conv20")

@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.experiments import reproduce
+from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import screen
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.paper import commands, estimate, planned_figures
+from mem_dfa.experiments.store import results, traces
 
-from experiments import (
-    commands,
-    display,
-    estimate,
-    paper,
-    processes,
-    reproduce,
-    results,
-    traces,
-    worker,
-)
-from experiments.catalogue import ALGORITHM_OPTIONS
-from experiments.plan import Cell
 from tests.experiments.made import history, row, table
 
 SMALL = {"status": "ok", "error": None}
@@ -46,7 +40,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_command_makes_sense(quick: bool) -> None:
-    lines = paper.all_lines(quick)
+    lines = planned_figures.all_lines(quick)
     assert len(lines) == len(set(lines))
     for line in lines:
         plan = commands.plan_of(line)
@@ -56,15 +50,15 @@ def test_every_command_makes_sense(quick: bool) -> None:
         if quick:
             assert not any(cell.epochs for cell in plan.cells)
             assert module != "sweep" or plan.repeats == 1
-    assert {figure.name for figure in paper.FIGURES if figure.commands} == {
-        figure.name for figure in paper.FIGURES
+    assert {figure.name for figure in planned_figures.FIGURES if figure.commands} == {
+        figure.name for figure in planned_figures.FIGURES
     }
 
 
 @pytest.mark.slow
 def test_every_command_names_what_can_be_trained() -> None:
     """Built in a process, each algorithm on each net with each of its options once."""
-    asked = [cell for quick in (False, True) for line in paper.all_lines(quick)
+    asked = [cell for quick in (False, True) for line in planned_figures.all_lines(quick)
              for cell in commands.plan_of(line).cells]  # fmt: skip
     alike: dict[tuple, Cell] = {}
     for cell in asked:
@@ -104,9 +98,9 @@ def test_a_command_is_done_when_its_cells_are_known(tmp_path: Path) -> None:
     assert not commands.is_done(trained, out)
     history(tmp_path, commands.plan_of(trained).cells[0], [0.5, 0.6])
     assert commands.is_done(trained, out)
-    assert not commands.is_done(paper.CLAIMS[0], out)
+    assert not commands.is_done(planned_figures.CLAIMS[0], out)
     (tmp_path / "claims_feedback.csv").write_text("claim,verdict\n")
-    done = [line for line in paper.CLAIMS if commands.is_done(line, out)]
+    done = [line for line in planned_figures.CLAIMS if commands.is_done(line, out)]
     assert done == ["claims --part feedback"]
 
 
@@ -122,7 +116,7 @@ def test_rows_of_other_settings_are_no_steps_that_were_timed(tmp_path: Path) -> 
 
 def test_a_newer_version_beside_it_has_a_line_measured_again(tmp_path: Path) -> None:
     """Because its figure is drawn from that version alone."""
-    figure = next(figure for figure in paper.FIGURES if figure.name == "pareto_conv20")
+    figure = next(figure for figure in planned_figures.FIGURES if figure.name == "pareto_conv20")
     first, second, *_ = figure.commands
     out, whole = str(tmp_path), {"layers": 20}
     cells = commands.plan_of(second).cells
@@ -201,14 +195,14 @@ def test_it_says_how_long_and_goes_on_after_a_failure(
     ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = "sweep --algo bp,fa,dfa,mem_dfa --model vgg16 --layers 1,4 --batch-size 8"
-    assert any(line.startswith(done) for line in paper.all_lines(True))
+    assert any(line.startswith(done) for line in planned_figures.all_lines(True))
     cells = commands.plan_of(done).cells
     results.append(
         tmp_path, [row(c.algorithm, c.layers, model="vgg16", batch_size=8) for c in cells]
     )
     assert reproduce.main(["--quick", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    lines = paper.all_lines(True)
+    lines = planned_figures.all_lines(True)
     assert f"1 of {len(lines)} commands are done already" in said
     assert f"{len(lines) - 1} commands to run: about" in said
     assert "wrong by a factor of 2" in said
@@ -225,7 +219,7 @@ def test_claims_that_do_not_hold_are_no_failure(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """They were measured; without their tables they were not."""
-    monkeypatch.setattr(paper, "all_lines", lambda quick: list(paper.CLAIMS))
+    monkeypatch.setattr(planned_figures, "all_lines", lambda quick: list(planned_figures.CLAIMS))
     monkeypatch.setattr(commands, "run", lambda line, out: 1)
     reproduce.main(["--out", str(tmp_path)])
     assert "failed: python -m experiments.claims" in capsys.readouterr().err
@@ -274,7 +268,7 @@ def test_guesses_follow_the_rows() -> None:
 
 
 def test_a_command_takes_as_long_as_the_last_time(tmp_path: Path) -> None:
-    line, out = paper.CLAIMS[0], str(tmp_path)
+    line, out = planned_figures.CLAIMS[0], str(tmp_path)
     runs = [{"command": f"python -m experiments.{line}", "seconds": text} for text in ("5", "7")]
     assert estimate.seconds_of([line], out, [], runs, 1.0) == {line: 7}
     assert estimate.seconds_of([line], out, [], [], 1.0) == {line: None}
@@ -307,7 +301,7 @@ def test_a_cell_of_two_commands_is_counted_once(tmp_path: Path) -> None:
     ("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3 h 30 min"), (0, "0 s")]
 )
 def test_times_are_for_reading(seconds: float, words: str) -> None:
-    assert display.duration(seconds) == words
+    assert screen.duration(seconds) == words
 
 
 @pytest.mark.parametrize("words", [["--out", "/dev/null/below"], ["--slow"]])

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from experiments import results
+from mem_dfa.experiments.store import results
 
 
 def row(number: int) -> dict[str, object]:

@@ -10,20 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from mem_dfa.experiments import claims, run, sweep
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.checks import findings
+from mem_dfa.experiments.cli import screen
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.store import histories, results
 
-import profiling
-from experiments import (
-    claims,
-    display,
-    findings,
-    histories,
-    processes,
-    results,
-    run,
-    sweep,
-    worker,
-)
-from experiments.plan import Cell
+from mem_dfa import profiling
 from tests.experiments.meter import good
 
 SMALL = ["--model", "mlp", "--dataset", "synthetic", "--layers", "1", "--batch-size", "8"]
@@ -256,8 +250,8 @@ def test_factor_compares_with_bp_of_the_same_cell() -> None:
         {**base, "algorithm": "bp", "layers": 2, "step_bytes": 600},
         {**base, "algorithm": "dfa", "layers": 2, "step_bytes": 200},
     ]
-    assert display._factor(rows[2], rows) == "3.00x"
-    assert display._factor(rows[2], rows[2:]) == "-"
+    assert screen._factor(rows[2], rows) == "3.00x"
+    assert screen._factor(rows[2], rows[2:]) == "-"
 
 
 def test_claims_judge_at_the_boundary() -> None:

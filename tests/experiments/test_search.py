@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from experiments import search
+from mem_dfa.experiments.engine import search
 
 LIMIT_BYTES = 2**30
 Rows = dict[int, dict[str, Any]]

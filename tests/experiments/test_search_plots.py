@@ -5,12 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
-
-from experiments import commands, histories, measured, paper, search_plots
-from experiments.plan import Cell
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.pictures import search_plots
+from mem_dfa.experiments.store import histories, measured
 
 RESULTS = Path(__file__).parents[2] / "results"
-SEARCHES = [figure for figure in paper.FIGURES if figure.kind is paper.Kind.SEARCH]
+SEARCHES = [
+    figure for figure in planned_figures.FIGURES if figure.kind is planned_figures.Kind.SEARCH
+]
 LINES = (
     "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.1",
     "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.2",
@@ -91,14 +94,14 @@ def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("figure", SEARCHES, ids=lambda figure: figure.name)
-def test_what_is_trained_is_what_the_search_found(figure: paper.PlannedFigure) -> None:
+def test_what_is_trained_is_what_the_search_found(figure: planned_figures.PlannedFigure) -> None:
     cells = cells_of(figure.commands)
     found = search_plots.read_search(str(RESULTS), cells)
     if len(found) < len(cells):
         pytest.skip(f"{figure.name}: {len(cells) - len(found)} cells are not trained yet")
     best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), cells))
     best.setdefault("mem_dfa", best["dfa"])  # whose updates are the same
-    taken = paper.CHOSEN[figure.name.removeprefix("search_")]
+    taken = planned_figures.CHOSEN[figure.name.removeprefix("search_")]
     assert set(taken) == set(best)
     for algorithm, options in taken.items():
         (cell,) = cells_of((f"sweep --algo {algorithm} --model mlp {options}",))
@@ -110,8 +113,8 @@ def test_what_is_trained_is_what_the_search_found(figure: paper.PlannedFigure) -
 
 
 def test_the_search_uses_no_seed_that_is_reported() -> None:
-    for figure in paper.FIGURES:
-        if figure.kind is paper.Kind.ACCURACY:
+    for figure in planned_figures.FIGURES:
+        if figure.kind is planned_figures.Kind.ACCURACY:
             training = [line for line in figure.commands if "--epochs" in shlex.split(line)]
-            assert paper.SEARCH_SEED not in {cell.seed for cell in cells_of(training)}
+            assert planned_figures.SEARCH_SEED not in {cell.seed for cell in cells_of(training)}
             assert training and all("--seed" in shlex.split(line) for line in training)

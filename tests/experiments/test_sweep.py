@@ -10,10 +10,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mem_dfa.experiments import sweep
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import sweep_rows as rows
 
-from experiments import processes, results, sweep, sweep_options, worker
-from experiments import sweep_rows as rows
-from experiments.plan import Cell
 from tests.experiments.meter import (
     FOUR,
     SMALL,

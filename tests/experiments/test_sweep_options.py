@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.experiments import sweep
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments, sweep_options
+from mem_dfa.experiments.engine import engines, processes
+from mem_dfa.experiments.engine.worker import Limits
 
-from experiments import arguments, engines, processes, sweep, sweep_options
-from experiments.plan import Cell
-from experiments.worker import Limits
-from sizes import units
+from mem_dfa import units
 from tests.experiments.meter import SMALL, TENSORFLOW
 
 

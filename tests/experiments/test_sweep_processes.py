@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from experiments import cell, engines, results, sweep_rows, worker
-from experiments.plan import Cell
-from experiments.worker import Limits
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.engine import engines, worker
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.measure import child
+from mem_dfa.experiments.store import results, sweep_rows
 
 CELL = Cell("bp", "mlp", 1, 8, "graph", "synthetic", None, "CPU:0", "sgd", 0.01, 0, steps=1)
 TINY = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
@@ -57,12 +58,12 @@ def test_no_room_for_what_was_measured_is_no_cells_fault(
     """The process says so with its exit status, and who waits for it in a sentence."""
     request = {"task": "measure", "cells": [], "memory_bytes": None, "parent": 0}
     with monkeypatch.context() as process:
-        process.setattr(cell.sys, "argv", ["cell", str(tmp_path / "gone" / "result.json")])
-        process.setattr(cell.sys, "stdin", io.StringIO(json.dumps(request)))
-        process.setattr(cell, "die_with", lambda parent: None)
-        process.setattr(cell, "run", lambda *_: {"status": "ok"})
+        process.setattr(child.sys, "argv", ["cell", str(tmp_path / "gone" / "result.json")])
+        process.setattr(child.sys, "stdin", io.StringIO(json.dumps(request)))
+        process.setattr(child, "die_with", lambda parent: None)
+        process.setattr(child, "run", lambda *_: {"status": "ok"})
         with pytest.raises(SystemExit) as end:
-            cell.main()
+            child.main()
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexit {end.value.code}\n")
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
@@ -127,7 +128,7 @@ def test_no_process_outlives_its_parent(pause_s: float) -> None:
     """However the parent ends, and whatever the process is doing just then."""
     code = (
         "from experiments import worker\n"
-        "from experiments.plan import Cell\n"
+        "from mem_dfa.experiments.cells.cell import Cell\n"
         f"worker.call('measure', [{CELL!r}] * 2)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])

@@ -5,8 +5,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from experiments import results
-from experiments import sweep_rows as rows
+from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import sweep_rows as rows
+
 from tests.experiments.meter import (
     SMALL,
     cells,

@@ -10,9 +10,10 @@ from typing import IO
 import keras
 import numpy as np
 import pytest
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.engine import unfinished, worker
+from mem_dfa.experiments.measure import training, training_state
 
-from experiments import training, training_state, unfinished, worker
-from experiments.plan import Cell
 from mem_dfa import ALGORITHMS
 from tests.experiments.drawn import cells
 

@@ -6,21 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.paper import commands, estimate
+from mem_dfa.experiments.pictures import canvas, search_plots, tradeoff_plots
+from mem_dfa.experiments.report import tables
+from mem_dfa.experiments.store import depth_rows, fit_rows, histories, measured, results
 
-from experiments import (
-    commands,
-    depth_rows,
-    estimate,
-    fit_rows,
-    histories,
-    measured,
-    pictures,
-    report_tables,
-    results,
-    search_plots,
-    tradeoff_plots,
-)
-from experiments.worker import Limits
 from tests.experiments.drawn import cells
 from tests.experiments.made import MIB, row, table
 
@@ -50,16 +41,16 @@ def recorded(name: str) -> list[dict[str, Any]]:
 
 def read_measurements(folder: Path) -> None:
     rows = measured.read(folder)
-    pictures.notes_on(measured.select(rows, ASKED, 3))
+    canvas.notes_on(measured.select(rows, ASKED, 3))
     measured.images(rows, "cifar10")
-    report_tables.versions(rows)
-    list(report_tables.sections(folder, rows))
+    tables.versions(rows)
+    list(tables.sections(folder, rows))
     estimate.cell_seconds(ASKED[0], 3, rows, 1.0)
 
 
 def read_depths(folder: Path) -> None:
     rows = depth_rows.read(str(folder))
-    list(report_tables.sections(folder, []))
+    list(tables.sections(folder, []))
     for algorithm, execution, _, batch_size in rows:
         key = (algorithm, execution, 100, batch_size)
         depth_rows.reason_to_skip(rows, key, Limits(100, 1000 * MIB))
@@ -67,17 +58,17 @@ def read_depths(folder: Path) -> None:
 
 def read_fits(folder: Path) -> None:
     fit_rows.ANSWERS.read(str(folder))
-    list(report_tables.sections(folder, []))
+    list(tables.sections(folder, []))
 
 
 def read_bench(folder: Path) -> None:
     tradeoff_plots._bench_rows(folder / "bench.csv")
-    list(report_tables.sections(folder, []))
+    list(tables.sections(folder, []))
 
 
 def read_commands(folder: Path) -> None:
     commands.read_runs(str(folder))
-    list(report_tables.sections(folder, []))
+    list(tables.sections(folder, []))
 
 
 def read_histories(folder: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import tensorflow as tf
+from mem_dfa.experiments.checks import baseline, gate_cells
+from mem_dfa.experiments.engine import worker
+from mem_dfa.experiments.measure import measuring, weighing
 
-from experiments import baseline, gate_cells, measuring, weighing, worker
 from tests.experiments import mutants
 
 ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import profiling
+from mem_dfa import profiling
 from tests.mem_dfa.table import normalisation, reversible
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import BP, DFA, Checkpoint, Microbatch, UnsupportedError, planning
-from sizes import traced
+from mem_dfa import BP, DFA, Checkpoint, Microbatch, UnsupportedError
+from mem_dfa.memory import checkpoint_plan
+from mem_dfa.shapes import traced_layer
 from tests.mem_dfa.comparison import LOSS, recorded
 
 layers = keras.layers
@@ -118,7 +119,7 @@ def test_checkpoints_keep_the_least_budget_that_they_accept(name: str) -> None:
     shape, make = NETS[name]
     net = stacked(shape, make)
     least = Checkpoint(net).predict_step_bytes(BATCH)
-    budget = int(least * (1 + planning.ALLOCATOR_MARGIN)) + 1
+    budget = int(least * (1 + checkpoint_plan.ALLOCATOR_MARGIN)) + 1
     trainer = Checkpoint(net, budget=budget, batch_size=BATCH)
     assert 0.6 * budget < measured(trainer, shape) <= budget
 
@@ -204,9 +205,9 @@ def test_nobody_notices_that_a_layer_was_traced() -> None:
 
 def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
-    trace = traced._trace
-    monkeypatch.setattr(traced, "_trace", lambda call: runs.append(call) or trace(call))
-    monkeypatch.setattr(traced, "_traced", {})
+    trace = traced_layer._trace
+    monkeypatch.setattr(traced_layer, "_trace", lambda call: runs.append(call) or trace(call))
+    monkeypatch.setattr(traced_layer, "_traced", {})
     net = stacked(SEQUENCE, transformer, count=6)
     known = BP(net).predict_step_bytes(BATCH)
     # LayerNormalization, MultiHeadAttention, the Dense layer with gelu, the mean at the end.

@@ -5,7 +5,7 @@ import weakref
 
 import tensorflow as tf
 
-from mem_dfa.constants import constant
+from mem_dfa.graph.once import constant
 
 
 def twice(x: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from mem_dfa.coupling import Half
+from mem_dfa.graph.ordering import token
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.ordering import token
+from mem_dfa.memory.inverse import Half
 
 SHAPE = (2, 4, 4, 2)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mem_dfa import data, datasets
+from mem_dfa.data import batches, prepared
 
 real = pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="TFDS_DATA_DIR does not say where real data are"
 )
 
 
-def prepared(folder: Path, name: str, version: str, image: bytes = b"") -> None:
+def prepared_in(folder: Path, name: str, version: str, image: bytes = b"") -> None:
     """What tells that a data set is there, without any data but the first image."""
     target = folder / name / version
     target.mkdir(parents=True)
@@ -26,33 +26,33 @@ def prepared(folder: Path, name: str, version: str, image: bytes = b"") -> None:
 def test_find_takes_the_newest_whole_version(tmp_path: Path) -> None:
     """10 is newer than 9, and an interrupted preparation is none."""
     for version in ("3.9.0", "3.10.0", "4.0.0.incompleteABC"):
-        prepared(tmp_path, "mnist", version)
-    assert datasets.find("mnist", tmp_path).name == "3.10.0"
-    assert datasets.find("cifar10", tmp_path) is None
+        prepared_in(tmp_path, "mnist", version)
+    assert prepared.find("mnist", tmp_path).name == "3.10.0"
+    assert prepared.find("cifar10", tmp_path) is None
 
 
 def test_directory_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The argument comes first, then the variable, then the library's own folder."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert datasets.directory() == tmp_path
-    assert datasets.directory("/elsewhere").as_posix() == "/elsewhere"
-    assert datasets.directory("~nobody has this name/x").parts[0] == "~nobody has this name"
+    assert prepared.directory() == tmp_path
+    assert prepared.directory("/elsewhere").as_posix() == "/elsewhere"
+    assert prepared.directory("~nobody has this name/x").parts[0] == "~nobody has this name"
     monkeypatch.delenv("TFDS_DATA_DIR")
-    assert datasets.directory().name == "tensorflow_datasets"
+    assert prepared.directory().name == "tensorflow_datasets"
 
 
 @pytest.mark.parametrize(
     ("signature", "label"),
     [
-        (datasets.JPEG_SIGNATURE, "CIFAR-10 (JPEG re-encoded)"),
-        (datasets.PNG_SIGNATURE, "CIFAR-10"),
-        (datasets.PNG_SIGNATURE + datasets.JPEG_SIGNATURE, "CIFAR-10"),
+        (prepared.JPEG_SIGNATURE, "CIFAR-10 (JPEG re-encoded)"),
+        (prepared.PNG_SIGNATURE, "CIFAR-10"),
+        (prepared.PNG_SIGNATURE + prepared.JPEG_SIGNATURE, "CIFAR-10"),
     ],
 )
 def test_label_tells_a_jpeg_copy(signature: bytes, label: str, tmp_path: Path) -> None:
     """It is told from the first image, wherever that lies in its record."""
-    prepared(tmp_path, "cifar10", "3.0.2", b"\n\x07example" + signature + b"...")
-    assert datasets.label("cifar10", tmp_path) == label
+    prepared_in(tmp_path, "cifar10", "3.0.2", b"\n\x07example" + signature + b"...")
+    assert prepared.label("cifar10", tmp_path) == label
 
 
 def test_missing_data_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +61,10 @@ def test_missing_data_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(*_: object, timeout: float) -> None:
         raise OSError("no network here")
 
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(prepared.urllib.request, "urlopen", fail)
     target = tmp_path / "data"
-    with pytest.raises(data.DataMissingError) as raised:
-        datasets.prepare("mnist", target)
+    with pytest.raises(batches.DataMissingError) as raised:
+        prepared.prepare("mnist", target)
     message = str(raised.value)
     for part in ("'mnist'", str(target), "no network here", "tfds build", "--dataset synthetic"):
         assert part in message
@@ -77,13 +77,13 @@ def test_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     import tensorflow_datasets as tfds
 
     def stop(name: str, data_dir: str, download: bool) -> None:
-        prepared(datasets.Path(data_dir), name, "3.0.1.incompleteXYZ")
+        prepared_in(prepared.Path(data_dir), name, "3.0.1.incompleteXYZ")
         raise RuntimeError("connection lost")
 
-    monkeypatch.setattr(datasets, "_check_reachable", lambda url: None)
+    monkeypatch.setattr(prepared, "_check_reachable", lambda url: None)
     monkeypatch.setattr(tfds, "load", stop)
-    with pytest.raises(data.DataMissingError, match="connection lost"):
-        datasets.prepare("mnist", tmp_path)
+    with pytest.raises(batches.DataMissingError, match="connection lost"):
+        prepared.prepare("mnist", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,38 +91,40 @@ def test_finished_download_is_put_in_place(tmp_path: Path, monkeypatch: pytest.M
     """It appears under its own name, whole."""
     import tensorflow_datasets as tfds
 
-    monkeypatch.setattr(datasets, "_check_reachable", lambda url: None)
+    monkeypatch.setattr(prepared, "_check_reachable", lambda url: None)
     monkeypatch.setattr(
         tfds,
         "load",
-        lambda name, data_dir, download: prepared(datasets.Path(data_dir), name, "3.0.1"),
+        lambda name, data_dir, download: prepared_in(prepared.Path(data_dir), name, "3.0.1"),
     )
     target = tmp_path / "data"
-    assert datasets.prepare("mnist", target) == target / "mnist" / "3.0.1"
+    assert prepared.prepare("mnist", target) == target / "mnist" / "3.0.1"
     assert (target / "mnist" / "3.0.1" / "dataset_info.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_synthetic_batches_are_seeded() -> None:
     """Equal seeds give equal batches, and the two splits differ."""
-    images, labels = data.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
-    again, _ = data.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
-    other, _ = data.batch("synthetic", 16, seed=4, input_shape=(28, 28, 1))
+    images, labels = batches.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
+    again, _ = batches.batch("synthetic", 16, seed=3, input_shape=(28, 28, 1))
+    other, _ = batches.batch("synthetic", 16, seed=4, input_shape=(28, 28, 1))
     assert images.shape == (16, 28, 28, 1)
     assert images.dtype == np.float32
     assert np.abs(images).max() <= 1
     assert set(labels) <= set(range(10))
     assert np.array_equal(images, again)
     assert not np.array_equal(images, other)
-    test_images, _ = next(iter(data.load("synthetic", "test", 16, seed=3, input_shape=(28, 28, 1))))
+    test_images, _ = next(
+        iter(batches.load("synthetic", "test", 16, seed=3, input_shape=(28, 28, 1)))
+    )
     assert not np.array_equal(images, test_images.numpy())
 
 
 def test_synthetic_training_is_shuffled_anew_each_epoch() -> None:
     """The same images in another order."""
-    train = data.load("synthetic", "train", 4, seed=1, input_shape=(2, 2, 1))
+    train = batches.load("synthetic", "train", 4, seed=1, input_shape=(2, 2, 1))
     first, second = ([images.numpy() for images, _ in train] for _ in range(2))
-    assert len(first) == data.SYNTHETIC_TRAIN_BATCHES
+    assert len(first) == batches.SYNTHETIC_TRAIN_BATCHES
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
     assert np.isclose(np.sum(first), np.sum(second), atol=1e-4)
 
@@ -133,29 +135,29 @@ def test_real_data(
     name: str, test_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All training pixels have mean 0 and range 1 after normalisation; the cache says the same."""
-    if datasets.find(name) is None:
-        pytest.skip(f"{name} is not prepared in {datasets.directory()}")
+    if prepared.find(name) is None:
+        pytest.skip(f"{name} is not prepared in {prepared.directory()}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    statistics = data.pixel_statistics(name)
-    assert data.pixel_statistics(name) == statistics
+    statistics = batches.pixel_statistics(name)
+    assert batches.pixel_statistics(name) == statistics
     assert len(list(tmp_path.rglob("*.json"))) == 1
     total, count, lowest, highest = 0.0, 0, 1.0, -1.0
-    for images, labels in data.load(name, "train", 1000):
+    for images, labels in batches.load(name, "train", 1000):
         pixels = images.numpy()
         total += pixels.sum(dtype=np.float64)
         count += pixels.size
         lowest, highest = min(lowest, pixels.min()), max(highest, pixels.max())
         assert labels.dtype == np.int32
-    assert pixels.shape[1:] == data.DATASETS[name].input_shape
+    assert pixels.shape[1:] == batches.DATASETS[name].input_shape
     assert abs(total / count) < 1e-6
     assert highest - lowest == pytest.approx(1.0, abs=1e-6)
-    assert sum(len(labels) for _, labels in data.load(name, "test", 999)) == test_images
+    assert sum(len(labels) for _, labels in batches.load(name, "test", 999)) == test_images
 
 
 @real
 def test_batch_larger_than_the_data_is_refused_for_training() -> None:
     """The sentence says how many there are."""
-    if datasets.find("mnist") is None:
-        pytest.skip(f"mnist is not prepared in {datasets.directory()}")
+    if prepared.find("mnist") is None:
+        pytest.skip(f"mnist is not prepared in {prepared.directory()}")
     with pytest.raises(ValueError, match="60000 training images"):
-        data.load("mnist", "train", 60_001)
+        batches.load("mnist", "train", 60_001)

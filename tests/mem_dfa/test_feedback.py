@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
-from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, matrices
-from mem_dfa.feedback import INITIALIZERS, for_kernel, for_matrix
-from mem_dfa.matrices import KINDS
+from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, profiling
+from mem_dfa.feedback import matrices
+from mem_dfa.feedback.distributions import INITIALIZERS, for_kernel, for_matrix
+from mem_dfa.feedback.matrices import KINDS
 from tests.mem_dfa.comparison import LOSS
 
 ALIGNED = ("dfa", "mem_dfa")

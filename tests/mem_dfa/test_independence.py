@@ -4,8 +4,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-import profiling
-from mem_dfa import MemDFA, alike
+from mem_dfa import MemDFA, profiling
+from mem_dfa.memory import repeated_blocks
 from tests.mem_dfa.comparison import change, compiled, distance
 from tests.mem_dfa.test_slices import EXECUTIONS, net
 
@@ -36,7 +36,7 @@ def assert_independent(
 ) -> None:
     expected = changed(optimizer, "graph", 1, "stored", dtype)
     for execution, slices, feedback, called in HOW:
-        monkeypatch.setattr(alike, "LEAST_ALIKE", 1 if called else 48)
+        monkeypatch.setattr(repeated_blocks, "LEAST_ALIKE", 1 if called else 48)
         assert (
             distance(changed(optimizer, execution, slices, feedback, dtype), expected) <= tolerance
         ), (execution, slices, feedback, called)

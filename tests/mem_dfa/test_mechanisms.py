@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
-from mem_dfa import ALGORITHMS, MODELS
+from mem_dfa import ALGORITHMS, MODELS, profiling
 from mem_dfa.algorithms import mem_dfa as algorithm
-from mem_dfa.update import BLOCKWISE, is_blockwise
+from mem_dfa.optimizer.step import BLOCKWISE, is_blockwise
 from tests.mem_dfa.table import reversible, trainer_by
 
 DEPTH = 6
@@ -155,7 +154,7 @@ def test_slices_are_joined_when_their_block_is_done_with(monkeypatch: pytest.Mon
 
 def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
-    from mem_dfa import block
+    from mem_dfa.chain import block
 
     ordered = requested_peak(trained_conv("mem_dfa", 9))
     for module in (algorithm, block):

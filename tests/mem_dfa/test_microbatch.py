@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, MODELS, MemDFA, Microbatch, UnsupportedError
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.planning import ALLOCATOR_MARGIN
+from mem_dfa.memory.checkpoint_plan import ALLOCATOR_MARGIN
 from tests.mem_dfa.comparison import compiled, distance, recorded
 
 EXAMPLES = 10

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS
 from mem_dfa.algorithms.revnet import RevNet
+from mem_dfa.graph.ordering import after, in_turn, token
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.ordering import after, in_turn, token
 from tests.mem_dfa.comparison import compiled, recorded
 
 SIZE, WIDTH, BATCH, STEPS = 16, 8, 8, 6

@@ -12,9 +12,9 @@ import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
 
 from mem_dfa import BP, DFA, Algorithm, Checkpoint, MemDFA, RevNet
-from mem_dfa.foreign_code import is_keras_only
+from mem_dfa.chain.foreign_code import is_keras_only
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.slices import can_be_sliced
+from mem_dfa.memory.batch_slices import can_be_sliced
 from tests.mem_dfa.comparison import blobs, compiled, distance, recorded
 
 layers, ops = keras.layers, keras.ops

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, FA, Chain, UnsupportedError
-from mem_dfa.overrides import TRAINING
+from mem_dfa.chain.overrides import TRAINING
 from tests.mem_dfa.comparison import blobs, distance
 from tests.mem_dfa.table import reversible, trainer_by
 

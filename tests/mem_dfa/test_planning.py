@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from mem_dfa import UnsupportedError, planning
-from mem_dfa.planning import BlockCost, Segment
+from mem_dfa import UnsupportedError
+from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory.checkpoint_plan import BlockCost, Segment
 
 UNIT = 1000
 
@@ -60,13 +61,13 @@ def operations_of(costs: Sequence[BlockCost], segments: Sequence[Segment]) -> in
     )
 
 
-def lengths(plan: planning.Plan) -> list[int]:
+def lengths(plan: checkpoint_plan.Plan) -> list[int]:
     return [segment.stop - segment.start for segment in plan.segments if segment.recomputed]
 
 
 @pytest.mark.parametrize(("count", "units", "longest"), [(20, 7, 6), (40, 10, 9)])
 def test_equal_blocks_have_segments_that_get_shorter(count: int, units: int, longest: int) -> None:
-    plan = planning.least_peak(equal_blocks(count))
+    plan = checkpoint_plan.least_peak(equal_blocks(count))
     assert plan.peak_bytes == units * UNIT
     found = lengths(plan)
     # A later segment has one checkpoint more before it, and so one block less of its own.
@@ -85,12 +86,12 @@ def test_no_plan_is_better_than_the_ones_found(count: int) -> None:
             for segments in every_segmentation(count)
         ]
         least = min(peak for peak, _ in found)
-        plan = planning.least_peak(costs)
-        allowed = int(least * (1 + planning.PEAK_TOLERANCE))
+        plan = checkpoint_plan.least_peak(costs)
+        allowed = int(least * (1 + checkpoint_plan.PEAK_TOLERANCE))
         assert least <= plan.peak_bytes <= allowed
         assert plan.recomputed_operations == min(work for peak, work in found if peak <= allowed)
         for limit in range(least - 1, max(peak for peak, _ in found) + 2, 5):
-            best = planning.cheapest(costs, limit)
+            best = checkpoint_plan.cheapest(costs, limit)
             fitting = [work for peak, work in found if peak <= limit]
             assert (best is None) == (not fitting)
             if best is not None:
@@ -102,37 +103,37 @@ def test_no_plan_is_better_than_the_ones_found(count: int) -> None:
 def test_the_peak_grows_as_the_root_of_the_depth() -> None:
     depths = [16, 32, 64, 128]
     # Without the one error signal, which does not grow, the peak is the checkpoints' alone.
-    peaks = [planning.least_peak(equal_blocks(n, error_units=0)).peak_bytes for n in depths]
+    peaks = [checkpoint_plan.least_peak(equal_blocks(n, error_units=0)).peak_bytes for n in depths]
     exponent = np.polyfit(np.log(depths), np.log(peaks), 1)[0]
     assert exponent == pytest.approx(0.5, abs=0.05)
 
 
 def test_more_memory_never_costs_more_time() -> None:
     costs = random_blocks(12, 7)
-    least = planning.least_peak(costs).peak_bytes
+    least = checkpoint_plan.least_peak(costs).peak_bytes
     everything = peak_of(costs, [Segment(0, len(costs), False)])
     work = [
-        planning.within_budget(costs, budget).recomputed_operations
+        checkpoint_plan.within_budget(costs, budget).recomputed_operations
         for budget in range(2 * least, 2 * everything, 5)
     ]
-    work += [planning.within_budget(costs, 2 * everything).recomputed_operations]
+    work += [checkpoint_plan.within_budget(costs, 2 * everything).recomputed_operations]
     assert work == sorted(work, reverse=True)
-    tight = planning.cheapest(costs, least)
+    tight = checkpoint_plan.cheapest(costs, least)
     assert tight.recomputed_operations > work[-1] == 0
 
 
 def test_an_impossible_budget_names_the_least_possible_one() -> None:
     costs = equal_blocks(20)
     with pytest.raises(UnsupportedError, match="the least that can be kept is") as refusal:
-        planning.within_budget(costs, 6 * UNIT)
+        checkpoint_plan.within_budget(costs, 6 * UNIT)
     least = int(re.search(r"is (\d+) bytes", str(refusal.value))[1])
-    assert planning.within_budget(costs, least).peak_bytes <= least
+    assert checkpoint_plan.within_budget(costs, least).peak_bytes <= least
     with pytest.raises(UnsupportedError, match="the least that can be kept is"):
-        planning.within_budget(costs, least - UNIT)
+        checkpoint_plan.within_budget(costs, least - UNIT)
 
 
 def test_given_borders_are_kept_to() -> None:
-    plan = planning.at_boundaries(equal_blocks(7), [2, 5])
+    plan = checkpoint_plan.at_boundaries(equal_blocks(7), [2, 5])
     expected = (Segment(0, 2, True), Segment(2, 5, True), Segment(5, 7, False))
     assert plan.segments == expected
     assert plan.peak_bytes == peak_of(equal_blocks(7), expected)
@@ -142,8 +143,12 @@ def test_given_borders_are_kept_to() -> None:
 @pytest.mark.parametrize("budget", [0, -1, True, 1.5, "much", "64", None])
 def test_budgets_that_are_no_size_are_refused(budget: object) -> None:
     with pytest.raises(UnsupportedError, match="64 MiB"):
-        planning.budget_bytes(budget)
+        checkpoint_plan.budget_bytes(budget)
 
 
 def test_budgets_are_bytes_or_sizes() -> None:
-    assert planning.budget_bytes("64 MiB") == planning.budget_bytes(64 * 2**20) == 64 * 2**20
+    assert (
+        checkpoint_plan.budget_bytes("64 MiB")
+        == checkpoint_plan.budget_bytes(64 * 2**20)
+        == 64 * 2**20
+    )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import BP, Microbatch, UnsupportedError, proof
+from mem_dfa import BP, Microbatch, UnsupportedError
+from mem_dfa.memory import slices_proof
 from tests.mem_dfa.comparison import compiled, distance
 
 layers = keras.layers
@@ -230,7 +231,7 @@ def test_nothing_is_left_of_the_proof(eager: bool) -> None:
 
 def test_two_slices_are_enough_where_a_batch_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    own = proof._refuse_unless_shown
+    own = slices_proof._refuse_unless_shown
 
     def too_much(trainer: keras.Model, data: tuple, count: int, size: int) -> None:
         sizes.append((count, size))
@@ -238,7 +239,7 @@ def test_two_slices_are_enough_where_a_batch_does_not_fit(monkeypatch: pytest.Mo
             raise tf.errors.ResourceExhaustedError(None, None, "")
         own(trainer, data, count, size)
 
-    monkeypatch.setattr(proof, "_refuse_unless_shown", too_much)
+    monkeypatch.setattr(slices_proof, "_refuse_unless_shown", too_much)
     trainer = compiled(Microbatch(net(Counter()), slices=4), sgd())
     with pytest.raises(UnsupportedError, match="2 slices leave 'calls'"):
         trainer.train_on_batch(*examples())

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import profiling
-from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError
+from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError, profiling
 from mem_dfa.layers.reversible import COUPLINGS, ReversibleBlock
-from mem_dfa.reconstruction import Greatest
+from mem_dfa.memory.rebuilt_inputs import Greatest
 from tests.mem_dfa import table
 from tests.mem_dfa.comparison import (
     batch,

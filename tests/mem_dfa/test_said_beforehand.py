@@ -5,7 +5,8 @@ import warnings
 import keras
 import pytest
 
-from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, matrices
+from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError
+from mem_dfa.feedback import matrices
 from mem_dfa.layers.reversible import ReversibleBlock
 from tests.mem_dfa.comparison import LOSS
 

@@ -8,10 +8,15 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import DFA, MemDFA, UnsupportedError
-from mem_dfa.chain import Chain
-from mem_dfa.parts import cut, cut_errors
-from mem_dfa.rehearsal import Rehearsal
-from mem_dfa.slices import chain_peak_bytes, first_pass_counts, peak_bytes, slice_counts
+from mem_dfa.chain.chain import Chain
+from mem_dfa.chain.rehearsal import Rehearsal
+from mem_dfa.memory.batch_parts import cut, cut_errors
+from mem_dfa.memory.batch_slices import (
+    chain_peak_bytes,
+    first_pass_counts,
+    peak_bytes,
+    slice_counts,
+)
 from tests.mem_dfa.comparison import batch, change, compiled, distance
 
 EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}

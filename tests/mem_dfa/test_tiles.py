@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import MemDFA, slices, tiles
-from mem_dfa.update import tiled_layers
+from mem_dfa import MemDFA
+from mem_dfa.memory import batch_slices
+from mem_dfa.optimizer import wide_kernel
+from mem_dfa.optimizer.step import tiled_layers
 from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64, recorded
 
 optimizers = keras.optimizers
@@ -50,9 +52,9 @@ WHOLE: dict[str, Make] = {
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tile the tests' small kernels: three rows of 24 float64 values, so that a rest remains."""
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 1024)
-    monkeypatch.setattr(tiles, "TILE_BYTES", 3 * 24 * 8)
-    monkeypatch.setattr(tiles, "HELD_TILES", 2)
+    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(wide_kernel, "TILE_BYTES", 3 * 24 * 8)
+    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
 
 
 def network(**dense: object) -> keras.Sequential:
@@ -101,7 +103,7 @@ def same_as_whole(
     """Train in tiles and whole from the same start; every weight and slot must agree."""
     start = build().get_weights()
     ours = trained(build(), make, **how)
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 2**40)
+    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
     expected = trained(build(), make, **how)
     assert tiled(expected) == []
     pairs = zip(ours.network.get_weights(), expected.network.get_weights(), start, strict=True)
@@ -120,9 +122,9 @@ def test_a_step_in_tiles_is_the_whole_step(
     monkeypatch: pytest.MonkeyPatch, name: str, execution: str
 ) -> None:
     formed = []
-    rows = tiles.TiledGradient.rows
+    rows = wide_kernel.TiledGradient.rows
     monkeypatch.setattr(
-        tiles.TiledGradient, "rows", lambda *args: formed.append(args) or rows(*args)
+        wide_kernel.TiledGradient, "rows", lambda *args: formed.append(args) or rows(*args)
     )
     how = {"run_eagerly": execution == "eager"}
     same_as_whole(monkeypatch, network, TILED[name], **how)
@@ -132,7 +134,7 @@ def test_a_step_in_tiles_is_the_whole_step(
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 @pytest.mark.usefixtures("float64", "small_tiles")
 def test_under_xla_the_step_is_taken_whole(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(tiles.TiledGradient, "rows", None)
+    monkeypatch.setattr(wide_kernel.TiledGradient, "rows", None)
     same_as_whole(monkeypatch, network, TILED[name], jit_compile=True)
 
 
@@ -145,7 +147,7 @@ def test_penalties_count_once(
         return network(kernel_regularizer=penalty)
 
     scaled = same_as_whole(monkeypatch, build, TILED["loss_scale"])
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
     assert len(tiled(scaled)) == 2
 
 
@@ -165,7 +167,7 @@ def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.Mo
         return keras.Model(inputs, layers.Softmax()(outputs))
 
     trainer = same_as_whole(monkeypatch, build, TILED["adam"])
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
     assert len(tiled(trainer)) == 5  # the classifier of 120 rows is one
 
 
@@ -173,9 +175,9 @@ def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.Mo
 def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slices' shares of a tile are summed; the penalty counts once."""
     shares = []
-    rows = tiles.TiledGradient.rows
+    rows = wide_kernel.TiledGradient.rows
 
-    def counting(gradient: tiles.TiledGradient, start: tf.Tensor, count: int) -> tf.Tensor:
+    def counting(gradient: wide_kernel.TiledGradient, start: tf.Tensor, count: int) -> tf.Tensor:
         shares.append(len(gradient.inputs))
         return rows(gradient, start, count)
 
@@ -192,8 +194,8 @@ def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyP
             ]
         )
 
-    monkeypatch.setattr(tiles.TiledGradient, "rows", counting)
-    monkeypatch.setattr(slices, "LEAST_SLICE_BYTES", 1)
+    monkeypatch.setattr(wide_kernel.TiledGradient, "rows", counting)
+    monkeypatch.setattr(batch_slices, "LEAST_SLICE_BYTES", 1)
     same_as_whole(monkeypatch, build, TILED["adam"])
     assert max(shares) > 1
 
@@ -204,7 +206,7 @@ def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyP
 def test_optimizers_that_need_the_whole_gradient_get_it(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(tiles.TiledGradient, "rows", None)
+    monkeypatch.setattr(wide_kernel.TiledGradient, "rows", None)
     trainer = trained(network(), WHOLE[name], steps=1, dtype="float32")
     assert tiled(trainer) == []
 
@@ -220,7 +222,7 @@ def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
         return layer
 
     def is_tiled(layer: keras.layers.Layer) -> bool:
-        return tiles.can_tile(layer, optimizers.Adam())
+        return wide_kernel.can_tile(layer, optimizers.Adam())
 
     assert is_tiled(built())
     assert is_tiled(built(kernel_regularizer="l2", bias_constraint="non_neg"))
@@ -232,10 +234,10 @@ def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lora = built()
     lora.enable_lora(2)
     assert not is_tiled(lora)
-    monkeypatch.setattr(tiles, "HELD_TILES", 5)  # of a quarter of the kernel each
+    monkeypatch.setattr(wide_kernel, "HELD_TILES", 5)  # of a quarter of the kernel each
     assert not is_tiled(built())
-    monkeypatch.setattr(tiles, "HELD_TILES", 2)
-    monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
+    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
+    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
     assert not is_tiled(built())
 
 
@@ -245,7 +247,7 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
 ) -> None:
     width = 1024
     if not in_tiles:
-        monkeypatch.setattr(tiles, "TILED_FROM_BYTES", 2**40)
+        monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [keras.Input((width,)), keras.layers.Dense(width), keras.layers.Dense(3)]

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import MemDFA
-from mem_dfa.elementwise import SLOTS
-from mem_dfa.together import Together
+from mem_dfa.optimizer.elementwise import SLOTS
+from mem_dfa.optimizer.small_variables import Together
 from tests.mem_dfa.comparison import LOSS
 
 OPTIMIZERS = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mem_dfa import ALGORITHMS, DFA, MODELS, Algorithm, Checkpoint, MemDFA
-from mem_dfa.matrices import KINDS
+from mem_dfa.feedback.matrices import KINDS
 from tests.mem_dfa.comparison import blobs, small_network
 from tests.mem_dfa.table import (
     reversible,

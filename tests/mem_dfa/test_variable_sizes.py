@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mem_dfa import BP, DFA, Chain, Checkpoint, MemDFA, UnsupportedError
-from mem_dfa.chain import NOMINAL_SIZE
+from mem_dfa.chain.chain import NOMINAL_SIZE
 from tests.mem_dfa.comparison import LOSS, distance
 
 layers = keras.layers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import profiling
+from mem_dfa import profiling
 
 
 @pytest.fixture(scope="session")

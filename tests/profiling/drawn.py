@@ -1,8 +1,9 @@
 """Small timelines to draw, and the operations that they name."""
 
-from profiling import Timeline
-from profiling.reconstruction import fill
-from profiling.spans import Span
+from mem_dfa.profiling import Timeline
+from mem_dfa.profiling.record.spans import Span
+from mem_dfa.profiling.timeline.lifetimes import fill
+
 from tests.profiling.events import events_of
 
 FORWARD, BACKWARD = "forward/block_001/dense_1/MatMul", "gradient_tape/forward/block_001/dense_1/"

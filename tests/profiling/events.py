@@ -1,6 +1,6 @@
 """Hand-written allocation events."""
 
-from profiling import AllocationEvent
+from mem_dfa.profiling import AllocationEvent
 
 CPU = "bfc_cpu"
 

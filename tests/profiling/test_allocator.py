@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-import profiling
+from mem_dfa import profiling
 
 RunPython = Callable[..., str]
 VARIABLE = profiling.ENVIRONMENT_VARIABLE

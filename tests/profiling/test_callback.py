@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mem_dfa.profiling import MemoryCallback, Timeline
 
-import profiling
-from profiling import MemoryCallback, Timeline
+from mem_dfa import profiling
 
 # A layer's output is this large, so a training step takes at least that.
 ROWS, WIDTH = 64, 1024
@@ -200,7 +200,7 @@ def test_inexact_timeline_is_kept_with_a_warning(monkeypatch: pytest.MonkeyPatch
             yield timeline
         timeline.fault = "256 bytes are missing"
 
-    monkeypatch.setattr("profiling.callback.trace", faulty)
+    monkeypatch.setattr("mem_dfa.profiling.training.callback.trace", faulty)
     callback = MemoryCallback(trace_steps=(1,))
     with pytest.warns(UserWarning, match="step 1 is not exact: 256 bytes are missing"):
         fit(build(), callback)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.profiling import Timeline, TraceError
+from mem_dfa.profiling.__main__ import main
+from mem_dfa.profiling.timeline.lifetimes import fill
+from mem_dfa.profiling.timeline.storage import MOST_BYTES
 
-import profiling
-from profiling import Timeline, TraceError
-from profiling.__main__ import main
-from profiling.reconstruction import fill
-from profiling.storage import MOST_BYTES
+from mem_dfa import profiling
 from tests.profiling.drawn import small
 from tests.profiling.events import events_of
 
@@ -210,7 +210,7 @@ def test_nothing_is_saved_that_cannot_be_loaded(
     path = tmp_path / "t.timeline.json.gz"
     with pytest.raises(TraceError, match=r"Cannot write .*: title is 'xxx.* at most 10000 charac"):
         small("x" * 10_001).save(path)
-    monkeypatch.setattr("profiling.storage.MOST_BYTES", 1000)
+    monkeypatch.setattr("mem_dfa.profiling.timeline.storage.MOST_BYTES", 1000)
     with pytest.raises(TraceError, match=r"it would unpack to 2\.\d KiB, and no more than 1000 B"):
         small().save(path)
     assert not path.exists()

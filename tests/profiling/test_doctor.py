@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from profiling import ENVIRONMENT_VARIABLE, doctor, probes
-from profiling.doctor import SOURCES, Finding
+from mem_dfa.profiling import ENVIRONMENT_VARIABLE, doctor, probes
+from mem_dfa.profiling.doctor import SOURCES, Finding
 
 ALL = [source for sources in SOURCES.values() for source in sources]
 

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from profiling import TraceError, read_events
-from profiling.opening import open_timeline
+from mem_dfa.profiling import TraceError, read_events
+from mem_dfa.profiling.opening import open_timeline
 
 
 def space_of(*lines: tuple[int, list[tuple[int, str, dict[str, int | str]]]]) -> Any:

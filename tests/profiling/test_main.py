@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mem_dfa.profiling.__main__ import main
 
-import profiling
-from profiling.__main__ import main
+from mem_dfa import profiling
 from tests.profiling.drawn import FORWARD, small
 
 REPLAYED = "replay/block_002/dense_2/MatMul"
@@ -62,7 +62,7 @@ def test_ctrl_c(
     def interrupt(path: str) -> profiling.Timeline:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("profiling.opening.open_timeline", interrupt)
+    monkeypatch.setattr("mem_dfa.profiling.opening.open_timeline", interrupt)
     assert main(["show", saved]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

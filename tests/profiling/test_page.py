@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.profiling import TraceError
+from mem_dfa.profiling.render.page import page
 
-from profiling import TraceError
-from profiling.page import page
 from tests.profiling.drawn import FORWARD, long, small
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mem_dfa.profiling import Timeline, TraceError
+from mem_dfa.profiling.render.perfetto import trace_events
 
-from profiling import Timeline, TraceError
-from profiling.perfetto import trace_events
 from tests.profiling.drawn import FORWARD, long, small
 
 KNOWN = {"ph", "name", "pid", "tid", "ts", "dur", "s", "args"}

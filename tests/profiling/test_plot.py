@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from mem_dfa.profiling import Timeline, TraceError
+from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, PHASE_COLOURS
+from mem_dfa.profiling.render.plot import plot, save
+from mem_dfa.profiling.timeline.attribution import CATEGORIES, PHASES
+from mem_dfa.profiling.timeline.lifetimes import fill
 
-from profiling import Timeline, TraceError
-from profiling.attribution import CATEGORIES, PHASES
-from profiling.palette import CATEGORY_COLOURS, PHASE_COLOURS
-from profiling.plot import plot, save
-from profiling.reconstruction import fill
 from tests.perception import distance
 from tests.profiling.drawn import small
 from tests.profiling.events import events_of

@@ -4,8 +4,7 @@ Inner runs of pytest are processes of their own, because TensorFlow decides once
 """
 
 import pytest
-
-from profiling import ENVIRONMENT_VARIABLE
+from mem_dfa.profiling import ENVIRONMENT_VARIABLE
 
 pytest_plugins = ["pytester"]
 
@@ -207,7 +206,7 @@ def test_other_suites_are_left_alone(pytester: pytest.Pytester) -> None:
             assert {ENVIRONMENT_VARIABLE!r} not in os.environ
         """
     )
-    run = pytester.runpytest_subprocess("-p", "profiling.pytest_plugin")
+    run = pytester.runpytest_subprocess("-p", "mem_dfa.profiling.pytest_plugin")
     run.assert_outcomes(passed=1)
 
 

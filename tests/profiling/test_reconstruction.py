@@ -4,11 +4,11 @@ import dataclasses
 import random
 
 import pytest
+from mem_dfa.profiling import AllocationEvent, Timeline, TraceError
+from mem_dfa.profiling.record.held_tensors import Held
+from mem_dfa.profiling.timeline.attribution import Names
+from mem_dfa.profiling.timeline.lifetimes import UNNAMED, fill
 
-from profiling import AllocationEvent, Timeline, TraceError
-from profiling.attribution import Names
-from profiling.holders import Held
-from profiling.reconstruction import UNNAMED, fill
 from tests.profiling.events import events_of
 
 CONV = "StatefulPartitionedCall/net_1/conv_1/BiasAdd"

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from profiling import TraceError, find_trace, record
+from mem_dfa.profiling import TraceError, find_trace, record
 
 RECORDED_STEPS = """
 import json, sys

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-
-from profiling import Timeline
-from profiling.reconstruction import fill
-from profiling.series import (
+from mem_dfa.profiling import Timeline
+from mem_dfa.profiling.render.curves import (
     Band,
     bytes_by_category,
     peak_parts,
@@ -14,7 +12,9 @@ from profiling.series import (
     reduced_bands,
     share_of,
 )
-from profiling.stacking import largest, remainder, stacked
+from mem_dfa.profiling.render.tensor_shapes import largest, remainder, stacked
+from mem_dfa.profiling.timeline.lifetimes import fill
+
 from tests.profiling.drawn import BACKWARD, FORWARD, OTHER, REPLAY, UPDATE, long, small
 from tests.profiling.events import events_of
 

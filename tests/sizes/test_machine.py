@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sizes import machine
+from mem_dfa import machine_memory
 
 GIB, TOTAL, FREE = 2**30, 16 * 2**30, 10 * 2**30
 
@@ -20,8 +20,8 @@ class Memory:
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where control groups are told of; the machine itself has 16 GiB, 10 of them free."""
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine_memory, "CONTROL_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine_memory, "OWN_GROUPS", tmp_path / "own")
     return tmp_path
 
 
@@ -49,20 +49,20 @@ def test_the_least_of_a_group_and_those_that_hold_it(
         limit = 2 * GIB if name == limited else unlimited
         make_group(groups / root / name, limit, used=GIB, file_pages=GIB // 2)
     make_group(groups / root / "other", GIB // 4, used=0, file_pages=0)
-    assert machine.memory_limit_bytes() == 2 * GIB
-    assert machine.memory_available_bytes() == 2 * GIB - GIB // 2
+    assert machine_memory.memory_limit_bytes() == 2 * GIB
+    assert machine_memory.memory_available_bytes() == 2 * GIB - GIB // 2
 
 
 def test_a_path_that_is_told_as_outside_of_a_container(groups: Path) -> None:
     (groups / "own").write_text("4:cpuset,memory:/docker/1234\n")
     make_group(groups / "groups/memory", 2 * GIB, used=3 * GIB, file_pages=0)
-    assert machine.memory_limit_bytes() == 2 * GIB
-    assert machine.memory_available_bytes() == 0
+    assert machine_memory.memory_limit_bytes() == 2 * GIB
+    assert machine_memory.memory_available_bytes() == 0
 
 
 @pytest.mark.parametrize("told", [None, "", "0::/\n3:cpu:/a\n"])
 def test_without_groups_it_is_the_machine(told: str | None, groups: Path) -> None:
     if told is not None:
         (groups / "own").write_text(told)
-    assert machine.memory_limit_bytes() == TOTAL
-    assert machine.memory_available_bytes() == FREE
+    assert machine_memory.memory_limit_bytes() == TOTAL
+    assert machine_memory.memory_available_bytes() == FREE

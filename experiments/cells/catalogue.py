@@ -1,0 +1,32 @@
+"""What may be named on the command line, found without importing TensorFlow."""
+
+from mem_dfa import registry
+from mem_dfa.registry import AlgorithmEntry, Look
+
+OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+"""Names of optimizers and the learning rate that each has by default."""
+
+ALGORITHM_OPTIONS = {option.name: tuple(registry.takers(option)) for option in registry.OPTIONS}
+"""Which algorithms take an option that not all have; one of the user's own may take any."""
+
+PEERS = {
+    "remat_scope": AlgorithmEntry(
+        "mem_dfa.experiments.measure.peers:RematScope",
+        'the network made again inside `keras.RematScope(mode="full")`',
+        signal="exact",
+        keeps="each layer's input",
+        look=Look("#6000B8", "<", 1.6),
+    ),
+    "recompute_grad": AlgorithmEntry(
+        "mem_dfa.experiments.measure.peers:RecomputeGrad",
+        "`tf.recompute_grad` over about √n segments of consecutive layers; Sequential models only",
+        signal="exact",
+        keeps="the segments' inputs",
+        look=Look("#003030", ">", 2.4),
+    ),
+}
+"""What else saves memory in TensorFlow, to compare with."""
+
+EXECUTIONS = ("graph", "eager", "xla")
+DATASETS = ("auto", "cifar10", "mnist", "synthetic")
+DEVICES = ("auto", "cpu", "gpu")

@@ -1,0 +1,1 @@
+"""What is promised of memory, and the gate that watches it."""

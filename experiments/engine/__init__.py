@@ -1,0 +1,1 @@
+"""Processes that measure, many cells after each other or at once, sizes that are searched."""

@@ -1,0 +1,1 @@
+"""Inside a measuring process: build, step, train. TensorFlow is imported here."""

@@ -1,0 +1,169 @@
+"""From a cell to a trainer that is ready to run. Imports TensorFlow."""
+
+import importlib
+import re
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from mem_dfa.experiments.cells import catalogue
+from mem_dfa.experiments.cells.cell import Cell
+
+import mem_dfa
+from mem_dfa import registry
+from mem_dfa.data import batches
+
+
+class RefusedError(ValueError):
+    """What the user asked for cannot be done: one sentence."""
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, on one line and no longer than a screen can show."""
+    # TensorFlow and Keras put the places in the code around it.
+    around = r'\s*(File "|Detected at|Graph execution error|\[\[|\[Op:|Hint:)'
+    lines = [line for line in str(error).splitlines() if not re.match(around, line)]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(" ".join(lines).split()))
+    text = re.sub(r"^(Exception encountered when calling \S+ |{{.*?}} )", "", text)
+    text = text.split(" Arguments received by ")[0] or type(error).__name__
+    return text if len(text) <= 400 else f"{text[:400]}..."
+
+
+def resolve_device(device: str) -> str:
+    """The TensorFlow name, such as "GPU:0", of what was asked for.
+
+    Raises:
+        RefusedError: a GPU was asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        return device
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise RefusedError(
+            "--device gpu: TensorFlow finds no GPU on this machine; take --device cpu, or install "
+            "the GPU's driver and tensorflow[and-cuda]"
+        )
+    return "GPU:0" if gpus and device != "cpu" else "CPU:0"
+
+
+def set_up_gpus(memory_bytes: int | None) -> None:
+    """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used.
+
+    A limit, in bytes of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's
+    is in the environment, see `engine.worker.Limits`.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if memory_bytes is None:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            logical = tf.config.LogicalDeviceConfiguration(memory_limit=memory_bytes // 2**20)
+            tf.config.set_logical_device_configuration(gpu, [logical])
+
+
+def load_algorithm(name: str) -> Callable[..., keras.Model]:
+    """The class of an algorithm, by its key or as package.module:Class.
+
+    Raises:
+        RefusedError: it cannot be imported or is no Keras model.
+    """
+    if ":" not in name:
+        return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
+    module_name, class_name = name.split(":")
+    try:
+        algorithm = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:  # the user's module may fail in any way
+        raise RefusedError(
+            f"--algo {name!r} cannot be imported ({type(error).__name__}: {one_line(error)}); "
+            "give package.module:Class with the module on Python's path"
+        ) from error
+    if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
+        raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
+    return algorithm
+
+
+def build_trainer(cell: Cell) -> keras.Model:
+    """The cell's network inside its compiled algorithm; all weights from the cell's seed.
+
+    Raises:
+        RefusedError: the model cannot be built so, or the algorithm cannot train it.
+    """
+    keras.utils.set_random_seed(cell.seed)
+    algorithm = load_algorithm(cell.algorithm)
+    try:
+        network = mem_dfa.MODELS[cell.model](
+            input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
+        )
+    except ValueError as error:
+        depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
+        raise RefusedError(
+            f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
+            f"take fewer layers or another --dataset: {one_line(error)}"
+        ) from error
+    try:
+        options = dict(cell.options)
+        if cell.budget is not None:
+            options["batch_size"] = cell.batch_size
+        trainer = algorithm(network, seed=cell.seed, **options)
+        compile_trainer(trainer, cell)
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except Exception as error:  # a class of the user's own may fail in any way
+        raise RefusedError(
+            f"algorithm '{cell.algorithm}' cannot train model '{cell.model}': {one_line(error)}"
+        ) from error
+    return trainer
+
+
+def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
+    """Gives the trainer the cell's optimizer and way to execute."""
+    trainer.compile(
+        optimizer=_optimizer(cell.optimizer, cell.learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=cell.execution == "xla",
+        run_eagerly=cell.execution == "eager",
+    )
+
+
+def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
+    if name == "momentum":
+        return keras.optimizers.SGD(learning_rate, momentum=0.9)
+    configuration = {"class_name": name, "config": {"learning_rate": learning_rate}}
+    return keras.optimizers.get(configuration)
+
+
+def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """One training batch, outside of TensorFlow's memory."""
+    return batches.batch(
+        cell.dataset,
+        cell.batch_size,
+        data_dir=cell.data_dir,
+        seed=cell.seed,
+        input_shape=cell.input_shape,
+        classes=cell.classes,
+    )
+
+
+def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
+    """A batch that lies on the device for as long as it is referenced."""
+    images, labels = batch
+    # A constant may lie in NumPy's own memory, which the allocator does not count; a copy does not.
+    return tf.raw_ops.DeepCopy(x=tf.constant(images)), tf.raw_ops.DeepCopy(x=tf.constant(labels))
+
+
+def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """The training and the test batches."""
+    train, test = (
+        batches.load(
+            cell.dataset,
+            split,
+            cell.batch_size,
+            data_dir=cell.data_dir,
+            seed=cell.seed,
+            input_shape=cell.input_shape,
+            classes=cell.classes,
+        )
+        for split in ("train", "test")
+    )
+    return train, test

@@ -1,0 +1,1 @@
+"""Which figures and tables the reproduction has, and which cells they are made from."""

@@ -1,0 +1,1 @@
+"""How measured rows are drawn."""

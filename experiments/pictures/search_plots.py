@@ -1,0 +1,127 @@
+"""What a search for learning rates and feedback distributions found, and what it says to take."""
+
+import itertools
+from collections.abc import Collection, Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.pictures import canvas, labels
+from mem_dfa.experiments.pictures.canvas import Drawn
+from mem_dfa.experiments.pictures.colours import look_of
+from mem_dfa.experiments.store import histories, measured, results
+from mem_dfa.experiments.store.histories import Epochs
+from mem_dfa.profiling.render import plot
+from mem_dfa.profiling.render.palette import INK, QUIET
+
+_SIZE = (7.6, 4.4)  # inches
+_NEARLY = 0.97  # of what the best gained over guessing
+# Of distributions of the feedback that are not the usual one.
+_STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
+
+
+def _found(epochs: Epochs) -> float:
+    """By what settings are compared: test images have no say in what is chosen."""
+    if "train_accuracy" not in epochs[-1]:
+        raise results.ResultsError(
+            f"a history has no train_accuracy in epoch {len(epochs)}; move it away and train again"
+        )
+    return 100 * epochs[-1]["train_accuracy"]
+
+
+def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
+    """Training accuracy (%) in the last epoch of each cell that was trained."""
+    read = {cell: histories.read(folder, cell) for cell in cells}
+    return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
+
+
+def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
+    """The cells with whose settings some training diverged: in the search, or later."""
+    return {cell for cell in cells if histories.diverged(folder, cell)}
+
+
+def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[str, Cell]:
+    """What is taken for each algorithm: of the least learning rate that is nearly the best.
+
+    Nearly is a part of what was gained over guessing, since a few points are nothing to 96 % and
+    most of what there is to 14 %.
+
+    The rate at which a short training does best may be too large for a long one: `dfa` on `mlp`,
+    with the best rate of two epochs, fell from 90 to 68 % after eleven. At which rates a long one
+    diverged is known when it was run: those are not taken.
+
+    Args:
+        found: training accuracy (%) of each cell.
+        diverged: the cells that are not taken.
+    """
+    by_algorithm: dict[str, list[Cell]] = {}
+    for cell in found:
+        if cell not in diverged:
+            by_algorithm.setdefault(cell.algorithm, []).append(cell)
+    taken = {}
+    for name, cells in by_algorithm.items():
+        guessing = 100 / cells[0].classes
+        enough = guessing + _NEARLY * (max(found[cell] for cell in cells) - guessing)
+        good = [cell for cell in cells if found[cell] >= enough]
+        taken[name] = min(good, key=lambda cell: (cell.learning_rate, -found[cell]))
+    return taken
+
+
+def _named(cell: Cell) -> str:
+    return measured.name_of(vars(cell)).replace("feedback_initializer ", "")
+
+
+def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """Training accuracy against the learning rate, a line for each algorithm and distribution."""
+    found = read_search(folder, cells)
+    diverged = read_diverged(folder, list(found))
+    missing = [cell for cell in cells if cell not in found]
+    if not found:
+        return Drawn(None, missing=missing)
+    taken = chosen(found, diverged).values()
+    notes = [
+        f"{measured.images(measured.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
+        f"one seed, training accuracy in epoch {cells[0].epochs}.",
+        f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
+        f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
+    ]
+    others = dict.fromkeys(c.feedback_initializer for c in found if c.feedback_initializer)
+    styles = dict(zip(others, itertools.cycle(_STYLES), strict=False))
+    if others:
+        said = [f"{style}: {initializer}" for initializer, style in styles.items()]
+        notes.append(f"Solid: uniform feedback; {'; '.join(said)}.")
+    if diverged:
+        notes.append("Crossed out: a training diverged, here or with more epochs.")
+    lines: dict[str, list[Cell]] = {}
+    for cell in sorted(found, key=lambda cell: cell.learning_rate):
+        lines.setdefault(_named(cell), []).append(cell)
+    with matplotlib.rc_context(plot.STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        axes.set(xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
+        axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
+        ends = []
+        for name, own in lines.items():
+            look = look_of(own[0].algorithm)
+            rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
+            style = _STYLES.get(styles.get(own[0].feedback_initializer), "-")
+            axes.plot(
+                rates, values, style, color=look.colour,
+                marker=look.marker, markersize=look.width + 2, linewidth=look.width,
+            )  # fmt: skip
+            ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
+        for cell in (cell for cell in found if cell in diverged):  # always in one order
+            axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
+        for cell in taken:
+            look = look_of(cell.algorithm)
+            axes.plot(
+                [cell.learning_rate], [found[cell]], "o", fillstyle="none", color=look.colour,
+                markersize=9 + 2.5 * look.width,  # so that equal ones lie within each other
+            )  # fmt: skip
+        tried = sorted({cell.learning_rate for cell in found})
+        axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
+        axes.minorticks_off()
+        labels.label_ends(axes, ends, 0.74 * _SIZE[1])
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
+        canvas.add_caption(figure, notes)
+    return Drawn(figure, notes, missing)

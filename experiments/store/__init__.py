@@ -1,0 +1,1 @@
+"""What was measured, in files: written whole or not at all, read again, selected."""

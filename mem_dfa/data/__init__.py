@@ -1,0 +1,1 @@
+"""Data sets, prepared once, and batches of them."""

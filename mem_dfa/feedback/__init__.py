@@ -1,0 +1,1 @@
+"""Where a random error signal comes from: distributions and matrices."""

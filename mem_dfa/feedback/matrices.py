@@ -1,0 +1,309 @@
+"""Feedback matrices B_i, of shape (C, n_i): what is held of them between two uses.
+
+- stored: every matrix, 4·C·Σn_i bytes.
+- regenerated: none; a matrix is drawn again whenever it is needed.
+- shared: one matrix, 4·C·max n_i bytes, of which block i takes the first n_i columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa import registry
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback.distributions import Distribution, Initializer, for_matrix, seeded
+from mem_dfa.graph.once import constant, once
+from mem_dfa.graph.ordering import after, token
+from mem_dfa.machine_memory import memory_limit_bytes
+from mem_dfa.units import show_bytes
+
+TILE_BYTES = 2**24
+"""Of a wider matrix so many bytes are drawn at a time."""
+
+ENTRY_BYTES = 4
+"""Matrices are drawn in float32."""
+
+LARGE_BYTES = 2**30
+"""What is worth a warning whatever the step takes."""
+
+MOST_DRAWN_BYTES = 2**36
+"""Of all matrices, where they are drawn: each tile is traced by itself."""
+
+Seed = Sequence[int]
+
+
+def tile_widths(rows: int, columns: int) -> list[int]:
+    """How many columns each tile of a matrix has; a tile is drawn from a seed of its own."""
+    widest = max(1, TILE_BYTES // (ENTRY_BYTES * rows))
+    whole, rest = divmod(columns, widest)
+    return [widest] * whole + [rest] * bool(rest)
+
+
+class Matrices(ABC):
+    """The feedback matrices of a trainer's blocks."""
+
+    def __init__(
+        self,
+        initializer: str | Initializer,
+        classes: int,
+        widths: dict[str, int],
+        seeds: dict[str, Seed],
+        add_weight: Callable[..., keras.Variable],
+    ) -> None:
+        """Make what is held.
+
+        Args:
+            initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
+            classes: C, the number of logits.
+            widths: n_i of each block that is sent an error.
+            seeds: two whole numbers from 0 to 2^31 - 2 for each of these blocks, and maybe others.
+            add_weight: the trainer's, so that what is held is saved with it.
+
+        Raises:
+            UnsupportedError: this kind needs a named distribution.
+        """
+        self.initializer, self.classes = initializer, classes
+        self.widths, self.seeds = widths, seeds
+        self._refuse_unsupported()
+        self.held = self._hold(add_weight)
+
+    @classmethod
+    @abstractmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Bytes held, or made at one time, for blocks of these widths."""
+
+    @abstractmethod
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        """The matrices that stay."""
+
+    @abstractmethod
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """What there is of each block's B_i between two uses; taken after `earlier`, a token."""
+
+    @abstractmethod
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """B_i from its source; the same for all blocks of this one's width."""
+
+    def is_drawn_in_tiles(self, block: str) -> bool:
+        """Whether `project` never has the block's B_i whole."""
+        return False
+
+    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """B_i, shape (C, n_i); not before `error` where it has to be made."""
+        return self.made(*self.sources([block]), block, error)
+
+    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """e·B_i, shape (batch, n_i), from e, shape (batch, C)."""
+        return error @ tf.cast(self.matrix(block, error), error.dtype)
+
+    def _refuse_unsupported(self) -> None:
+        if isinstance(self.initializer, Initializer):
+            raise UnsupportedError(
+                f"feedback={type(self).__name__.lower()!r} received the initializer "
+                f"{type(self.initializer).__name__}, which has neither a seed to draw from again "
+                "nor a scale of each block: use one by name, such as 'uniform', or "
+                "feedback='stored'."
+            )
+
+    def _distribution(self, block: str) -> Distribution:
+        return for_matrix(self.initializer, self.classes, self.widths[block])
+
+    def _drawn(self, distribution: Distribution, block: str, seed: tf.Tensor | Seed) -> tf.Tensor:
+        """The whole matrix of a block, tile by tile."""
+        widths = tile_widths(self.classes, self.widths[block])
+        return _side_by_side(
+            [
+                distribution.matrix(_tile_seed(seed, number), self.classes, width)
+                for number, width in enumerate(widths)
+            ]
+        )
+
+
+class Stored(Matrices):
+    """Every matrix is a variable."""
+
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of all matrices."""
+        return ENTRY_BYTES * classes * sum(widths)
+
+    def _refuse_unsupported(self) -> None:
+        """Keras initializers are welcome."""
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        return {
+            block: add_weight(
+                shape=(self.classes, width),
+                initializer=self._variable_initializer(block),
+                trainable=False,
+                name=f"feedback_{block}",
+            )
+            for block, width in self.widths.items()
+        }
+
+    def _variable_initializer(self, block: str) -> Callable[..., tf.Tensor]:
+        seed = self.seeds[block]
+        if isinstance(self.initializer, Initializer):
+            return seeded(self.initializer, int(seed[0]))
+        return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
+
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The variables' values, which are there at any time."""
+        return [tf.convert_to_tensor(self.held[block].value) for block in blocks]
+
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """As it is."""
+        return source
+
+
+class Regenerated(Matrices):
+    """A matrix is drawn from its seed whenever it is needed, and is the stored one to the bit.
+
+    Two things keep a draw out of the memory. The seeds are a variable: what depends on constants
+    alone TensorFlow computes once and keeps. And the seed waits for the error: otherwise every
+    matrix would be drawn when the step starts.
+    """
+
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of the largest tile, which is drawn at one time."""
+        tiles = [tile for width in widths for tile in tile_widths(classes, width)]
+        return ENTRY_BYTES * classes * max(tiles, default=0)
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        rows = [self.seeds[block] for block in self.widths]
+        self._rows = {block: row for row, block in enumerate(self.widths)}
+        # Saved with the trainer, as stored matrices are. Keras's own seeds are int64 as well: a
+        # variable of int32 has no kernel on a GPU.
+        self._seeds = add_weight(
+            shape=(len(rows), 2),
+            initializer=lambda shape, dtype: tf.reshape(tf.constant(rows, dtype), shape),
+            dtype="int64",
+            trainable=False,
+            name="feedback_seeds",
+        )
+        return {}
+
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The seeds, taken apart together and not before `earlier`."""
+        seeds = once(id(self._seeds), lambda: tf.convert_to_tensor(self._seeds.value))
+        rows = tf.gather(seeds, constant([self._rows[block] for block in blocks], tf.int32))
+        return tf.unstack(after(rows, earlier))
+
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """The draw."""
+        return self._drawn(self._distribution(block), block, after(source, token([error])))
+
+    def is_drawn_in_tiles(self, block: str) -> bool:
+        """Whether the matrix is large."""
+        return len(tile_widths(self.classes, self.widths.get(block, 0))) > 1
+
+    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
+        """One tile of the matrix at a time, each drawn after the one before it was used."""
+        distribution, (source,), parts = self._distribution(block), self.sources([block]), [error]
+        for number, width in enumerate(tile_widths(self.classes, self.widths[block])):
+            seed = _tile_seed(after(source, token([parts[-1]])), number)
+            tile = distribution.matrix(seed, self.classes, width)
+            parts.append(error @ tf.cast(tile, error.dtype))
+        return _side_by_side(parts[1:])
+
+
+class Shared(Matrices):
+    """One matrix of which block i takes the first n_i columns (LightOn's TinyDFA).
+
+    It holds what a distribution draws before it is scaled, U[-1, 1), N(0, 1) or ±1. Each block
+    multiplies by its own scale, so that its entries are distributed as `stored` ones are; those of
+    the widest block are the same.
+    """
+
+    @classmethod
+    def bytes_of(cls, classes: int, widths: Sequence[int]) -> int:
+        """Of the one matrix."""
+        return ENTRY_BYTES * classes * max(widths, default=0)
+
+    def _hold(self, add_weight: Callable[..., keras.Variable]) -> dict[str, keras.Variable]:
+        if not self.widths:
+            return {}
+        widest = max(self.widths, key=self.widths.__getitem__)
+        units = Distribution(self._distribution(widest).draw, 1.0)
+        matrix = add_weight(
+            shape=(self.classes, self.widths[widest]),
+            initializer=lambda _, dtype: tf.cast(
+                self._drawn(units, widest, self.seeds[widest]), dtype
+            ),
+            trainable=False,
+            name="feedback_shared",
+        )
+        return {"shared": matrix}
+
+    def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The one matrix, for each."""
+        return [tf.convert_to_tensor(self.held["shared"].value)] * len(blocks)
+
+    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+        """The first columns, scaled; a copy, which starts after the error."""
+        first = after(constant([0, 0], tf.int32), token([error]))
+        size = constant([self.classes, self.widths[block]], tf.int32)
+        columns = tf.slice(source, first, size)
+        return columns * constant(self._distribution(block).scale, columns.dtype)
+
+
+KINDS: Mapping[str, type[Matrices]] = registry.Loaded(registry.FEEDBACK_KINDS)
+
+
+def check_kind(kind: Any) -> None:
+    """Accept a name in KINDS.
+
+    Raises:
+        UnsupportedError: it is none.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
+
+
+def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int | None) -> None:
+    """Say what feedback will take where that is much, before it is there.
+
+    Args:
+        kind: a name in KINDS.
+        classes: C, the number of logits.
+        widths: n_i of each block that is sent an error.
+        step_bytes: of BP's whole step on some batch; None where they are not known.
+
+    Raises:
+        UnsupportedError: it is more than the memory that this process may take.
+    """
+    sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
+    limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
+    if sizes["stored"] > MOST_DRAWN_BYTES:
+        sizes["regenerated"] = sizes["stored"]
+        limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
+    own, (limit, what) = sizes[kind], limits[kind]
+    less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
+    others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
+    says = (
+        f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
+        f"{sum(widths)} units of {len(widths)} blocks"
+    )
+    if own > limit:
+        raise UnsupportedError(
+            f"{says}, more than the {show_bytes(limit)} {what}; use "
+            f"{others or 'a net with fewer logits, or train with checkpoint'}."
+        )
+    if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
+        compared = "" if step_bytes is None else f" (BP's whole step: {show_bytes(step_bytes)})"
+        warnings.warn(f"{says}{compared}; {others} would take less.", stacklevel=2)
+
+
+def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:
+    return seed + constant([0, number], tf.int64) if number else seed
+
+
+def _side_by_side(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)

@@ -1,0 +1,1 @@
+"""Order and names in the graph: this not before that, traced once, called often."""

@@ -1,0 +1,1 @@
+"""Bytes planned from shapes, parts of a batch, inputs rebuilt by inverses."""

@@ -1,0 +1,293 @@
+"""Which blocks are kept and which are run again: plans for checkpointing, from shapes.
+
+A plan cuts the chain into segments. Of a *kept* one everything is held from the forward pass; of a
+*recomputed* one only its input, the checkpoint, and it runs again in the backward pass. Each block
+is recomputed at most once. While a segment is at work in the backward pass, what is held by the
+segments before it is still there, so peak = held before + the segment's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mem_dfa.chain.block import Block
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.shapes.graph_tensors import UnknownBytesError
+from mem_dfa.units import parse_bytes
+
+# The allocator rounds and does not split every chunk: measured 4 % above what operations ask for.
+ALLOCATOR_MARGIN = 0.05
+# Where the batch is not known: hardly anything that is compared depends on it.
+NOMINAL_BATCH = 32
+# A last block's small gradient is no reason to run a whole block again.
+PEAK_TOLERANCE = 0.015
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Blocks `start` to `stop` - 1, kept or recomputed together."""
+
+    start: int
+    stop: int
+    recomputed: bool
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """What a plan needs to know of one block.
+
+    Attributes:
+        kept: bytes it keeps for its gradient.
+        output: bytes of its output, which a checkpoint after it holds.
+        backward_peak: bytes while it is differentiated: its own, and the error signals at its
+            output and input.
+        operations: of one run.
+    """
+
+    kept: int
+    output: int
+    backward_peak: int
+    operations: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Segments in the order of the forward pass, with what they should cost."""
+
+    segments: tuple[Segment, ...]
+    peak_bytes: int
+    recomputed_operations: int
+
+
+@dataclass(frozen=True)
+class _State:
+    """A plan for the blocks before some position."""
+
+    held: int
+    operations: int
+    peak: int
+    last: Segment | None = None
+    before: _State | None = None
+
+    def segments(self) -> tuple[Segment, ...]:
+        found, state = [], self
+        while state.last is not None:
+            found.append(state.last)
+            state = state.before
+        return tuple(reversed(found))
+
+    def plan(self) -> Plan:
+        return Plan(self.segments(), self.peak, self.operations)
+
+
+def budget_bytes(budget: str | int) -> int:
+    """Whole bytes from a number of them or a size such as "64 MiB".
+
+    Raises:
+        UnsupportedError: neither.
+    """
+    if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
+        return budget
+    try:
+        return parse_bytes(budget)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(
+            f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
+            '"64 MiB".'
+        ) from error
+
+
+def refuse_unknown(received: str, check: Callable[[], Any], instead: str) -> None:
+    """Refuse a budget where `check` raises because bytes are not known.
+
+    Args:
+        received: what was asked for.
+        check: raises UnknownBytesError with the reason.
+        instead: what needs no bytes.
+
+    Raises:
+        UnsupportedError: the budget cannot be planned for.
+    """
+    try:
+        check()
+    except UnknownBytesError as error:
+        raise UnsupportedError(
+            f"{received}, but what a step takes is not known from shapes: {error}. Give {instead} "
+            "instead; `python -m experiments.fit` finds by measuring what fits."
+        ) from error
+
+
+def warn_if_one_block(name: str, blocks: Sequence[Block]) -> None:
+    """Say that one block with several weight layers holds most of a net.
+
+    Args:
+        name: of the algorithm.
+        blocks: of the net.
+    """
+    layers = [len(block.weight_layers) for block in blocks]
+    sizes = [block.bytes(NOMINAL_BATCH) for block in blocks]
+    kept = [0 if any(size.unknown for size in sizes) else size.kept for size in sizes]
+    for block, count, own in zip(blocks, layers, kept, strict=True):
+        if count > 1 and (2 * count > sum(layers) or 2 * own > sum(kept)):
+            share = f" and {own / sum(kept):.0%} of the bytes kept" if any(kept) else ""
+            warnings.warn(
+                f"{name}: {block.name} ('{block.weight_layers[0].name}' to "
+                f"'{block.weight_layers[-1].name}') holds {count} of {sum(layers)} weight "
+                f"layers{share}: inside a block everything is kept and the gradient is BP's, so "
+                "little is saved. A skip from its first to its last layer makes it one block.",
+                stacklevel=4,
+            )
+
+
+def block_costs(blocks: Sequence[Block], batch_size: int) -> list[BlockCost]:
+    """The costs of a chain's blocks for a batch."""
+    costs = []
+    for number, block in enumerate(blocks):
+        size = block.bytes(batch_size)
+        # No error signal is formed at the input of the whole chain.
+        peak = size.backward_peak if number else size.update_peak
+        costs.append(BlockCost(size.kept, size.output, peak, block.operations_count(batch_size)))
+    return costs
+
+
+def least_peak(costs: Sequence[BlockCost]) -> Plan:
+    """The plan with the least peak; within a hundredth of it, the one that recomputes least.
+
+    With n equal blocks its peak grows as √(2n).
+    """
+    low, high = 0, sum(cost.kept for cost in costs) + max(cost.backward_peak for cost in costs)
+    sizes = [_segment_sizes(costs[position:]) for position in range(len(costs))]
+    # Bytes are whole numbers, but a plan's peak only takes a few values: stop at one of them.
+    while low < high:
+        middle = (low + high) // 2
+        peak = _peak_within(costs, sizes, middle)
+        if peak is None:
+            low = middle + 1
+        else:
+            high = peak
+    return cheapest(costs, int(high * (1 + PEAK_TOLERANCE)))
+
+
+def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
+    """The fastest plan whose predicted peak, with the allocator's margin, fits.
+
+    Raises:
+        UnsupportedError: no plan fits; says the least budget for which one does.
+    """
+    plan = cheapest(costs, int(limit_bytes / (1 + ALLOCATOR_MARGIN)))
+    if plan is None:
+        least = int(least_peak(costs).peak_bytes * (1 + ALLOCATOR_MARGIN)) + 1
+        raise UnsupportedError(
+            f"Received a budget of {limit_bytes} bytes: no plan that recomputes each block at most "
+            f"once takes so little; the least that can be kept is {least} bytes "
+            f"({least / 2**20:.1f} MiB)."
+        )
+    return plan
+
+
+def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan:
+    """The plan with checkpoints before the given blocks; the last segment is kept.
+
+    Args:
+        costs: of all blocks.
+        boundaries: positions, counted from 0, of the blocks whose input is a checkpoint.
+    """
+    cuts = sorted({0, *boundaries, len(costs)})
+    state = _State(0, 0, 0)
+    for start, stop in itertools.pairwise(cuts):
+        size = _segment_sizes(costs[start:stop])[-1]
+        state = _append(state, costs, start, stop, stop < len(costs), size)
+    return state.plan()
+
+
+def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
+    """The plan that recomputes least among those whose peak is at most `limit_bytes`."""
+    count = len(costs)
+    states: list[list[_State]] = [[] for _ in range(count + 1)]
+    states[0] = [_State(0, 0, 0)]
+    for position in range(count):
+        sizes = _segment_sizes(costs[position:])
+        for state in _not_dominated(states[position]):
+            kept = _append(state, costs, position, position + 1, False, sizes[0])
+            if kept.peak <= limit_bytes:
+                states[position + 1].append(kept)
+            for stop, size in enumerate(sizes, start=position + 1):
+                if state.held + size.peak > limit_bytes:
+                    break  # a longer one takes more
+                states[stop].append(_append(state, costs, position, stop, True, size))
+    finished = sorted(states[count], key=lambda state: (state.operations, state.peak))
+    return finished[0].plan() if finished else None
+
+
+def _peak_within(
+    costs: Sequence[BlockCost], sizes: Sequence[Sequence[_SegmentSize]], limit_bytes: int
+) -> int | None:
+    """The peak of some plan that takes at most `limit_bytes`, however much it recomputes."""
+    # Of two ways to one position the one that holds less leaves more to what follows.
+    least: list[tuple[int, int] | None] = [(0, 0)] + [None] * len(costs)  # held, peak
+    for position, own in enumerate(sizes):
+        if least[position] is None:
+            continue
+        held, peak = least[position]
+        for stop, size in enumerate(own, start=position + 1):
+            if held + size.peak > limit_bytes:
+                break  # a longer one takes more
+            # The last block's own output or, where that is less, what is kept of one block.
+            added = costs[stop - 1].output
+            if stop == position + 1:
+                added = min(added, size.kept)
+            state = (held + added, max(peak, held + size.peak))
+            if least[stop] is None or state < least[stop]:
+                least[stop] = state
+    return None if least[-1] is None else least[-1][1]
+
+
+@dataclass(frozen=True)
+class _SegmentSize:
+    """What a segment takes by itself: bytes it keeps, its peak backward, its operations."""
+
+    kept: int
+    peak: int
+    operations: int
+
+
+def _segment_sizes(costs: Sequence[BlockCost]) -> list[_SegmentSize]:
+    """Of the segments of 1, 2, … blocks from the first of `costs` on."""
+    sizes, kept, peak, operations = [], 0, 0, 0
+    for cost in costs:
+        peak = max(peak, kept + cost.backward_peak)
+        kept += cost.kept
+        operations += cost.operations
+        sizes.append(_SegmentSize(kept, peak, operations))
+    return sizes
+
+
+def _append(
+    state: _State,
+    costs: Sequence[BlockCost],
+    start: int,
+    stop: int,
+    recomputed: bool,
+    size: _SegmentSize,
+) -> _State:
+    """The state after one more segment."""
+    return _State(
+        held=state.held + (costs[stop - 1].output if recomputed else size.kept),
+        operations=state.operations + (size.operations if recomputed else 0),
+        peak=max(state.peak, state.held + size.peak),
+        last=Segment(start, stop, recomputed),
+        before=state,
+    )
+
+
+def _not_dominated(states: Sequence[_State]) -> list[_State]:
+    """Those that no other beats both in bytes held and in operations."""
+    chosen: list[_State] = []
+    for state in sorted(states, key=lambda s: (s.held, s.operations, s.peak)):
+        if not chosen or state.operations < chosen[-1].operations:
+            chosen.append(state)
+    return chosen

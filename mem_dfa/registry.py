@@ -1,0 +1,276 @@
+"""Algorithms, models and kinds of feedback as data: what there is, without TensorFlow and Keras.
+
+Whatever lists them reads it here: the command line, tables, figures, documentation and tests. What
+an entry stands for is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that has a name and can be imported."""
+
+    place: str
+    """Where it is: "module:Name"."""
+    description: str
+    """What it is, in a few words for a table."""
+
+    def load(self) -> Any:
+        """The class or function itself."""
+        module, name = self.place.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+class Loaded(Mapping[str, Any]):
+    """What entries stand for, by name, each imported when it is first asked for."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        """Of these entries, in their order."""
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Any:
+        """The class or function of that name."""
+        return self._entries[name].load()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in order."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument that some algorithms take and others do not."""
+
+    name: str
+    """As in Python; on the command line with dashes."""
+    kind: Literal["count", "size", "name"]
+    """A whole number from 1, a size such as "64 MiB", or one of `choices`."""
+    help: str
+    default: str
+    """What holds where it is not given, in words."""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an algorithm is drawn, in every figure.
+
+    Colours are those of Okabe and Ito, without the yellow that is too light for a line, and more
+    that stay apart from them for every kind of colour blindness. Markers say the same a second
+    time. Of two algorithms whose numbers are nearly equal, one has a wide line and the other a
+    narrow one on top of it, so that both can be seen.
+    """
+
+    colour: str
+    marker: str
+    """In matplotlib's notation."""
+    width: float
+    """Of its line, in points; wider ones lie below."""
+
+
+OWN_LOOK = Look("#4D4D4D", "*", 1.4)
+"""Of a class of the user's own."""
+
+
+@dataclass(frozen=True)
+class AlgorithmEntry(Entry):
+    """A training algorithm."""
+
+    signal: str
+    """Where the error signal of a block comes from."""
+    keeps: str
+    """What is kept of the forward pass."""
+    look: Look = OWN_LOOK
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelEntry(Entry):
+    """A network, and what it is made for."""
+
+    dataset: str
+    batch_size: int
+    layers: int | None = None
+    """Weight layers before the classifier of the whole model; None where that is any number."""
+
+
+FEEDBACK_KINDS: Mapping[str, Entry] = {
+    "stored": Entry("mem_dfa.feedback.matrices:Stored", "every matrix is a variable"),
+    "regenerated": Entry(
+        "mem_dfa.feedback.matrices:Regenerated", "drawn from its seed whenever it is needed"
+    ),
+    "shared": Entry(
+        "mem_dfa.feedback.matrices:Shared", "one matrix, of which each block takes a part"
+    ),
+}
+
+FEEDBACK_INITIALIZERS: Mapping[str, Entry] = {
+    "uniform": Entry("mem_dfa.feedback.distributions:uniform", "U(±1/√n)"),
+    "signs": Entry("mem_dfa.feedback.distributions:signs", "±1/√(3n)"),
+    "he_normal": Entry("mem_dfa.feedback.distributions:he_normal", "N(0, 2/C)"),
+    "xavier_uniform": Entry("mem_dfa.feedback.distributions:xavier_uniform", "U(±√(6/(C + n)))"),
+    "kaiming_uniform": Entry("mem_dfa.feedback.distributions:kaiming_uniform", "U(±1/√C)"),
+    "normal": Entry("mem_dfa.feedback.distributions:normal", "N(0, 1/(n·C))"),
+}
+
+EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
+BUDGET = Option("budget", "size", "step bytes to stay within", "none")
+SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
+FEEDBACK = Option(
+    "feedback", "name", "what is held of the matrices", "stored", tuple(FEEDBACK_KINDS)
+)
+FEEDBACK_INITIALIZER = Option(
+    "feedback_initializer",
+    "name",
+    "what random weights are drawn from",
+    "uniform",
+    tuple(FEEDBACK_INITIALIZERS),
+)
+OPTIONS = (EVERY, BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER)
+
+ALGORITHMS: Mapping[str, AlgorithmEntry] = {
+    "bp": AlgorithmEntry(
+        "mem_dfa.algorithms.bp:BP",
+        "backpropagation, Keras's own step",
+        signal="exact",
+        keeps="everything",
+        look=Look("#000000", "o", 1.6),
+    ),
+    "fa": AlgorithmEntry(
+        "mem_dfa.algorithms.fa:FA",
+        "feedback alignment",
+        signal="passes each layer by a random kernel",
+        keeps="everything",
+        look=Look("#E69F00", "s", 3.6),
+        options=(FEEDBACK_INITIALIZER,),
+    ),
+    "dfa": AlgorithmEntry(
+        "mem_dfa.algorithms.dfa:DFA",
+        "direct feedback alignment",
+        signal="the output error, projected for each block by a random matrix",
+        keeps="everything",
+        look=Look("#56B4E9", "D", 3.6),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "mem_dfa": AlgorithmEntry(
+        "mem_dfa.algorithms.mem_dfa:MemDFA",
+        "direct feedback alignment in a second forward pass",
+        signal="as `dfa`",
+        keeps="nothing",
+        look=Look("#D55E00", "o", 1.8),
+        options=(SLICES, FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "checkpoint": AlgorithmEntry(
+        "mem_dfa.algorithms.checkpoint:Checkpoint",
+        "backpropagation by checkpoints",
+        signal="exact",
+        keeps="checkpoints; what lies between runs again, at most once a block",
+        look=Look("#009E73", "^", 1.6),
+        options=(EVERY, BUDGET),
+    ),
+    "checkpoint_fa": AlgorithmEntry(
+        "mem_dfa.algorithms.checkpoint:CheckpointFA",
+        "feedback alignment by checkpoints",
+        signal="as `fa`",
+        keeps="checkpoints",
+        look=Look("#603000", "v", 3.2),
+        options=(EVERY, BUDGET, FEEDBACK_INITIALIZER),
+    ),
+    "revnet": AlgorithmEntry(
+        "mem_dfa.algorithms.revnet:RevNet",
+        "backpropagation through reversible blocks",
+        signal="exact, up to the rounding of the inverse",
+        keeps="what cannot be inverted",
+        look=Look("#CC79A7", "P", 2.0),
+    ),
+    "microbatch": AlgorithmEntry(
+        "mem_dfa.algorithms.microbatch:Microbatch",
+        "backpropagation over slices of the batch",
+        signal="exact where examples do not meet, which the first batch has to show",
+        keeps="everything, of one slice of the batch",
+        look=Look("#0072B2", "X", 1.8),
+        options=(BUDGET, SLICES),
+    ),
+}
+
+MODELS: Mapping[str, ModelEntry] = {
+    "conv20": ModelEntry(
+        "mem_dfa.models.conv20:conv20",
+        "20 convolutions 5×5 to 16 channels with sigmoids; any depth",
+        dataset="cifar10",
+        batch_size=128,
+        layers=20,
+    ),
+    "depth_net": ModelEntry(
+        "mem_dfa.models.depth:depth_net",
+        "100 convolutions 3×3 to 8 channels with ReLU; any depth",
+        dataset="cifar10",
+        batch_size=32,
+    ),
+    "depth_revnet": ModelEntry(
+        "mem_dfa.models.depth:depth_revnet",
+        "as many reversible blocks of 8 channels; any depth",
+        dataset="cifar10",
+        batch_size=32,
+    ),
+    "vgg16": ModelEntry(
+        "mem_dfa.models.vgg:vgg16",
+        "VGG-16 for 32×32 images: 13 convolutions, two dense layers of 4096 units",
+        dataset="cifar10",
+        batch_size=64,
+        layers=15,
+    ),
+    "mlp": ModelEntry(
+        "mem_dfa.models.small:mlp",
+        "dense 100 and 30, ReLU",
+        dataset="mnist",
+        batch_size=100,
+        layers=2,
+    ),
+    "mnist_conv": ModelEntry(
+        "mem_dfa.models.small:mnist_conv",
+        "convolutions 5×5 to 20 and 50 channels with max pooling, dense 500; ReLU",
+        dataset="mnist",
+        batch_size=100,
+        layers=3,
+    ),
+    "liao_cifar": ModelEntry(
+        "mem_dfa.models.small:liao_cifar",
+        "three convolutions 5×5 to 32, 64 and 64 channels with pooling, dense 128; ReLU",
+        dataset="cifar10",
+        batch_size=100,
+        layers=4,
+    ),
+    **{
+        name: ModelEntry(
+            f"mem_dfa.models.residual:{name}",
+            "residual units" if name.startswith("resnet") else "reversible residual units",
+            dataset="cifar10",
+            batch_size=100,
+            layers=layers,
+        )
+        for name, layers in {
+            "resnet32": 33,
+            "resnet110": None,
+            "resnet164": None,
+            "revnet38": 35,
+            "revnet110": None,
+            "revnet164": None,
+        }.items()
+    },
+}
+
+
+def takers(option: Option) -> list[str]:
+    """The algorithms that take an option; one of the user's own may take any."""
+    return [name for name, entry in ALGORITHMS.items() if option in entry.options]

@@ -1,0 +1,1 @@
+"""Bytes of a Keras layer's call, from shapes alone."""

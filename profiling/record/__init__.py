@@ -1,0 +1,1 @@
+"""TensorFlow's profiler recordings: making one, and reading events, spans and held tensors."""

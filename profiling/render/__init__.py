@@ -1,0 +1,1 @@
+"""Timelines as pictures, pages, tables and traces; each takes a timeline."""

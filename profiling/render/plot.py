@@ -1,0 +1,225 @@
+"""Pictures of timelines on paper: memory against time, one panel for each run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from mem_dfa.profiling import files
+from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.render.curves import (
+    COLUMNS,
+    MEBIBYTE,
+    NANOSECONDS,
+    Band,
+    bytes_by_category,
+    peak_parts,
+    phase_bands,
+    reduced,
+    reduced_bands,
+    share_of,
+)
+from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
+from mem_dfa.profiling.timeline.attribution import CATEGORIES, PHASES
+from mem_dfa.profiling.timeline.data import ATTRIBUTIONS, Timeline
+
+from mem_dfa.units import show_bytes
+
+STYLE = {
+    "font.size": 9,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "text.parse_math": False,  # a title may have any name in it
+}
+_REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
+# Room above the highest peak, and the strip of phases at its top, as shares of the panel.
+_HEADROOM, _STRIP = 0.16, 0.04
+# The list of the peak's parts, as shares of the panel: its top, a line of it, its width.
+_LIST_TOP, _LIST_LINE, _LIST_WIDTH = 0.9, 0.062, 0.31
+_LIST_PLACES = 15  # that are looked at, from left to right
+# Lines that name the tensors behind a peak.
+_PARTS = 4
+# A category that never has this share of the greatest peak cannot be seen, nor is it explained.
+_VISIBLE = 1 / 1000
+
+
+def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
+    """Memory against time: areas by category, the phases above, the peak and what is behind it.
+
+    Several runs have a panel each, two in a row, on the same axes; a line at the first run's peak
+    goes through the others.
+
+    Args:
+        timelines: recorded ones, at least one.
+        heading: above all panels; what the runs have in common.
+
+    Returns:
+        The figure, bound to no display; see `save`.
+
+    Raises:
+        TraceError: one of them is not exact.
+        ValueError: none is given.
+    """
+    runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
+    if not runs:
+        raise ValueError("Received no timeline to plot; give at least one.")
+    for run in runs:
+        run.require_exact()
+    areas = [reduced(bytes_by_category(run)) for run in runs]
+    bands = [reduced_bands(phase_bands(run)) for run in runs]
+    rows, columns = -(-len(runs) // 2), min(len(runs), 2)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.8 + 4.4 * columns, 1.2 + 2.6 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes in grid.flat[len(runs) :]:
+            axes.remove()
+        top = max(run.peak_bytes for run in runs) / (1 - _HEADROOM) / MEBIBYTE
+        longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS
+        grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms or 1))
+        for number, axes in enumerate(grid.flat[: len(runs)]):
+            _panel(axes, runs[number], areas[number], bands[number], runs[0])
+            lowest, leftmost = number + columns >= len(runs), number % columns == 0
+            axes.tick_params(labelbottom=lowest)
+            axes.set(
+                xlabel="time (ms)" if lowest else "", ylabel="memory (MiB)" if leftmost else ""
+            )
+        if heading:
+            figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
+        _legends(figure, areas, bands, runs)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure whole or not at all, as its name ends: .png, .pdf, .svg.
+
+    Raises:
+        TraceError: the file cannot be written, or its name ends otherwise.
+    """
+    content, kind = io.BytesIO(), Path(path).suffix[1:]
+    if kind not in ("png", "pdf", "svg"):
+        raise TraceError(f"Cannot write {path}: let its name end in .png, .pdf or .svg.")
+    figure.savefig(content, format=kind, dpi=200)
+    return files.write_whole(path, content.getvalue())
+
+
+def _panel(
+    axes: Axes, run: Timeline, areas: pd.DataFrame, bands: Sequence[Band], first: Timeline
+) -> None:
+    # The last step function value lasts to the end of the recording.
+    times = areas.index.to_numpy().clip(0) / NANOSECONDS
+    # What there is nothing of would still be an outline in the file.
+    there = areas.loc[:, areas.any()] if areas.any(axis=None) else areas
+    heights = there.to_numpy().T / MEBIBYTE
+    colours = [CATEGORY_COLOURS[category] for category in there.columns]
+    axes.stackplot(times, heights, colors=colours, step="post", linewidth=0)
+    # Where it rises and falls in every column of the picture, the line would hide the areas.
+    if len(times) <= 2 * COLUMNS:
+        axes.step(times, heights.sum(axis=0), where="post", color=INK, linewidth=0.4)
+    top = axes.get_ylim()[1]
+    for phase in PHASES:
+        chosen = [
+            (band.start_ns / NANOSECONDS, (band.end_ns - band.start_ns) / NANOSECONDS)
+            for band in bands
+            if band.phase == phase
+        ]
+        strip = (top * (1 - _STRIP), top * _STRIP)
+        axes.broken_barh(chosen, strip, facecolors=PHASE_COLOURS[phase], linewidth=0)
+    axes.set_title(run.title, loc="left", fontsize=11, fontweight="bold", color=INK)
+    share = share_of(run, first)
+    peak = f"peak {show_bytes(run.peak_bytes)}" + (f" ({share})" if share else "")
+    axes.set_title(peak, loc="right", fontsize=10, fontweight="bold", color=INK)
+    if share:
+        height = first.peak_bytes / MEBIBYTE
+        axes.axhline(height, color=QUIET, path_effects=_outline(), **_REFERENCE)
+    _mark_peak(axes, run, times, heights.sum(axis=0))
+
+
+def _mark_peak(axes: Axes, run: Timeline, times: np.ndarray, totals: np.ndarray) -> None:
+    """A dot at the peak and its parts beside it, where they hide least of the curve."""
+    top, longest_ms = axes.get_ylim()[1], axes.get_xlim()[1]
+    peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
+    parts = ["alive at the peak:", *peak_parts(run, _PARTS)]
+    if run.attribution == "xla":
+        parts += ["", *ATTRIBUTIONS["xla"].replace(", ", ",\n").split("\n")]
+    floor = (_LIST_TOP - _LIST_LINE * len(parts)) * top
+    ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
+
+    def cost(left: float) -> tuple[float, float]:
+        """What of the curve is hidden, then how far the list is from the peak."""
+        start, end = left * longest_ms, (left + _LIST_WIDTH) * longest_ms
+        covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
+        hidden = float((covered * (totals - floor).clip(0)).sum())
+        return hidden, abs((start + end) / 2 - peak[0])
+
+    left = min(np.linspace(0.02, 0.985 - _LIST_WIDTH, _LIST_PLACES), key=cost)
+    axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
+    axes.annotate(
+        "\n".join(parts),
+        peak,
+        xytext=(left, _LIST_TOP),
+        textcoords="axes fraction",
+        ha="left",
+        va="top",
+        multialignment="left",
+        fontsize=8,
+        color=INK,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": INK,
+            "linewidth": 0.8,
+            "path_effects": _outline(),
+        },
+        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": QUIET, "alpha": 0.93},
+        zorder=5,
+    )
+
+
+def _outline() -> list[AbstractPathEffect]:
+    """What keeps a line visible on a dark area."""
+    return [withStroke(linewidth=2, foreground="white")]
+
+
+def _legends(
+    figure: Figure,
+    areas: Sequence[pd.DataFrame],
+    bands: Sequence[Sequence[Band]],
+    runs: Sequence[Timeline],
+) -> None:
+    """Phases above, where their strips are, and categories below."""
+    least = _VISIBLE * max(run.peak_bytes for run in runs)
+    highest = {
+        category: max(int(area[category].max()) for area in areas) for category in CATEGORIES
+    }
+    phases = {band.phase for run in bands for band in run}
+    above = [Patch(color=c, label=name) for name, c in PHASE_COLOURS.items() if name in phases]
+    below = [
+        Patch(color=c, label=name) for name, c in CATEGORY_COLOURS.items() if highest[name] > least
+    ]
+    if len(runs) > 1:
+        below.append(Line2D([], [], color=QUIET, label=f"peak of {runs[0].title}", **_REFERENCE))
+    # A heading stands at the left, above the panels.
+    for place, handles in (("upper right", above), ("lower center", below)):
+        if handles:
+            figure.legend(
+                handles=handles,
+                loc=f"outside {place}",
+                ncols=len(handles),
+                frameon=False,
+                fontsize=8,
+                columnspacing=1.2,
+                handlelength=1.4,
+            )
