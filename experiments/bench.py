@@ -20,6 +20,7 @@ import numpy as np
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.run import guarded, tell_dataset, with_baseline
 from mem_dfa.experiments.store import results
@@ -66,7 +67,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog="python -m experiments.bench",
+        prog=called("bench"),
         description="Step times of algorithms that take turns in one process, and step bytes.",
         epilog=PEERS_NOTE,
         allow_abbrev=False,

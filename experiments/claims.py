@@ -29,6 +29,7 @@ from mem_dfa.experiments.checks.findings import (
     table,
 )
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import results
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     parser = arguments.Parser(
-        prog="python -m experiments.claims",
+        prog=called("claims"),
         description="Measures again what this project promises.",
         allow_abbrev=False,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.paper import commands, planned_figures
 from mem_dfa.experiments.paper.planned_figures import Kind, PlannedFigure
 from mem_dfa.experiments.run import guarded
@@ -54,7 +55,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog="python -m experiments.figures",
+        prog=called("figures"),
         description="Draws every figure from what was measured, and writes a page with all of it.",
         allow_abbrev=False,
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
 from mem_dfa.experiments.engine.worker import Limits
@@ -67,7 +68,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog="python -m experiments.fit",
+        prog=called("fit"),
         description="The largest batch, or depth, that trains within so much memory.",
         allow_abbrev=False,
     )

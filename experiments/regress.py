@@ -20,6 +20,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import baseline, findings, gate_cells, relations
 from mem_dfa.experiments.checks.baseline import Content, Weights
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import engines, processes, worker
 from mem_dfa.experiments.run import INTERRUPTED, guarded
 
@@ -65,7 +66,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog="python -m experiments.regress",
+        prog=called("regress"),
         description="Says what memory the cells of the gate take more or less than before.",
         allow_abbrev=False,
     )

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from mem_dfa.experiments import figures
 from mem_dfa.experiments.checks.findings import make_cell
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.paper import commands, estimate, planned_figures
 from mem_dfa.experiments.run import guarded
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     parser = arguments.Parser(
-        prog="python -m experiments.reproduce",
+        prog=called("reproduce"),
         description="Measures all that the figures and tables show, and draws them.",
         allow_abbrev=False,
     )

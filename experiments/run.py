@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, unfinished
 from mem_dfa.experiments.store import histories, results, stopping, traces
 from mem_dfa.profiling.record.xplane import TraceError
@@ -56,7 +57,7 @@ def _in_sentences(command: Callable[[Sequence[str]], int], argv: Sequence[str]) 
 def parser() -> arguments.Parser:
     """All options of `experiments.run`."""
     parser = arguments.Parser(
-        prog="python -m experiments.run",
+        prog=called("run"),
         description="Measures what training algorithms cost in memory and time, beside bp.",
         allow_abbrev=False,
     )

@@ -42,6 +42,8 @@ _HALVES = ("mem_dfa.algorithms.", "mem_dfa.chain.", "mem_dfa.layers.")
 
 def __getattr__(name: str) -> object:
     """Only a name that is not imported yet comes here."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("mem-dfa")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_PLACES[name]), name)

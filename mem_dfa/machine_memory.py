@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
@@ -13,7 +12,8 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 def memory_limit_bytes() -> int:
     """The machine's memory, or what the control groups of this process allow where that is less."""
-    return min([psutil.virtual_memory().total, *(limit for limit, _ in _groups())])
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *(limit for limit, _ in _groups())])
 
 
 def memory_available_bytes() -> int:
@@ -21,6 +21,8 @@ def memory_available_bytes() -> int:
 
     Pages of files that nobody used lately count as free, as they do for the machine.
     """
+    import psutil
+
     free = (limit - used for limit, used in _groups())
     return max(0, min([psutil.virtual_memory().available, *free]))
 

@@ -7,6 +7,7 @@ import re
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.engine.worker import Limits
 
@@ -22,7 +23,7 @@ TIME_LIMIT_S = 3600
 def parser() -> arguments.Parser:
     """All options of `experiments.sweep`."""
     parser = arguments.Parser(
-        prog="python -m experiments.sweep",
+        prog=called("sweep"),
         description="Measures every combination of algorithms, models, depths, batch sizes, "
         "executions and seeds, each cell in processes of its own; goes on where it stopped.",
         allow_abbrev=False,

@@ -1,5 +1,6 @@
 """What control groups allow, as Linux tells it in files."""
 
+import os
 from pathlib import Path
 
 import psutil
@@ -13,13 +14,15 @@ GIB, TOTAL, FREE = 2**30, 16 * 2**30, 10 * 2**30
 class Memory:
     """The machine's, in the place of psutil's."""
 
-    total, available = TOTAL, FREE
+    available = FREE
 
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where control groups are told of; the machine itself has 16 GiB, 10 of them free."""
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    pages = {"SC_PHYS_PAGES": TOTAL // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     monkeypatch.setattr(machine_memory, "CONTROL_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(machine_memory, "OWN_GROUPS", tmp_path / "own")
     return tmp_path
