@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
+INSTALLED := .mypy_cache/installed
 
 .PHONY: run test gate lint format claims clean
 
@@ -16,9 +17,15 @@ test: $(ENVIRONMENT)/made
 gate: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.regress
 
+# Types are checked under the one installed name, which the folders have in a folder of links.
 lint: $(ENVIRONMENT)/made
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf $(INSTALLED)
+	mkdir -p $(INSTALLED)/mem_dfa
+	ln -s $(CURDIR)/mem_dfa/* $(CURDIR)/profiling $(CURDIR)/experiments $(INSTALLED)/mem_dfa
+	cd $(INSTALLED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
+		--cache-dir $(CURDIR)/.mypy_cache --package mem_dfa
 
 format: $(ENVIRONMENT)/made
 	$(BIN)/ruff check --fix .

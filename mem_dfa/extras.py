@@ -12,7 +12,7 @@ _MODULES = {"markdown_it": "markdown-it-py", "google": "protobuf"}
 
 
 def missing(error: ModuleNotFoundError, extra: str = "experiments") -> str:
-    """One sentence about a module that an extra brings; empty where no extra does.
+    """One sentence about a module that comes with this distribution; empty for any other.
 
     Args:
         error: what importing it raised.
@@ -20,7 +20,7 @@ def missing(error: ModuleNotFoundError, extra: str = "experiments") -> str:
     """
     module = (error.name or "").partition(".")[0]
     name = _MODULES.get(module, module.replace("_", "-"))
-    if not any(re.match(rf"{name}\b(?!-).*extra ==", line) for line in _requirements()):
+    if not any(re.match(rf"{name}(?![\w-])", line) for line in _requirements()):
         return ""
     needs = f"{name} is not installed, which mem_dfa.{extra} needs"
     return f"{needs}: pip install '{DISTRIBUTION}[{extra}]'"

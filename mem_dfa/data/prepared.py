@@ -6,6 +6,7 @@ This file and what it imports answer without TensorFlow, so a command line may a
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from mem_dfa import extras
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -116,22 +119,24 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path:
     The download happens in a hidden folder beside its target, so a failure leaves nothing behind.
 
     Raises:
-        DataMissingError: it is missing and cannot be downloaded.
+        DataMissingError: it is missing and cannot be downloaded, or nothing here reads it.
     """
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        told = extras.missing(ModuleNotFoundError(name="tensorflow_datasets"))
+        raise DataMissingError(f"{told}; or use --dataset synthetic")
     version = find(name, data_dir)
     if version is not None:
         return version
     target = directory(data_dir)
     try:
         _check_reachable(DATASETS[name].source)
-        _download(name, target)
+        return _download(name, target)
     except Exception as error:  # whatever tfds, the network or the disk raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataMissingError(
             f"data set '{name}' is not in {target} and its download failed ({reason}): "
             f"{how_to_get(name, data_dir)}, or use --dataset synthetic"
         ) from error
-    return find(name, data_dir)
 
 
 def _check_reachable(url: str) -> None:
@@ -146,7 +151,7 @@ def _check_reachable(url: str) -> None:
         raise OSError(f"{request.host} cannot be reached: {reason}") from error
 
 
-def _download(name: str, target: Path) -> None:
+def _download(name: str, target: Path) -> Path:
     import tensorflow_datasets as tfds
 
     existing = next(path for path in (target, *target.absolute().parents) if path.exists())
@@ -157,4 +162,4 @@ def _download(name: str, target: Path) -> None:
         if version is None:
             raise OSError(f"nothing was prepared in {temporary}")
         (target / name).mkdir(parents=True, exist_ok=True)
-        shutil.move(version, target / name / version.name)
+        return Path(shutil.move(version, target / name / version.name))

@@ -10,12 +10,12 @@ additive, because the inverse divides.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import keras
 import tensorflow as tf
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 Pair = tuple[Tensor, Tensor]
 COUPLINGS = ("additive", "affine")
 

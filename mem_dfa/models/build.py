@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
-Layer = keras.layers.Layer
+Layer: TypeAlias = keras.layers.Layer
 
 FRAMES_A_LAYER = 4
 
@@ -40,13 +41,17 @@ class Seeds:
         )
 
 
+Group: TypeAlias = Callable[[Seeds], list[Layer]]
+"""Makes one weight layer and the weightless ones after it."""
+
+
 def sequential(
     name: str,
     input_shape: Sequence[int],
     classes: int,
     layers: int | None,
     seed: int | None,
-    groups: Sequence[Callable[[Seeds], list[Layer]]],
+    groups: Sequence[Group],
 ) -> keras.Sequential:
     """The first weight layers of a net, then its classifier.
 
@@ -113,7 +118,7 @@ def convolutions(
         raise ValueError(f"layers={depth} for model {name}: it has 1 or more weight layers.")
     filters, size, activation = kind
 
-    def group(index: int) -> Callable[[Seeds], list[Layer]]:
+    def group(index: int) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             layer = keras.layers.Activation(activation, name=f"{activation}_{index}")
             return [seeds.conv(filters, size, f"conv_{index}", bias=True), layer]

@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
 from mem_dfa.layers.reversible import ReversibleBlock
 
-Tensor = keras.KerasTensor
-Layer = keras.layers.Layer
+Tensor: TypeAlias = keras.KerasTensor
+Layer: TypeAlias = keras.layers.Layer
 BOTTLENECK = 4
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from mem_dfa.models.build import Layer, Seeds, sequential
+from mem_dfa.models.build import Group, Layer, Seeds, sequential
 
 
 def mlp(
@@ -35,7 +35,7 @@ def mnist_conv(
 ) -> keras.Sequential:
     """conv5×5×20 – max2/2 – ReLU – conv5×5×50 – max2/2 – ReLU – dense 500 – ReLU – dense 10."""
 
-    def convolution(index: int, filters: int) -> list:
+    def convolution(index: int, filters: int) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             pool = keras.layers.MaxPooling2D(2, name=f"pool_{index}")
             relu = keras.layers.ReLU(name=f"relu_{index}")
@@ -63,7 +63,7 @@ def liao_cifar(
     parameters on CIFAR-10.
     """
 
-    def convolution(index: int, filters: int, pool: type[Layer], relu: bool) -> list:
+    def convolution(index: int, filters: int, pool: type[Layer], relu: bool) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             pooling = pool(3, strides=2, padding="same", name=f"pool_{index}")
             activation = [keras.layers.ReLU(name=f"relu_{index}")] if relu else []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from mem_dfa.models.build import Layer, Seeds, sequential
+from mem_dfa.models.build import Group, Layer, Seeds, sequential
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -23,7 +23,7 @@ def vgg16(
     CIFAR-10.
     """
 
-    def convolution(name: str, filters: int, ends_stage: bool) -> list:
+    def convolution(name: str, filters: int, ends_stage: bool) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             relu = keras.layers.ReLU(name=f"relu_{name}")
             pool = [keras.layers.MaxPooling2D(2, name=f"pool_{name}")] if ends_stage else []
@@ -31,7 +31,7 @@ def vgg16(
 
         return make
 
-    def dense(index: int) -> list:
+    def dense(index: int) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             flatten = [keras.layers.Flatten(name="flatten")] if index == 1 else []
             relu = keras.layers.ReLU(name=f"relu_dense_{index}")
