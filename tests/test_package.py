@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from mem_dfa.experiments import __main__ as script
 
 import mem_dfa
-from mem_dfa import extras
+from mem_dfa import extras, registry
+from mem_dfa.data import prepared
 
 ROOT = Path(__file__).parents[1]
 CALL = "import sys; sys.argv[0] = 'mem-dfa'; from mem_dfa.experiments.__main__ import main; "
@@ -132,6 +133,32 @@ def test_what_does_not_come_with_this_is_not_explained() -> None:
     assert "markdown-it-py" in extras.missing(ModuleNotFoundError(name="markdown_it.token"))
 
 
+def test_data_that_nothing_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prepared.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(prepared.DataMissingError) as raised:
+        prepared.prepare("mnist", tmp_path)
+    for part in ("tensorflow-datasets is not installed", "'mem-dfa[experiments]'", "synthetic"):
+        assert part in str(raised.value)
+
+
+def test_training_needs_no_extra() -> None:
+    """Keras itself brings rich, and that markdown_it; TensorFlow has protobuf."""
+    extra = declared("experiments", "profiling", "test", "distributed") - declared()
+    code = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(sys.argv[1:])\n"
+        "import keras, mem_dfa, numpy as np\n"
+        "network = mem_dfa.MODELS['mlp'](input_shape=(4, 4, 1), classes=3)\n"
+        "trainer = mem_dfa.MemDFA(network)\n"
+        "loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)\n"
+        "trainer.compile('adam', loss)\n"
+        "trainer.fit(np.ones((2, 4, 4, 1)), np.ones(2), verbose=0)\n"
+        "print(len([*mem_dfa.ALGORITHMS.values(), *mem_dfa.MODELS.values()]))"
+    )
+    done = run(sys.executable, "-c", code, *(extra - {"rich", "markdown_it", "google"}))
+    assert done.stdout == f"{len(registry.ALGORITHMS) + len(registry.MODELS)}\n", done.stderr
+
+
 def setup() -> configparser.ConfigParser:
     """What setup.cfg says."""
     parser = configparser.ConfigParser()
@@ -144,7 +171,7 @@ def declared(*names: str) -> set[str]:
     sections = setup()
     lines = sections["options"]["install_requires"].splitlines()
     lines += [line for name in names for line in sections["options.extras_require"][name].split()]
-    distributions = {re.split(r"[^\w-]", line)[0] for line in lines} - {""}
+    distributions = {re.split(r"[^\w-]", line)[0] for line in lines} - {"", "mem-dfa"}
     called = {"markdown-it-py": "markdown_it", "protobuf": "google"}
     return {called.get(name, name.replace("-", "_")) for name in distributions}
 
