@@ -21,11 +21,10 @@ gate: $(ENVIRONMENT)/made
 lint: $(ENVIRONMENT)/made
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf $(INSTALLED)
+	rm -rf .mypy_cache
 	mkdir -p $(INSTALLED)/mem_dfa
 	ln -s $(CURDIR)/mem_dfa/* $(CURDIR)/profiling $(CURDIR)/experiments $(INSTALLED)/mem_dfa
-	cd $(INSTALLED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
-		--cache-dir $(CURDIR)/.mypy_cache --package mem_dfa
+	cd $(INSTALLED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package mem_dfa
 
 format: $(ENVIRONMENT)/made
 	$(BIN)/ruff check --fix .
