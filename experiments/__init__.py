@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 
-from mem_dfa import extras
-
 # `mem-dfa` and `python -m experiments.…` import this first. Until a command begins
 # (`experiments.run.guarded`), Ctrl-C ends the process at once: an exception inside an import is a
 # traceback, or lost in a callback. What is imported by another program, or started without Ctrl-C,
 # is left alone.
 if os.path.basename("".join(sys.argv[:1])) in ("-m", "mem-dfa"):
-    sys.excepthook = extras.tell
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from mem_dfa import extras
+
+    sys.excepthook = extras.tell
