@@ -48,6 +48,8 @@ def test_one_name_is_installed_with_the_files_beside_the_code(built: Path) -> No
                 assert inside / file.relative_to(ROOT / folder) in installed
     entries = (built / "mem_dfa.egg-info/entry_points.txt").read_text()
     assert "mem-dfa = mem_dfa.experiments.__main__:main" in entries
+    plugin = "mem_dfa.profiling.pytest_plugin"
+    assert f"{plugin} = {plugin}" in entries
 
 
 @pytest.mark.slow
