@@ -119,7 +119,7 @@ def take_turns(cells: Sequence[Cell]) -> dict[str, Any]:
 
 def _identity(measured: processes.Row) -> processes.Row:
     names = ("model", "layers", "batch_size", "execution", "algorithm", "device")
-    names += ("dataset", "optimizer", "learning_rate", *catalogue.ALGORITHM_OPTIONS)
+    names += ("dataset", "optimizer", "learning_rate", "options")
     return {name: measured[name] for name in names}
 
 

@@ -149,9 +149,6 @@ def _gaps(
     problems = [drawn.problem] if drawn.problem else []
     if is_drawn and kind is Kind.TAKING_TURNS and not commands.is_of_bench(lines[0], source):
         problems.append("bench.csv is of another command; made by")
-    if is_drawn and kind is Kind.AGAINST_DEPTH:
-        depths = len(commands.missing_cells(lines[0], source))
-        problems += [f"{depths} of its cells are missing; made by"] if depths else []
     if missing:
         count = len(set().union(*cells.values()))
         problems.append(f"{len(missing)} of {count} cells are missing; made by")

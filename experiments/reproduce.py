@@ -18,7 +18,7 @@ from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.paper import commands, estimate, planned_figures
 from mem_dfa.experiments.run import guarded
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 
@@ -85,7 +85,7 @@ def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
         raise processes.MeterSilentError(f"{small.title}: {row['status']}: {row['error']}")
     # Two processes: one that checked, one that measured.
     process_s = (time.perf_counter() - start) / 2
-    rows, runs = measured.read(out), commands.read_runs(out)
+    rows, runs = results.read(out), commands.read_runs(out)
     return estimate.seconds_of(lines, out, rows, runs, process_s)
 
 

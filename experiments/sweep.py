@@ -26,8 +26,8 @@ from mem_dfa.experiments.cli.board import Board, title
 from mem_dfa.experiments.engine import engines, processes, unfinished
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.run import guarded, tell_dataset
-from mem_dfa.experiments.store import histories, results, stopping, sweep_rows
-from mem_dfa.experiments.store.sweep_rows import Holds, Identity
+from mem_dfa.experiments.store import results, stopping, sweep_rows, trainings
+from mem_dfa.experiments.store.sweep_rows import Holds
 
 POLL_S = 0.2
 EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
@@ -43,7 +43,7 @@ def _run(argv: Sequence[str]) -> int:
     cells = sweep_options.cells(options)
     workers, limits = sweep_options.room(options)
     results.check_writable(options.out)
-    rows = results.rows(options.out)
+    rows = results.read(options.out)
     with engines.opened(options.scheduler, workers) as engine:
         tasks = _tasks(cells, _survey(cells, engine))
         for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
@@ -68,26 +68,17 @@ class Task:
     """A cell, and what its row will say it is about."""
 
     cell: Cell
-    depth: int | None
     tensorflow: str
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> str:
         """Its row's, see `sweep_rows`."""
-        return sweep_rows.identity_of(self.completed(vars(self.cell)))
-
-    def completed(self, row: Mapping[str, object]) -> dict[str, object]:
-        """A row with what one of a failure does not know."""
-        known = {"layers": self.depth, "tensorflow": self.tensorflow}
-        return {**row, **{name: row.get(name) or value for name, value in known.items()}}
+        return sweep_rows.identity_of({**self.cell.row(), "tensorflow": self.tensorflow})
 
 
 def _tasks(cells: Sequence[Cell], survey: processes.Survey) -> list[Task]:
     """What is to be measured, each cell once."""
-    tasks = [
-        Task(replace(cell, device=survey.device), survey.depths.get(cell.model), survey.tensorflow)
-        for cell in cells
-    ]
+    tasks = [Task(replace(cell, device=survey.device), survey.tensorflow) for cell in cells]
     return list({task.identity: task for task in tasks}.values())
 
 
@@ -106,12 +97,12 @@ class Sweep:
         """Nothing is known yet, of whatever run."""
         self._settled = sweep_rows.Settled(self.out, self.repeats, self.tried_again)
 
-    def gone(self, known: Mapping[Identity, Mapping[str, object]]) -> int:
+    def gone(self, known: Mapping[str, Mapping[str, object]]) -> int:
         """How many of these rows are not in the CSV any more."""
         settled = self._settled.now()
         return sum(sweep_rows.identity_of(row) not in settled for row in known.values())
 
-    def run(self, tasks: Sequence[Task]) -> dict[Identity, Mapping[str, object]]:
+    def run(self, tasks: Sequence[Task]) -> dict[str, Mapping[str, object]]:
         """Measures all that is not settled, and returns the row of every task.
 
         Raises:
@@ -138,15 +129,14 @@ class Sweep:
                         board.ended(task.cell, row)
         return known
 
-    def _is_known(self, task: Task, known: Mapping[Identity, Mapping[str, str]]) -> bool:
+    def _is_known(self, task: Task, known: Mapping[str, Mapping[str, object]]) -> bool:
         """Whether a task has its row and, if that says that it was trained, its history.
 
         Raises:
             ResultsError: that is damaged, which is told before hours of training.
         """
         row, cell = known.get(task.identity), task.cell
-        whole = replace(cell, layers=cell.layers or task.depth)
-        has_history = not cell.epochs or bool(histories.read(self.out, whole))
+        has_history = not cell.epochs or bool(trainings.read(self.out, cell))
         return row is not None and (has_history or row["status"] != "ok")
 
     def _resumable(self, task: Task) -> Task:
@@ -161,13 +151,13 @@ class Sweep:
         running: dict[futures.Future, Task],
         holds: Holds,
         board: Board,
-    ) -> dict[Identity, Mapping[str, object]]:
+    ) -> dict[str, Mapping[str, object]]:
         """Begins as many of the waiting tasks as there is room for.
 
         Returns:
             The rows of those that another sweep has measured.
         """
-        found: dict[Identity, Mapping[str, object]] = {}
+        found: dict[str, Mapping[str, object]] = {}
         for task in list(waiting):
             if len(running) >= self.engine.slots:
                 break
@@ -194,14 +184,15 @@ class Sweep:
             raise
         except Exception as error:  # becomes a row, and the sweep goes on
             row, epochs = processes.failed(task.cell, error), []
-        row = task.completed(row)
+        # A process that died could not tell its version.
+        row = {**row, "tensorflow": row["tensorflow"] or task.tensorflow}
         unfinished.keep(self.out, task.cell, row, epochs)
         return row
 
 
 def _tell(
     tasks: Sequence[Task],
-    known: Mapping[Identity, Mapping[str, object]],
+    known: Mapping[str, Mapping[str, object]],
     gone: int,
     options: argparse.Namespace,
 ) -> int:

@@ -156,7 +156,8 @@ def _merge(samples: list[Row]) -> Row:
 
 def _row(cell: Cell, result: Row) -> Row:
     row = {
-        **dataclasses.asdict(cell),
+        **cell.row(),
+        "trace_file": cell.trace_file,
         **result,
         "format_version": results.FORMAT_VERSION,
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),

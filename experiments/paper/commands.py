@@ -15,13 +15,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mem_dfa.experiments import depth
 from mem_dfa.experiments import run as run_command
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments, sweep_options
 from mem_dfa.experiments.measure.child import die_with
 from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.store import files, histories, machine, measured, results, traces, values
+from mem_dfa.experiments.store import files, machine, measured, results, traces, trainings, values
 
 _CELL_COMMANDS = ("sweep", "run")
 RUNS_FILE = "commands.csv"
@@ -140,10 +139,9 @@ def is_done(line: str, out: str) -> bool:
 # the list of commands tells.
 _FILES = {
     "bench": ("bench.csv",),
-    "depth": ("depth.csv",),
     "fit": ("fit.csv",),
 }
-_TOLD = ("bench", "depth", "fit")
+_TOLD = ("bench", "fit")
 
 
 def files_of(line: str) -> tuple[str, ...]:
@@ -183,15 +181,12 @@ def missing_cells(line: str, out: str) -> list[Cell]:
     Where a line of the same figure was measured with a newer TensorFlow, that counts alone, as it
     does for the figure.
     """
-    module, *words = shlex.split(line)
-    if module == "depth":
-        return depth.missing(words, out)
     plan = plan_of(line)
     if plan.is_traced:
         return [cell for cell in plan.cells if not traces.found(cell, out)]
     beside = [cell for other in planned_figures.lines_beside(line) for cell in plan_of(other).cells]
-    selection = measured.select(measured.read(out), [*beside, *plan.cells], plan.repeats)
+    selection = measured.select(results.read(out), [*beside, *plan.cells], plan.repeats)
     own = set(plan.cells)
     missing = [cell for cell in selection.missing if cell in own]
-    untrained = [cell for cell in plan.cells if cell.epochs and not histories.read(out, cell)]
+    untrained = [cell for cell in plan.cells if cell.epochs and not trainings.read(out, cell)]
     return list(dict.fromkeys([*missing, *untrained]))

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell
 from mem_dfa.experiments.paper import commands
-from mem_dfa.experiments.store.measured import Row
-
-from mem_dfa import registry
+from mem_dfa.experiments.store.table import Row
 
 # Seconds of a bp step for each image and layer in graph execution, on 2 cores.
 LAYER_S = {
@@ -93,4 +91,4 @@ def step_seconds(cell: Cell, rows: Sequence[Row]) -> float:
 
 
 def _layers(cell: Cell) -> int:
-    return cell.layers or registry.MODELS[cell.model].layers or 100
+    return cell.depth or 100

@@ -103,6 +103,19 @@ def _training(model: str, epochs: int, seeds: str) -> tuple[str, ...]:
     )
 
 
+def _depths(stored: str, drawn: str, layers: str, executions: str) -> tuple[str, ...]:
+    """Against the number of layers; stored feedback would grow with them, whatever a step takes."""
+    rest = f"--layers {layers} --execution {executions} --dataset synthetic --device cpu --steps 1"
+    rest += f" {_ONCE} --memory-limit 8GiB --time-limit 1200"
+    nets = {
+        f"{stored} --model depth_net": "",
+        f"{drawn} --model depth_net": " --feedback regenerated",
+    }
+    if "checkpoint" in stored:
+        nets["revnet --model depth_revnet"] = ""
+    return tuple(f"sweep --algo {net}{own} {rest}" for net, own in nets.items())
+
+
 CHOSEN: dict[str, dict[str, str]] = {
     "mlp": {
         "bp": "--learning-rate 0.001",
@@ -222,8 +235,8 @@ FIGURES = (
         "depth",
         "Memory against depth",
         Kind.AGAINST_DEPTH,
-        ("depth",),
-        ("depth --algo bp,mem_dfa --layers 1,3,10 --execution graph",),
+        _depths("bp,fa,checkpoint,microbatch", "dfa,mem_dfa", "1,10,100,1000", "graph,eager,xla"),
+        _depths("bp", "mem_dfa", "1,3,10", "graph"),
     ),
     PlannedFigure(
         "search_mlp",

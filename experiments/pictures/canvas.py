@@ -2,17 +2,17 @@
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store.measured import Row, Selection, name_of
+from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import QUIET
 
@@ -53,17 +53,17 @@ def notes_on(selection: Selection, spread: str = "bands") -> list[str]:
     if selection.failed:
         notes.append(f"Failed and left out: {_listed([_failure(r) for r in selection.failed])}.")
     if selection.missing:
-        notes.append(f"Not measured: {_listed([_place(vars(c)) for c in selection.missing])}.")
+        notes.append(f"Not measured: {_listed([_place(cell) for cell in selection.missing])}.")
     return notes
 
 
 def _failure(row: Row) -> str:
-    return f"{_place(row)} ({row['status'].replace('_', ' ')})"
+    return f"{_place(Cell.of(row))} ({row['status'].replace('_', ' ')})"
 
 
-def _place(values: Mapping[str, Any]) -> str:
-    layers = "" if values["layers"] is None else f" {values['layers']} layers"
-    return f"{name_of(values)}{layers} batch {values['batch_size']}"
+def _place(cell: Cell) -> str:
+    layers = "" if cell.layers is None else f" {cell.layers} layers"
+    return f"{cell.name}{layers} batch {cell.batch_size}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
 from mem_dfa.experiments.store import files, measured, results, values
-from mem_dfa.experiments.store.measured import Row
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -42,7 +42,7 @@ class Point:
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Peak bytes against step time, a point for each algorithm and option."""
-    selection = measured.select(measured.read(folder), cells)
+    selection = measured.select(results.read(folder), cells)
     notes = canvas.notes_on(selection, spread="lines")
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
@@ -50,7 +50,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     points = [
         Point(
             row["algorithm"],
-            measured.name_of(row) + (f" ({row['model']})" if several else ""),
+            Cell.of(row).name + (f" ({row['model']})" if several else ""),
             row["step_time_s"] * 1000,
             row["peak_bytes"] / MEBIBYTE,
             tuple(
@@ -95,7 +95,10 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 
 
 _BENCH_NOTED = ("algorithm", "model", "batch_size", "rounds", "device", "tensorflow")
-_BENCH_WHOLE = ("layers", "batch_size", "rounds", "step_bytes")
+_BENCH_KINDS: dict[str, values.Kind] = {
+    **{"rounds": "count", "step_bytes": "whole", "status": "name", "tensorflow": "name"},
+    **dict.fromkeys(("ratio_to_bp", "ratio_first_quartile", "ratio_third_quartile"), "number"),
+}
 _BENCH_RATIOS = ("ratio_to_bp", "ratio_first_quartile", "ratio_third_quartile")
 
 
@@ -113,15 +116,19 @@ def _point(row: Row) -> Point:
 def _bench_rows(path: Path) -> list[Row]:
     """The rows of one depth, of the greatest, each with its name."""
     files.check_is_file(path)
+    kinds = {**results.CELL_KINDS, **_BENCH_KINDS}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [
-                values.typed(row, _BENCH_WHOLE, _BENCH_RATIOS)
+                {
+                    name: values.typed(name, text, kinds.get(name, "text"))
+                    for name, text in row.items()
+                }
                 for row in csv.DictReader(file, strict=True)
             ]
         for row in rows:
             values.require(row, _BENCH_NOTED)
-            row["name"] = measured.name_of(dict.fromkeys(measured.ALGORITHM_OPTIONS) | row)
+            row["name"] = Cell.of(row).name
             if row["status"] == "ok":
                 values.require(row, ("step_bytes", *_BENCH_RATIOS))
                 row["point"] = _point(row)

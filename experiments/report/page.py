@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from mem_dfa.experiments.paper import commands, planned_figures
 from mem_dfa.experiments.report import tables
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -37,7 +37,7 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
     damaged = []
     rows, machines = [], []
     try:
-        rows = measured.read(source)
+        rows = results.read(source)
         machines = sorted({run["machine"] for run in commands.read_runs(source)})
     except results.ResultsError as error:
         damaged.append(str(error))

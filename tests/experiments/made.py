@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store import histories, measured, results
+from mem_dfa.experiments.store import measured, results, trainings
 
 MIB = 2**20
 
@@ -48,7 +48,7 @@ def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
         {"epoch": number, "test_accuracy": accuracy}
         for number, accuracy in enumerate(accuracies, start=1)
     ]
-    histories.write(folder, measured.with_depth(vars(cell)), epochs)
+    trainings.write(folder, measured.with_depth(vars(cell)), epochs)
 
 
 def table(path: Path, *rows: dict[str, Any]) -> None:

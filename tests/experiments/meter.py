@@ -49,7 +49,7 @@ class Meter:
 
 
 def read(folder: Path) -> list[dict[str, str]]:
-    return results.rows(folder)
+    return results.read(folder)
 
 
 def fail(cell: Cell) -> dict[str, Any]:

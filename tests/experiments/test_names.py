@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mem_dfa.experiments.cells import names
 from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.store import histories, measured, traces
+from mem_dfa.experiments.store import traces, trainings
 from mem_dfa.profiling.timeline.data import Timeline
 
 from tests.experiments.drawn import cells
@@ -35,7 +35,7 @@ def test_timelines_and_histories_of_cells_that_differ(tmp_path: Path) -> None:
     """Also where two settings change places."""
     pairs = [dataclasses.replace(one, **more) for one in OTHERS for more in CHANGES]
     asked = list(dict.fromkeys([CELL, *OTHERS, *pairs]))
-    for file_of in (traces.file_of, lambda cell, out: histories.file_of(out, vars(cell))):
+    for file_of in (traces.file_of, lambda cell, out: trainings.file_of(out, vars(cell))):
         files = {file_of(cell, str(tmp_path)) for cell in asked}
         assert len(files) == len(asked)
 
@@ -54,10 +54,10 @@ def test_a_cell_finds_its_files(device: str, tmp_path: Path) -> None:
     small().save(traces.file_of(measured_there, str(tmp_path)))
     history(tmp_path, measured_there, [0.5, 0.6])
     assert traces.found(cell, str(tmp_path))
-    assert len(histories.read(tmp_path, cell)) == 2
+    assert len(trainings.read(tmp_path, cell)) == 2
     elsewhere = dataclasses.replace(CELL, device="GPU:0")
     assert not traces.found(elsewhere, str(tmp_path))
-    assert not histories.read(tmp_path, elsewhere)
+    assert not trainings.read(tmp_path, elsewhere)
 
 
 def test_of_a_gpu_alone_they_are_found_without_naming_it(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_of_a_gpu_alone_they_are_found_without_naming_it(tmp_path: Path) -> None
     history(tmp_path, there, [0.5, 0.6])
     cell = dataclasses.replace(CELL, device="auto")
     assert traces.found(cell, str(tmp_path))
-    assert len(histories.read(tmp_path, cell)) == 2
-    assert histories.diverged(tmp_path, cell), "no loss was a number"
+    assert len(trainings.read(tmp_path, cell)) == 2
+    assert trainings.diverged(tmp_path, cell), "no loss was a number"
 
 
 def test_pages_of_several_cells_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_those_in_the_repository_are_found() -> None:
     ]
     timelines = {traces.found(cell, str(RESULTS)) for line in lines for cell in cells(line)}
     assert timelines == set((RESULTS / traces.FOLDER).glob("*.timeline.json.gz"))
-    rows = [row for row in measured.read(RESULTS) if row["epochs"] and row["status"] == "ok"]
-    trained = {histories.file_of(RESULTS, row) for row in rows}
+    rows = [row for row in results.read(RESULTS) if row["epochs"] and row["status"] == "ok"]
+    trained = {trainings.file_of(RESULTS, row) for row in rows}
     assert len(trained) > 100
     assert trained <= set(RESULTS.glob("history_*.csv"))

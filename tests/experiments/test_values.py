@@ -10,7 +10,7 @@ from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.paper import commands, estimate
 from mem_dfa.experiments.pictures import canvas, search_plots, tradeoff_plots
 from mem_dfa.experiments.report import tables
-from mem_dfa.experiments.store import depth_rows, fit_rows, histories, measured, results
+from mem_dfa.experiments.store import depth_rows, fit_rows, measured, results, trainings
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import MIB, row, table
@@ -40,7 +40,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
 
 
 def read_measurements(folder: Path) -> None:
-    rows = measured.read(folder)
+    rows = results.read(folder)
     canvas.notes_on(measured.select(rows, ASKED, 3))
     measured.images(rows, "cifar10")
     tables.versions(rows)
@@ -76,7 +76,7 @@ def read_histories(folder: Path) -> None:
     search_plots.read_search(str(folder), [TRAINED])
 
 
-HISTORY = histories.file_of("", measured.with_depth(vars(TRAINED))).name
+HISTORY = trainings.file_of("", measured.with_depth(vars(TRAINED))).name
 TABLES = [
     (results.FILE_NAME, measurements(), read_measurements),
     (depth_rows.FILE_NAME, depths(), read_depths),
@@ -119,4 +119,4 @@ def test_every_hostile_value_in_every_column(
 def test_what_is_wrong_is_said(column: str, value: str, tmp_path: Path) -> None:
     table(tmp_path / results.FILE_NAME, {**row("bp"), column: value})
     with pytest.raises(results.ResultsError, match=column):
-        measured.read(tmp_path)
+        results.read(tmp_path)
