@@ -125,7 +125,8 @@ class Cell:
     @property
     def file_stem(self) -> str:
         """The name of files of this cell alone, without their endings: letters, digits and "_"."""
-        told = re.sub(r"\W+", "_", f"{self.title} {self.optimizer}")[:LONGEST]
+        whole = dataclasses.replace(self, layers=self.depth)
+        told = re.sub(r"\W+", "_", f"{whole.title} {self.optimizer}")[:LONGEST]
         return f"{told}_{hashlib.sha256(self.key().encode()).hexdigest()[:10]}"
 
     @property

@@ -6,7 +6,6 @@ A line names a module of `experiments` and its options, as "sweep --algo bp --mo
 import csv
 import dataclasses
 import functools
-import io
 import os
 import shlex
 import subprocess
@@ -20,11 +19,19 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments, sweep_options
 from mem_dfa.experiments.measure.child import die_with
 from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.store import files, machine, measured, results, traces, trainings, values
+from mem_dfa.experiments.store import files, machine, measured, results, traces, trainings
+from mem_dfa.experiments.store.table import Row, Schema, Table
 
 _CELL_COMMANDS = ("sweep", "run")
-RUNS_FILE = "commands.csv"
-RUN_COLUMNS = ("command", "started", "seconds", "exit_status", "machine")
+RUNS = Schema(
+    "commands.csv",
+    "list of commands",
+    {
+        **{"command": "text", "started": "name", "seconds": "number", "exit_status": "name"},
+        "machine": "text",
+    },
+    always=("command", "started", "seconds", "exit_status", "machine"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,38 +72,17 @@ def run(line: str, out: str) -> int:
     seconds = round(time.perf_counter() - start, 1)
     began = started.isoformat(timespec="seconds")
     told = (shown(line), began, seconds, status, machine.description())
-    path = files.behind_links(Path(out, RUNS_FILE))
-    with files.locked(path):
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, RUN_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*read_runs(out), dict(zip(RUN_COLUMNS, told, strict=True))])
-        files.replace(path, text.getvalue())
+    Table(out, RUNS).append([dict(zip(RUNS.kinds, told, strict=True))])
     return status
 
 
-def read_runs(out: str) -> list[dict[str, str]]:
+def read_runs(out: str) -> list[Row]:
     """The rows that `run` left, the latest last.
 
     Raises:
-        results.ResultsError: the file is another.
+        ResultsError: the file is another.
     """
-    path = Path(out, RUNS_FILE)
-    files.check_is_file(path)
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        for row in rows:
-            if set(row) != set(RUN_COLUMNS) or None in row.values():
-                raise ValueError("its columns are others")
-            values.fraction("seconds", row["seconds"])
-    except (OSError, ValueError, csv.Error) as error:
-        raise results.ResultsError(
-            f"{path} is no list of commands ({error}); move it away"
-        ) from error
-    return rows
+    return Table(out, RUNS).read()
 
 
 def plan_of(line: str) -> Plan:

@@ -107,13 +107,12 @@ def _depths(stored: str, drawn: str, layers: str, executions: str) -> tuple[str,
     """Against the number of layers; stored feedback would grow with them, whatever a step takes."""
     rest = f"--layers {layers} --execution {executions} --dataset synthetic --device cpu --steps 1"
     rest += f" {_ONCE} --memory-limit 8GiB --time-limit 1200"
-    nets = {
-        f"{stored} --model depth_net": "",
-        f"{drawn} --model depth_net": " --feedback regenerated",
-    }
-    if "checkpoint" in stored:
-        nets["revnet --model depth_revnet"] = ""
-    return tuple(f"sweep --algo {net}{own} {rest}" for net, own in nets.items())
+    lines = (
+        f"sweep --algo {stored} --model depth_net {rest}",
+        f"sweep --algo {drawn} --model depth_net --feedback regenerated {rest}",
+    )
+    reversible = f"sweep --algo revnet --model depth_revnet {rest}"
+    return (*lines, reversible) if "checkpoint" in stored else lines
 
 
 CHOSEN: dict[str, dict[str, str]] = {

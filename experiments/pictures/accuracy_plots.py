@@ -12,7 +12,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import measured, trainings
+from mem_dfa.experiments.store import measured, results, trainings
 from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs

@@ -10,7 +10,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import measured
+from mem_dfa.experiments.store import measured, results
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET

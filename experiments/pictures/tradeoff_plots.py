@@ -120,10 +120,7 @@ def _bench_rows(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [
-                {
-                    name: values.typed(name, text, kinds.get(name, "text"))
-                    for name, text in row.items()
-                }
+                {name: values.typed(name, row[name], kinds.get(name, "text")) for name in row}
                 for row in csv.DictReader(file, strict=True)
             ]
         for row in rows:

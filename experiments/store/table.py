@@ -246,15 +246,13 @@ class Table:
         if any(len(line) != len(columns) for line in lines) or not data.endswith(b"\n"):
             raise self._torn()
         try:
-            return [
-                self._typed(dict(zip(columns, line, strict=True))) for line in lines[has_header:]
-            ]
+            return [self._typed(line) for line in lines[has_header:]]
         except ValueError as error:
             raise self._refused(str(error)) from error
 
-    def _typed(self, texts: Mapping[str, str]) -> Row:
-        kinds = self.schema.kinds
-        row = {name: typed(name, text, kinds[name]) for name, text in texts.items()}
+    def _typed(self, texts: Sequence[str]) -> Row:
+        columns = zip(self.schema.kinds.items(), texts, strict=True)
+        row = {name: typed(name, text, kind) for (name, kind), text in columns}
         require(row, self.schema.always)
         if row.get("status") in self.schema.good:
             require(row, self.schema.if_good)

@@ -9,6 +9,8 @@ from typing import Any
 
 from mem_dfa.experiments.cells.cell import LONGEST, Cell, differing, on_devices
 
+from mem_dfa import registry
+
 FOLDER = "timelines"
 
 
@@ -25,8 +27,16 @@ def file_of(cell: Cell, out: str) -> Path:
 
 
 def found(cell: Cell, out: str) -> Path | None:
-    """The timeline of a cell, of whichever device if it names none; None where there is none."""
-    files = [file_of(one, out) for one in on_devices(cell)]
+    """The timeline of a cell, of whichever device if it names none; None where there is none.
+
+    Memory does not depend on what images show, so that those of synthetic ones will do for it.
+    """
+    data = dict.fromkeys([cell.dataset, registry.MODELS[cell.model].dataset, "synthetic"])
+    files = [
+        file_of(dataclasses.replace(one, dataset=name), out)
+        for one in on_devices(cell)
+        for name in data
+    ]
     return next((file for file in files if file.exists()), None)
 
 
