@@ -31,7 +31,9 @@ _PANELS = {
 def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Requested step bytes and peak against depth, a line for each algorithm and execution."""
     selection = measured.select(results.read(folder), cells)
-    notes = canvas.notes_on(selection)
+    given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
+    notes = [f"{name}: {options}." for name, options in given.items()]
+    notes += canvas.notes_on(selection)
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
     known = [row for row in selection.rows if row["step_requested_bytes"]]

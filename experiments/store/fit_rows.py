@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.results import CELL_KINDS
 from mem_dfa.experiments.store.table import Row, Schema, Table
 from mem_dfa.experiments.store.values import Kind
@@ -77,8 +78,7 @@ def tries(out: str | os.PathLike[str]) -> dict[tuple[str, int], Row]:
 
 def key_of_answer(row: Mapping[str, Any]) -> tuple[str, str]:
     """What an answer is about."""
-    searched = OVER.get(row["over"], "")
-    return key_of(row, searched), row["over"]
+    return key_of(row, OVER[row["over"]]), row["over"]
 
 
 def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
@@ -87,7 +87,11 @@ def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
     Raises:
         ResultsError: what is there is no such table, or damaged.
     """
-    return {key_of_answer(row): row for row in Table(out, ANSWERS).read()}
+    rows = Table(out, ANSWERS).read()
+    for row in rows:
+        if row["over"] not in OVER:
+            raise ResultsError(f"{ANSWERS.name} in {out} is damaged: over is {row['over']!r}")
+    return {key_of_answer(row): row for row in rows}
 
 
 def is_settled(row: Row, time_limit_s: int) -> bool:

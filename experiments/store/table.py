@@ -84,7 +84,8 @@ class Table:
         """
         try:
             self.settle()
-            size = len(self._data())
+            data = self._data()
+            self._parsed(data)
             lock = self.path.with_name(f".{self.path.name}.lock")
             files.check_is_file(lock)
             for path in (self.path, lock):
@@ -92,7 +93,7 @@ class Table:
                     path.open("r+b").close()
             folders = (self.path.parent, *self.path.parent.parents)
             with tempfile.TemporaryFile(dir=next(f for f in folders if f.exists())) as stand_in:
-                stand_in.seek(size)  # to be as long as the table will be
+                stand_in.seek(len(data))  # to be as long as the table will be
                 stand_in.write(bytes(FREE_BYTES))
         except OSError as error:
             raise files.unwritable(self.folder, error) from error
@@ -134,15 +135,15 @@ class Table:
             ResultsError: there is another table, it is damaged, or it cannot be read.
         """
         try:
-            return self._parsed(self._data(), has_header=True)
+            return self._parsed(self._data())
         except OSError as error:
             raise files.unwritable(self.folder, error) from error
 
     def _data(self) -> bytes:
-        """The file; nothing where there is none yet."""
+        """The file; the columns alone where there is none yet."""
         files.check_is_file(self.path)
         if not self.path.exists():
-            return b""
+            return self._header()
         data = self.path.read_bytes()
         if not data.endswith(b"\n"):  # another run is writing it just now, or was killed as it did
             with contextlib.suppress(ResultsError), self._held():
@@ -173,11 +174,11 @@ class Table:
             if not data.endswith(b"\n"):
                 return [], False  # nothing, or something that is being written
             with contextlib.suppress(ResultsError):  # where another program changed it
-                rows = self._parsed(data)
+                rows = self._parsed(data, has_header=False)
                 self._size += len(data)
                 return rows, False
         whole = self._data()
-        rows = self._parsed(whole, has_header=True)
+        rows = self._parsed(whole)
         self._file, self._size = file, len(whole)
         return rows, True
 
@@ -198,14 +199,14 @@ class Table:
 
     def _append(self, lines: bytes) -> None:
         """Until they are whole, a file beside this one tells how long it was before."""
-        header = f"{','.join(self.schema.kinds)}\n".encode()
+        header = self._header()
         files.check_is_file(self.path)
         if not self.path.exists():
             files.replace(self.path, (header + lines).decode())
             return
         with self.path.open("r+b", buffering=0) as file:
             if file.read(len(header)) != header:
-                self._parsed(self.path.read_bytes(), has_header=True)  # it may be quoted
+                self._parsed(self.path.read_bytes())  # it may be quoted
             size = file.seek(-1, os.SEEK_END) + 1
             if file.read(1) != b"\n":
                 raise self._torn()
@@ -229,13 +230,14 @@ class Table:
         with self.path.open("r+b") as file:
             file.seek(size)
             try:
-                self._parsed(file.read())
+                self._parsed(file.read(), has_header=False)
             except ResultsError:
                 file.truncate(size)
 
-    def _parsed(self, data: bytes, has_header: bool = False) -> list[Row]:
-        if not data:
-            return []
+    def _header(self) -> bytes:
+        return f"{','.join(self.schema.kinds)}\n".encode()
+
+    def _parsed(self, data: bytes, has_header: bool = True) -> list[Row]:
         columns = list(self.schema.kinds)
         try:
             lines = list(csv.reader(io.StringIO(data.decode()), strict=True))
@@ -243,7 +245,7 @@ class Table:
             raise self._refused(str(error)) from error
         if has_header and lines[:1] != [columns]:
             raise self._refused("its columns are others")
-        if any(len(line) != len(columns) for line in lines) or not data.endswith(b"\n"):
+        if any(len(line) != len(columns) for line in lines) or data[-1:] not in (b"", b"\n"):
             raise self._torn()
         try:
             return [self._typed(line) for line in lines[has_header:]]

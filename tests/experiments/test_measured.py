@@ -93,8 +93,8 @@ def test_other_versions_and_devices_are_left_out_and_said(tmp_path: Path) -> Non
         {"batch_size": 64},
         {"execution": "eager"},
         {"optimizer": "adam"},
-        {"slices": 2},
-        {"feedback": "shared"},
+        {"options": "slices=2"},
+        {"options": "feedback=shared"},
         {"dataset": "mnist"},
         {"classes": 100},
         {"learning_rate": 0.1},
@@ -116,7 +116,7 @@ def test_rows_of_an_earlier_format_are_read() -> None:
 )
 def test_a_foreign_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / results.FILE_NAME).write_text(text)
-    with pytest.raises(results.ResultsError, match="no table of measurements"):
+    with pytest.raises(results.ResultsError, match="no table of measurements|not whole"):
         results.read(tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_a_whole_model_has_its_number_of_layers() -> None:
     import mem_dfa
 
     for model, entry in registry.MODELS.items():
-        if entry.layers is None:
+        if model == "depth_revnet":  # its blocks have two weight layers each
             continue
         shape = prepared.DATASETS[entry.dataset].input_shape
         assert measuring.depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == entry.layers

@@ -1,12 +1,13 @@
 """Cells that differ have files that differ, and those that are there are still found."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments.cells import names
+from mem_dfa.experiments.cells.cell import COLUMNS, Cell, options_of
 from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.store import traces, trainings
+from mem_dfa.experiments.store import results, traces, trainings
 from mem_dfa.profiling.timeline.data import Timeline
 
 from tests.experiments.drawn import cells
@@ -22,8 +23,8 @@ CHANGES = [
     {"classes": 5},
     {"device": "GPU:0"},
     {"optimizer": "adam"},
-    {"slices": 2},
-    {"feedback": "shared"},
+    {"options": {"slices": 2}},
+    {"options": {"feedback": "shared"}},
     {"batch_size": 8},
     {"layers": 5},
     {"dataset": "mnist"},
@@ -31,19 +32,36 @@ CHANGES = [
 OTHERS = [dataclasses.replace(CELL, **changes) for changes in CHANGES]
 
 
-def test_timelines_and_histories_of_cells_that_differ(tmp_path: Path) -> None:
+def test_cells_that_differ_in_any_field_have_names_of_their_own(tmp_path: Path) -> None:
     """Also where two settings change places."""
-    pairs = [dataclasses.replace(one, **more) for one in OTHERS for more in CHANGES]
-    asked = list(dict.fromkeys([CELL, *OTHERS, *pairs]))
-    for file_of in (traces.file_of, lambda cell, out: trainings.file_of(out, vars(cell))):
-        files = {file_of(cell, str(tmp_path)) for cell in asked}
-        assert len(files) == len(asked)
+    other = {"algorithm": "dfa", "model": "depth_net", "execution": "eager", "steps": 7}
+    changed = [*CHANGES, *({name: value} for name, value in other.items()), {"epochs": 3}]
+    assert {name for change in changed for name in change} == set(COLUMNS)
+    pairs = [dataclasses.replace(CELL, **one, **more) for one in changed for more in changed
+             if not set(one) & set(more)]  # fmt: skip
+    asked = list(dict.fromkeys([CELL, *(dataclasses.replace(CELL, **c) for c in changed), *pairs]))
+    assert len({traces.file_of(cell, str(tmp_path)) for cell in asked}) == len(asked)
+    assert len({cell.key() for cell in asked}) == len(asked)
 
 
-def test_what_is_usual_is_not_said() -> None:
-    said = {name for cell in OTHERS for name in names.unusual(vars(cell))}
-    assert names.unusual(vars(CELL)) == {}
-    assert said == {"dataset", "learning_rate", "seed", "classes", "device"}
+def test_what_does_not_decide_a_result_is_in_no_name() -> None:
+    moved = dataclasses.replace(CELL, data_dir="x", trace_file="y", training_file="z")
+    whole = dataclasses.replace(CELL, layers=20)
+    assert moved.key() == CELL.key()
+    assert whole.key() == dataclasses.replace(CELL, layers=None).key()
+    assert whole.file_stem == dataclasses.replace(CELL, layers=None).file_stem
+
+
+def test_a_row_tells_its_cell() -> None:
+    for change in CHANGES:
+        cell = dataclasses.replace(CELL, **change)
+        assert Cell.of(cell.row()) == cell
+
+
+@pytest.mark.parametrize("text", ["every", "a b=1", "=3", "every=x"])
+def test_options_that_nobody_wrote_are_no_options(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text) if text != "every=x" else "every|x"):
+        options_of(text)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "CPU:0"])
@@ -78,7 +96,7 @@ def test_pages_of_several_cells_differ(tmp_path: Path, monkeypatch: pytest.Monke
     pairs += [[dataclasses.replace(cell, **c) for cell in pairs[0]] for c in CHANGES[:6]]
     written = []
     for pair in pairs:
-        rows = [{**vars(cell), "status": "ok", "error": None} for cell in pair]
+        rows = [{**cell.row(), "status": "ok", "error": None} for cell in pair]
         for row, cell in zip(rows, pair, strict=True):
             row["trace_file"] = str(traces.file_of(cell, str(tmp_path)))
             small().save(row["trace_file"])
@@ -86,10 +104,10 @@ def test_pages_of_several_cells_differ(tmp_path: Path, monkeypatch: pytest.Monke
     assert len({file for files in written for file in files}) == 2 * len(pairs)
 
 
-def test_many_cells_have_a_page_with_a_name_that_a_file_can_have() -> None:
-    long = [names.shortened(" ".join(f"bp {n} layers" for n in range(most))) for most in (99, 98)]
-    assert long[0] != long[1]
-    assert {len(name) for name in long} == {names.LONGEST}
+def test_names_are_such_as_a_file_can_have() -> None:
+    long = dataclasses.replace(CELL, algorithm=f"{'x' * 400}:Own")
+    assert len(long.file_stem) < 200
+    assert re.fullmatch(r"\w+", long.file_stem)
 
 
 def test_those_in_the_repository_are_found() -> None:
@@ -98,7 +116,6 @@ def test_those_in_the_repository_are_found() -> None:
     ]
     timelines = {traces.found(cell, str(RESULTS)) for line in lines for cell in cells(line)}
     assert timelines == set((RESULTS / traces.FOLDER).glob("*.timeline.json.gz"))
-    rows = [row for row in results.read(RESULTS) if row["epochs"] and row["status"] == "ok"]
-    trained = {trainings.file_of(RESULTS, row) for row in rows}
+    trained = [row for row in results.read(RESULTS) if row["epochs"] and row["status"] == "ok"]
     assert len(trained) > 100
-    assert trained <= set(RESULTS.glob("history_*.csv"))
+    assert all(trainings.read(RESULTS, Cell.of(row)) for row in trained)
