@@ -29,7 +29,6 @@ _TITLES = {
     "claims_exact": "Claims: exact gradients",
     "claims_feedback": "Claims: random feedback",
     "claims_timelines": "Claims: timelines",
-    "commands": "Commands, when they ran and on what",
 }
 
 

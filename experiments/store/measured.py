@@ -12,7 +12,7 @@ from mem_dfa import registry
 from mem_dfa.data import prepared
 
 # Memory and time of a step do not depend on what the images show, or on where they lie.
-_FREE = ("device", "dataset")
+FREE = ("device", "dataset")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         cells: those without a number of layers are of whole models.
         repeats: what was measured in fewer processes does not count.
     """
-    asked = {cell.key(*_FREE): cell for cell in cells}
-    keys = {id(row): Cell.of(row).key(*_FREE) for row in rows}
+    asked = {cell.key(*FREE): cell for cell in cells}
+    keys = {id(row): Cell.of(row).key(*FREE) for row in rows}
     found = [row for row in rows if keys[id(row)] in asked and _is_usual(row)]
     left_out: list[str] = []
     for column, name, rank in (

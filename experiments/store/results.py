@@ -1,4 +1,4 @@
-"""The table of measurements, and tables that commands write for readers."""
+"""The table of measurements."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from mem_dfa.experiments.cells.cell import COLUMNS as CELL_COLUMNS
 from mem_dfa.experiments.store.files import ResultsError as ResultsError
-from mem_dfa.experiments.store.files import replace, unwritable
+from mem_dfa.experiments.store.files import replace, unwritable, write_markdown
 from mem_dfa.experiments.store.table import Row, Schema, Table
 from mem_dfa.experiments.store.values import Kind
 
@@ -43,6 +43,7 @@ _KINDS: dict[str, Kind] = {
     **{"loss": "any", "accuracy": "share", "accuracy_label": "name"},
     **{"trace_file": "text", "source": "name"},
     **dict.fromkeys(("tensorflow", "keras", "python", "format_version", "timestamp"), "name"),
+    **{"machine": "text", "cell_time_s": "number"},
     "error": "text",
 }
 MEASUREMENTS = Schema(
@@ -104,14 +105,10 @@ def write_table(
     Raises:
         ResultsError: they cannot be written.
     """
-    lines = [shown[0], ["---"] * len(shown[0]), *shown[1:]]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    folder = Path(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(out).mkdir(parents=True, exist_ok=True)
         csv_text = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
-        replace(folder / f"{name}.csv", csv_text)
-        replace(folder / f"{name}.md", f"{heading}\n\n{text}" if heading else text)
+        replace(Path(out, f"{name}.csv"), csv_text)
     except OSError as error:
         raise unwritable(out, error) from error
-    return folder / f"{name}.md"
+    return write_markdown(out, name, shown, heading)
