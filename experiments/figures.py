@@ -1,7 +1,7 @@
 """Draws every figure of the reproduction from what was measured, and the page with all of it.
 
 ``python -m experiments.figures`` reads the tables and timelines under ``--from``, measures nothing,
-and writes ``figures/NAME.png`` and ``.svg`` and ``page.html`` under ``--out``.
+and writes ``figures/NAME.png``, ``report.html`` and an index under ``--out``.
 
 Exit status: 0 when all is drawn, 1 when data is missing or damaged, and then which command makes it
 is said, and what can be drawn is; 2 for arguments that make no sense.
@@ -32,7 +32,8 @@ def _run(argv: Sequence[str]) -> int:
         raise arguments.UsageError(
             f"--from {source!r} is no folder; name one that experiments.sweep wrote to"
         )
-    return draw(source, options.out or source, options.figure)
+    kinds = ("png", "svg") if options.svg else ("png",)
+    return draw(source, options.out or source, options.figure, kinds=kinds)
 
 
 def _parser() -> arguments.Parser:
@@ -58,34 +59,44 @@ def _parser() -> arguments.Parser:
         metavar="NAME,...",
         help=f"{', '.join(names)} (default: all)",
     )
+    parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
     return parser
 
 
-def draw(source: str, out: str, names: Sequence[str], quick: bool = False) -> int:
+def draw(
+    source: str,
+    out: str,
+    names: Sequence[str],
+    quick: bool = False,
+    kinds: Sequence[str] = ("png",),
+) -> int:
     """Draws figures and writes the page; tells the user, and returns the exit status.
 
     Args:
         source: the folder of what was measured.
         out: the folder that is written to.
         names: of figures.
-        quick: whether the figures are those of the quick commands.
+        quick: whether the figures are the small ones.
+        kinds: of files, "png" and "svg".
 
     Raises:
         results.ResultsError: nothing can be written.
     """
-    from mem_dfa.experiments.report import page
+    from mem_dfa.experiments.report import index, page
 
     chosen = [figure for figure in planned_figures.FIGURES if figure.name in names]
     outcomes = []
     with screen.progress("drawing", quiet=True) as tell:
         for number, figure in enumerate(chosen):
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
-            outcomes.append(_drawn(figure, source, out, quick))
+            outcomes.append(_drawn(figure, source, out, quick, kinds))
     for outcome in outcomes:
         if outcome.is_drawn:
-            print(f"figure: {stem_of(outcome.figure, out)}.png and .svg")
+            for kind in kinds:
+                print(f"figure: {stem_of(outcome.figure, out)}.{kind}")
     try:
         print(f"page: {page.write(source, out, outcomes, quick)}")
+        print(f"index: {index.write(out)}")
     except TraceError as error:
         raise results.ResultsError(str(error)) from error
     incomplete = [outcome for outcome in outcomes if outcome.problem]
@@ -101,7 +112,9 @@ def stem_of(figure: PlannedFigure, out: str | Path) -> Path:
     return Path(out, "figures", figure.name)
 
 
-def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome:
+def _drawn(
+    figure: PlannedFigure, source: str, out: str, quick: bool, kinds: Sequence[str]
+) -> Outcome:
     from mem_dfa.experiments.pictures import canvas
     from mem_dfa.experiments.pictures.drawings import DRAWINGS
 
@@ -114,7 +127,7 @@ def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome
         return Outcome(figure, problem=str(error))
     if drawn.figure is not None:
         try:
-            canvas.save(drawn.figure, stem_of(figure, out))
+            canvas.save(drawn.figure, stem_of(figure, out), kinds)
         except TraceError as error:
             raise results.ResultsError(str(error)) from error
     problems = [drawn.problem] if drawn.problem else []

@@ -1,4 +1,4 @@
-"""What every figure has in common: a caption below, and files of two kinds."""
+"""What every figure has in common: a caption below, and files that are whole."""
 
 import io
 import textwrap
@@ -16,7 +16,6 @@ from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import QUIET
 
-KINDS = ("png", "svg")
 _CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
 _LISTED = 6  # failures that a caption names before it counts the rest
 
@@ -99,17 +98,22 @@ def _place_of(legend: Legend) -> Bbox:
     return legend.get_window_extent().transformed(figure.transFigure.inverted())
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG and SVG, each whole or not at all; equal figures make equal files.
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Writes a figure, each file whole or not at all; equal figures make equal files.
+
+    Args:
+        figure: what is drawn.
+        stem: the files' name without their kind.
+        kinds: "png", "svg" or both.
 
     Returns:
-        The files, named `stem` and their kind.
+        The files.
 
     Raises:
         profiling.TraceError: a file cannot be written.
     """
     written = []
-    for kind in KINDS:
+    for kind in kinds:
         content = io.BytesIO()
         # Without a date and with names of its own, an SVG changes only when what it shows does.
         metadata = {"Date": None} if kind == "svg" else {}
