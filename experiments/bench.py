@@ -10,7 +10,6 @@ Turns share what disturbs a machine, so their ratio is steadier than that of two
 """
 
 import itertools
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,10 @@ from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.run import guarded, tell_dataset, with_baseline
 from mem_dfa.experiments.store import results
-from rich.table import Table
+from mem_dfa.experiments.store.bench_rows import BENCH, TIMES
+from mem_dfa.experiments.store.files import write_markdown
+from mem_dfa.experiments.store.table import Row, Table
+from rich.table import Table as ShownTable
 
 PROCESSES = 3
 """That take turns: where tensors come to lie moves all ratios of a process by some percent."""
@@ -47,21 +49,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
-    results.check_writable(options.out)
-    with screen.progress("checking", quiet=True) as report:
-        cells = processes.check(with_baseline(arguments.cells(options)), report)
+    cells = with_baseline(arguments.cells(options))
     tell_dataset(options.dataset, cells[0])
-    command = shlex.join(["python", "-m", "experiments.bench", *argv])
-    rows: list[processes.Row] = []
+    return compare(cells, options.out, options.repeats)
+
+
+def compare(cells: Sequence[Cell], out: str, repeats: int) -> int:
+    """Times the cells of each depth in turns, keeps and shows the rows, and returns the status.
+
+    Raises:
+        ResultsError: the tables cannot be written.
+    """
+    results.check_writable(out)
+    table = Table(out, BENCH)
+    table.check_writable()
+    with screen.progress("checking", quiet=True) as report:
+        cells = processes.check(cells, report)
+    rows: list[Row] = []
     for _, group in itertools.groupby(cells, key=lambda cell: cell.layers):
-        rows += _compared(list(group), options.out, options.repeats)
-    for row in rows:
-        row["command"] = command
+        rows += _compared(list(group), out, repeats)
+    path = table.append(rows)
     shown = [_shown(row) for row in rows]
-    heading = f"`{command}`\n\n{PEERS_NOTE}"
-    path = results.write_table(options.out, "bench", rows, [HEADS, *shown], heading)
+    write_markdown(out, "bench", [HEADS, *shown], PEERS_NOTE)
     screen.show(_table(shown))
-    print(f"the same: {path}")
+    print(f"one row per cell: {path}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
@@ -80,7 +91,7 @@ def _parser() -> arguments.Parser:
     return parser
 
 
-def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[processes.Row]:
+def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[Row]:
     """One row per algorithm; all cells are of one depth and bp is among them."""
     turns = take_turns(cells)
     seconds: Sequence[Sequence[float]] = turns.get("seconds", [[] for _ in cells])
@@ -90,7 +101,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[processes.R
         with screen.progress(f"bytes of {cell.title}") as report:
             measured, _ = processes.measure(cell, report, repeats)
         results.append(out, [measured])
-        row = {**_identity(measured), **_times(times, reference), **_bytes(measured)}
+        row = {name: measured.get(name) for name in BENCH.kinds} | _times(times, reference)
         faults = [result for result in (turns, measured) if result["status"] != "ok"]
         row |= {"status": "ok", "error": None}
         if faults:
@@ -118,32 +129,18 @@ def take_turns(cells: Sequence[Cell]) -> dict[str, Any]:
     return {**result, "seconds": seconds}
 
 
-def _identity(measured: processes.Row) -> processes.Row:
-    names = ("model", "layers", "batch_size", "execution", "algorithm", "device")
-    names += ("dataset", "optimizer", "learning_rate", *catalogue.ALGORITHM_OPTIONS)
-    return {name: measured[name] for name in names}
-
-
-def _times(times: Sequence[float], reference: Sequence[float]) -> processes.Row:
+def _times(times: Sequence[float], reference: Sequence[float]) -> Row:
     """Medians and spread over the turns; nothing where they failed.
 
     Of the ratios also the middle half, since one slow step of bp's or of its own makes an extreme.
     """
-    names = ("median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max")
-    names += ("ratio_first_quartile", "ratio_third_quartile")
     if not times:
-        return {**dict.fromkeys(names), "rounds": 0}
+        return {**dict.fromkeys(TIMES), "rounds": 0}
     own = ratios(times, reference)
     picks = (statistics.median, min, max)
     values = [float(pick(series)) for series in (times, own) for pick in picks]
     values += np.quantile(own, (0.25, 0.75)).tolist()
-    return {**dict(zip(names, values, strict=True)), "rounds": len(times)}
-
-
-def _bytes(measured: processes.Row) -> processes.Row:
-    names = ("step_bytes", "step_bytes_min", "step_bytes_max", "step_requested_bytes")
-    names += ("resident_bytes", "repeats", "tensorflow", "keras", "timestamp")
-    return {name: measured[name] for name in names}
+    return {**dict(zip(TIMES, values, strict=True)), "rounds": len(times)}
 
 
 def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
@@ -151,7 +148,7 @@ def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
     return [time / other for time, other in zip(times, reference, strict=True)]
 
 
-def _shown(row: processes.Row) -> list[str]:
+def _shown(row: Row) -> list[str]:
     names = ("model", "layers", "batch_size", "execution", "algorithm")
     identity = ["all" if row[name] is None else str(row[name]) for name in names]
     numbers = [screen.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]
@@ -166,8 +163,8 @@ def _shown(row: processes.Row) -> list[str]:
     return [*identity, *times, *numbers]
 
 
-def _table(shown: Sequence[Sequence[str]]) -> Table:
-    table = Table(title="One training step: time, its ratio to bp in each turn, and memory")
+def _table(shown: Sequence[Sequence[str]]) -> ShownTable:
+    table = ShownTable(title="One training step: time, its ratio to bp in each turn, and memory")
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="left" if number < 5 else "right", no_wrap=True)
     for line in shown:

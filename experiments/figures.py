@@ -1,41 +1,24 @@
 """Draws every figure of the reproduction from what was measured, and the page with all of it.
 
 ``python -m experiments.figures`` reads the tables and timelines under ``--from``, measures nothing,
-and writes ``figures/NAME.png`` and ``.svg`` and ``page.html`` under ``--out``.
+and writes ``figures/NAME.png``, ``report.html`` and an index under ``--out``.
 
-Exit status: 0 when all is drawn, 1 when data is missing or damaged, and then which commands make it
+Exit status: 0 when all is drawn, 1 when data is missing or damaged, and then which command makes it
 is said, and what can be drawn is; 2 for arguments that make no sense.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.cli.program import called
-from mem_dfa.experiments.paper import commands, planned_figures
-from mem_dfa.experiments.paper.planned_figures import Kind, PlannedFigure
+from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.paper.outcome import Outcome, command_of
+from mem_dfa.experiments.paper.planned_figures import PlannedFigure, wanted_by
 from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
 from mem_dfa.profiling.record.xplane import TraceError
-
-if TYPE_CHECKING:  # it imports matplotlib
-    from mem_dfa.experiments.pictures.canvas import Drawn
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one figure."""
-
-    figure: PlannedFigure
-    notes: list[str] = field(default_factory=list)
-    problem: str = ""
-    """Why it is not drawn, or not whole; empty where it is."""
-    lines: list[str] = field(default_factory=list)
-    """The commands that make what is missing, see `paper.commands`."""
-    is_drawn: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +33,8 @@ def _run(argv: Sequence[str]) -> int:
         raise arguments.UsageError(
             f"--from {source!r} is no folder; name one that experiments.sweep wrote to"
         )
-    return draw(source, options.out or source, options.figure)
+    kinds = ("png", "svg") if options.svg else ("png",)
+    return draw(source, options.out or source, options.figure, kinds=kinds)
 
 
 def _parser() -> arguments.Parser:
@@ -76,42 +60,51 @@ def _parser() -> arguments.Parser:
         metavar="NAME,...",
         help=f"{', '.join(names)} (default: all)",
     )
+    parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
     return parser
 
 
-def draw(source: str, out: str, names: Sequence[str], quick: bool = False) -> int:
+def draw(
+    source: str,
+    out: str,
+    names: Sequence[str],
+    quick: bool = False,
+    kinds: Sequence[str] = ("png",),
+) -> int:
     """Draws figures and writes the page; tells the user, and returns the exit status.
 
     Args:
         source: the folder of what was measured.
         out: the folder that is written to.
         names: of figures.
-        quick: whether the figures are those of the quick commands.
+        quick: whether the figures are the small ones.
+        kinds: of files, "png" and "svg".
 
     Raises:
         results.ResultsError: nothing can be written.
     """
-    from mem_dfa.experiments.report import page
+    from mem_dfa.experiments.report import index, page
 
     chosen = [figure for figure in planned_figures.FIGURES if figure.name in names]
     outcomes = []
     with screen.progress("drawing", quiet=True) as tell:
         for number, figure in enumerate(chosen):
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
-            outcomes.append(_drawn(figure, source, out, quick))
+            outcomes.append(_drawn(figure, source, out, quick, kinds))
     for outcome in outcomes:
         if outcome.is_drawn:
-            print(f"figure: {stem_of(outcome.figure, out)}.png and .svg")
+            for kind in kinds:
+                print(f"figure: {stem_of(outcome.figure, out)}.{kind}")
     try:
         print(f"page: {page.write(source, out, outcomes, quick)}")
+        print(f"index: {index.write(out)}")
     except TraceError as error:
         raise results.ResultsError(str(error)) from error
     incomplete = [outcome for outcome in outcomes if outcome.problem]
     for outcome in incomplete:
         state = "not whole" if outcome.is_drawn else "not drawn"
         screen.note(f"{state}: {outcome.figure.name}: {outcome.problem}")
-        for line in outcome.lines:
-            screen.note(f"    {commands.shown(line, source)}")
+        screen.note(f"    {command_of(outcome.figure, source, quick)}")
     return 1 if incomplete else 0
 
 
@@ -120,46 +113,30 @@ def stem_of(figure: PlannedFigure, out: str | Path) -> Path:
     return Path(out, "figures", figure.name)
 
 
-def _drawn(figure: PlannedFigure, source: str, out: str, quick: bool) -> Outcome:
+def _drawn(
+    figure: PlannedFigure, source: str, out: str, quick: bool, kinds: Sequence[str]
+) -> Outcome:
     from mem_dfa.experiments.pictures import canvas
     from mem_dfa.experiments.pictures.drawings import DRAWINGS
 
-    lines = planned_figures.lines_of(figure, quick)
-    if not lines:
+    wanted = dict.fromkeys(cell for one in wanted_by(figure, quick) for cell in one.cells)
+    if not wanted:
         return Outcome(figure)
-    asked = dict.fromkeys(cell for line in lines for cell in commands.plan_of(line).cells)
     try:
-        drawn = DRAWINGS[figure.kind](source, figure.title, list(asked))
-        problems, wanted = _gaps(figure.kind, drawn, lines, source)
+        drawn = DRAWINGS[figure.kind](source, figure.title, list(wanted))
     except results.ResultsError as error:
-        return Outcome(figure, problem=str(error), lines=list(lines))
+        return Outcome(figure, problem=str(error))
     if drawn.figure is not None:
         try:
-            canvas.save(drawn.figure, stem_of(figure, out))
+            canvas.save(drawn.figure, stem_of(figure, out), kinds)
         except TraceError as error:
             raise results.ResultsError(str(error)) from error
-    return Outcome(figure, drawn.notes, "; ".join(problems), wanted, drawn.figure is not None)
-
-
-def _gaps(
-    kind: Kind, drawn: "Drawn", lines: Sequence[str], source: str
-) -> tuple[list[str], list[str]]:
-    """What a figure lacks, in words, and which of its lines make that."""
-    cells = {line: set(commands.plan_of(line).cells) for line in lines}
-    missing, is_drawn = set(drawn.missing), drawn.figure is not None
     problems = [drawn.problem] if drawn.problem else []
-    if is_drawn and kind is Kind.TAKING_TURNS and not commands.is_of_bench(lines[0], source):
-        problems.append("bench.csv is of another command; made by")
-    if is_drawn and kind is Kind.AGAINST_DEPTH:
-        depths = len(commands.missing_cells(lines[0], source))
-        problems += [f"{depths} of its cells are missing; made by"] if depths else []
-    if missing:
-        count = len(set().union(*cells.values()))
-        problems.append(f"{len(missing)} of {count} cells are missing; made by")
-    if not problems and not is_drawn:
-        return ["every cell failed; measured again by"], [f"{line} --retry" for line in lines]
-    wanted = [line for line in lines if not cells[line] or missing & cells[line]]
-    return problems, wanted if problems else []
+    if drawn.missing:
+        problems.append(f"{len(drawn.missing)} of {len(wanted)} cells are missing; measured by")
+    if not problems and drawn.figure is None:
+        problems = ["every cell failed; `experiments.sweep --retry` measures them again, or"]
+    return Outcome(figure, drawn.notes, "; ".join(problems), drawn.figure is not None)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import fit_rows, results
-from mem_dfa.experiments.store.keyed import Row
+from mem_dfa.experiments.store.table import Row, Table
 
 from mem_dfa import units
 from mem_dfa.data import prepared
@@ -49,8 +49,8 @@ def _run(argv: Sequence[str]) -> int:
             "them out"
         )
     results.check_writable(options.out)
-    for file in (fit_rows.TRIES, fit_rows.ANSWERS):
-        file.read(options.out)  # what is no such file is found before anything is tried
+    for schema in (fit_rows.TRIES, fit_rows.ANSWERS):
+        Table(options.out, schema).check_writable()  # is told before anything is tried
     cells = [dataclasses.replace(cell, **{field: 1}) for cell in arguments.cells(options)]
     with screen.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
@@ -142,10 +142,8 @@ def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
 
 
 def _too_little(row: Row) -> str:
-    size, least = f"{row['over']} 1", row["least_memory_bytes"]
-    needs = f"the least is {least // MIB} MiB" if least else "how much it needs is not known"
-    limit = units.show_bytes(row["memory_limit_bytes"])
-    return f"error: --memory {limit} is too little for {row['algorithm']} with {size}; {needs}"
+    limit, size = units.show_bytes(row["memory_limit_bytes"]), f"{row['over']} 1"
+    return f"error: --memory {limit} is too little for {row['algorithm']} with {size}; give more"
 
 
 if __name__ == "__main__":

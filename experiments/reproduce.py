@@ -1,25 +1,28 @@
 """Measures everything that the figures and tables show, draws them, and writes the page.
 
-``python -m experiments.reproduce`` runs one command after another, as `planned_figures` lists
-them. What is measured already is left out, so an interrupted run goes on where it stopped. It says
-beforehand about how long it will take. ``--quick`` does the same in small, without accuracies.
+``python -m experiments.reproduce`` measures the cells that figures want and that are not known yet,
+so an interrupted run goes on where it stopped. It says beforehand how long they took when they were
+measured before. ``--quick`` does the same in small, without accuracies.
 
 Exit status: 0 when all was measured and drawn, 1 when a part failed, 2 for arguments that make no
 sense.
 """
 
+import functools
+import operator
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from mem_dfa.experiments import figures
-from mem_dfa.experiments.checks.findings import make_cell
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments import bench, claims, figures, fit, sweep
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import arguments, screen, sweep_options
 from mem_dfa.experiments.cli.program import called
-from mem_dfa.experiments.engine import processes
-from mem_dfa.experiments.paper import commands, estimate, planned_figures
+from mem_dfa.experiments.engine import engines
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.paper import missing, planned_figures
+from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, PlannedFigure, Wanted
 from mem_dfa.experiments.run import guarded
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results, traces
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 
@@ -30,6 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    options = _parser().parse(argv)
+    out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
+    results.check_writable(out)
+    chosen = [figure for figure in FIGURES if figure.name in options.figure]
+    wanted = _merged(chosen, options.quick, out)
+    _tell(chosen, wanted, options.quick, out)
+    statuses = [_measure(one, out) for one in wanted]
+    if len(chosen) == len(FIGURES) and not options.quick:
+        statuses += _tables(out)
+    return max([figures.draw(out, out, options.figure, options.quick), *statuses])
+
+
+def _parser() -> arguments.Parser:
     parser = arguments.Parser(
         prog=called("reproduce"),
         description="Measures all that the figures and tables show, and draws them.",
@@ -38,72 +54,77 @@ def _run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
     )
+    names = [figure.name for figure in FIGURES]
+    parser.add_argument(
+        "--figure",
+        type=arguments.some_of("a figure", names),
+        default=names,
+        metavar="NAME,...",
+        help=f"{', '.join(names)} (default: all, and the tables)",
+    )
     parser.add_argument(
         "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
     )
-    options = parser.parse(argv)
-    out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
-    results.check_writable(out)
-    lines = planned_figures.all_lines(options.quick)
-    waiting = [line for line in lines if not commands.is_done(line, out)]
-    screen.note(f"{len(lines) - len(waiting)} of {len(lines)} commands are done already")
-    failed = _measure(waiting, out)
-    names = [figure.name for figure in planned_figures.FIGURES]
-    status = figures.draw(out, out, names, options.quick)
-    for line in failed:
-        screen.note(f"failed: {commands.shown(line, out)}")
-    return 1 if failed else status
+    return parser
 
 
-def _measure(lines: Sequence[str], out: str) -> list[str]:
-    """Runs the lines and returns those that failed."""
-    if not lines:
-        return []
-    expected = _expected(lines, out)
-    _tell(expected, out)
-    failed = []
-    for number, line in enumerate(lines, start=1):
-        left = sum(expected[later] or 0 for later in lines[number - 1 :])
+def _merged(chosen: Sequence[PlannedFigure], quick: bool, out: str) -> list[Wanted]:
+    """What the figures lack; cells that are measured in the same way are measured together."""
+    groups: dict[tuple, dict[str, Cell]] = {}
+    for figure in chosen:
+        for one in missing.missing_of(figure, quick, out):
+            turns = figure.name if one.takes_turns else ""
+            how = (one.repeats, one.is_traced, turns, one.limits)
+            groups.setdefault(how, {}).update({cell.key(): cell for cell in one.cells})
+    return [
+        Wanted(tuple(cells.values()), repeats, is_traced, bool(turns), limits)
+        for (repeats, is_traced, turns, limits), cells in groups.items()
+    ]
+
+
+def _tell(chosen: Sequence[PlannedFigure], wanted: Sequence[Wanted], quick: bool, out: str) -> None:
+    """Says how much there is to measure, and how long that took before."""
+    asked = {
+        cell.key()
+        for figure in chosen
+        for one in planned_figures.wanted_by(figure, quick)
+        for cell in one.cells
+    }
+    waiting = functools.reduce(operator.iadd, (list(one.cells) for one in wanted), [])
+    screen.note(f"{len(asked) - len(waiting)} of {len(asked)} cells are known already")
+    if waiting:
+        rows = [row for folder in dict.fromkeys([DEFAULT_OUT, out]) for row in results.read(folder)]
+        seconds, unknown = missing.recorded_seconds(waiting, rows)
+        more = f", and {unknown} of which no time is recorded" if unknown else ""
         screen.note(
-            f"{number}/{len(lines)} {commands.shown(line, out)} "
-            f"(about {screen.duration(left)} left)"
+            f"{len(waiting)} to measure: {screen.duration(seconds)} when they were measured "
+            f"before{more}"
         )
-        status = commands.run(line, out)
-        if status == 1 and line in planned_figures.CLAIMS and commands.is_done(line, out):
-            screen.note("not every claim holds: see the tables")
-        elif status:
-            failed.append(line)
-    return failed
 
 
-def _expected(lines: Sequence[str], out: str) -> dict[str, float | None]:
-    """Seconds of each line; None where nothing tells."""
-    with screen.progress("timing one small cell") as report:
-        start = time.perf_counter()
-        small = make_cell("bp", "mlp", 1)
-        row, _ = processes.measure(processes.check([small], report)[0], report, repeats=1)
-    if row["status"] != "ok":
-        raise processes.MeterSilentError(f"{small.title}: {row['status']}: {row['error']}")
-    # Two processes: one that checked, one that measured.
-    process_s = (time.perf_counter() - start) / 2
-    rows, runs = measured.read(out), commands.read_runs(out)
-    return estimate.seconds_of(lines, out, rows, runs, process_s)
+def _measure(one: Wanted, out: str) -> int:
+    """Measures cells and returns the status."""
+    if one.takes_turns:
+        return bench.compare(one.cells, out, one.repeats)
+    cells = traces.with_files(one.cells, out) if one.is_traced else one.cells
+    epochs = max(cell.epochs for cell in cells)
+    limits = one.limits or Limits(time_s=sweep_options.TIME_LIMIT_S * max(1, epochs))
+    with engines.opened(None, 1) as engine:
+        return sweep.measure(cells, out, one.repeats, limits, engine)
 
 
-def _tell(expected: Mapping[str, float | None], out: str) -> None:
-    known = sum(seconds or 0 for seconds in expected.values())
-    least, greatest = (
-        screen.duration(known * factor)
-        for factor in (1 / estimate.UNCERTAINTY, estimate.UNCERTAINTY)
-    )
-    screen.note(
-        f"{len(expected)} commands to run: about {screen.duration(known)}, a guess that may be "
-        f"wrong by a factor of {estimate.UNCERTAINTY:g} ({least} to {greatest})"
-    )
-    unknown = [line for line, seconds in expected.items() if seconds is None]
-    if unknown:
-        names = "; ".join(commands.shown(line, out) for line in unknown)
-        screen.note(f"and what nothing tells beforehand: {names}")
+def _tables(out: str) -> list[int]:
+    """Makes the tables that no figure shows, where they are not there."""
+    statuses = []
+    if not missing.is_fitted(out):
+        words = ["--memory", f"{missing.FIT_MEMORY_BYTES // 2**20}MiB", "--algo", ",".join(ALL)]
+        statuses.append(fit.main([*words, "--model", missing.FIT_MODEL, "--out", out]))
+    for part in claims.PARTS:
+        if not missing.is_claimed(part, out):
+            status = claims.main(["--part", part, "--out", out])
+            # A claim that does not hold is in the table, and is no failure to make that.
+            statuses.append(0 if missing.is_claimed(part, out) else status)
+    return statuses
 
 
 if __name__ == "__main__":

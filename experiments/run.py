@@ -15,7 +15,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, unfinished
-from mem_dfa.experiments.store import histories, results, stopping, traces
+from mem_dfa.experiments.store import results, stopping, traces, trainings
 from mem_dfa.profiling.record.xplane import TraceError
 
 from mem_dfa import registry
@@ -79,7 +79,7 @@ def _run(argv: Sequence[str]) -> int:
     # One that is damaged is told before hours of training.
     for number, cell in enumerate(cells):
         if cell.epochs:
-            histories.read(options.out, cell)
+            trainings.read(options.out, cell)
             cells[number] = unfinished.resumable(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
@@ -107,8 +107,7 @@ def with_baseline(cells: Sequence[Cell]) -> list[Cell]:
     complete: list[Cell] = []
     for cell in cells:
         if not complete or complete[-1].layers != cell.layers:
-            none = dict.fromkeys(cell.options)
-            complete.append(dataclasses.replace(cell, algorithm="bp", epochs=0, **none))
+            complete.append(dataclasses.replace(cell, algorithm="bp", epochs=0, options=()))
         complete.append(cell)
     return complete
 

@@ -100,8 +100,8 @@ class ModelEntry(Entry):
 
     dataset: str
     batch_size: int
-    layers: int | None = None
-    """Weight layers before the classifier of the whole model; None where that is any number."""
+    layers: int
+    """Of the whole model, as `layers` counts them when it is built."""
 
 
 FEEDBACK_KINDS: Mapping[str, Entry] = {
@@ -216,12 +216,14 @@ MODELS: Mapping[str, ModelEntry] = {
         "100 convolutions 3×3 to 8 channels with ReLU; any depth",
         dataset="cifar10",
         batch_size=32,
+        layers=100,
     ),
     "depth_revnet": ModelEntry(
         "mem_dfa.models.depth:depth_revnet",
         "as many reversible blocks of 8 channels; any depth",
         dataset="cifar10",
         batch_size=32,
+        layers=100,
     ),
     "vgg16": ModelEntry(
         "mem_dfa.models.vgg:vgg16",
@@ -261,11 +263,11 @@ MODELS: Mapping[str, ModelEntry] = {
         )
         for name, layers in {
             "resnet32": 33,
-            "resnet110": None,
-            "resnet164": None,
+            "resnet110": 111,
+            "resnet164": 166,
             "revnet38": 35,
-            "revnet110": None,
-            "revnet164": None,
+            "revnet110": 107,
+            "revnet164": 157,
         }.items()
     },
 }

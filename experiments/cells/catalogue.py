@@ -1,13 +1,9 @@
 """What may be named on the command line, found without importing TensorFlow."""
 
-from mem_dfa import registry
 from mem_dfa.registry import AlgorithmEntry, Look
 
 OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
 """Names of optimizers and the learning rate that each has by default."""
-
-ALGORITHM_OPTIONS = {option.name: tuple(registry.takers(option)) for option in registry.OPTIONS}
-"""Which algorithms take an option that not all have; one of the user's own may take any."""
 
 PEERS = {
     "remat_scope": AlgorithmEntry(

@@ -1,8 +1,13 @@
 """One cell of a measurement, as plain data that travels between processes."""
 
-from dataclasses import dataclass
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
 
-from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
+from mem_dfa.experiments.cells.catalogue import DEVICES, EXECUTIONS, OPTIMIZERS
 
 from mem_dfa import registry
 from mem_dfa.data import prepared
@@ -10,58 +15,119 @@ from mem_dfa.data import prepared
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 5
 REPEATS = 3  # odd, so that the median is one of the measured values
+LONGEST = 150  # characters of a file's name, before what tells it from all others
+
+Options = tuple[tuple[str, int | str], ...]
+Kind = Literal["count", "layers", "seed", "rate", "name"]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """How a field of a cell is given on the command line."""
+
+    kind: Kind
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+def _given(kind: Kind, help: str, choices: Iterable[str] = (), default: Any = None) -> Any:
+    argument = Argument(kind, help, tuple(choices))
+    return field(default=default, metadata={"argument": argument})
 
 
 @dataclass(frozen=True)
 class Cell:
-    """algorithm x model x layers x batch x execution, and what else decides the result."""
+    """algorithm x model x layers x batch x execution, and what else decides the result.
+
+    What is not given is what the model is made for, and the optimizer's own rate.
+    """
 
     algorithm: str
     model: str
-    layers: int | None
-    """How many weight layers before the classifier; None for all that the model has."""
-    batch_size: int
-    execution: str
-    dataset: str
+    layers: int | None = _given("layers", "weight layers before the classifier (default: all)")
+    batch_size: int = _given("count", "images in a batch (default: the model's own)")
+    execution: str = _given("name", "a way to execute", EXECUTIONS, "graph")
+    device: str = _given("name", "a device", DEVICES, "auto")
+    """As given; a TensorFlow name such as "CPU:0" once it was looked for."""
+    dataset: str = "synthetic"
     """A data set's name, no longer "auto"."""
-    data_dir: str | None
-    device: str
-    """"auto", "cpu" or "gpu"; a TensorFlow name such as "CPU:0" once it was looked for."""
-    optimizer: str
-    learning_rate: float
-    seed: int
+    classes: int = _given("count", "of --dataset synthetic (default: 10)")
+    optimizer: str = _given("name", "an optimizer", OPTIMIZERS, "sgd")
+    learning_rate: float = _given("rate", "the optimizer's (default: its own)")
+    seed: int = _given("seed", "of weights, feedback and data (default: 0)", default=0)
     steps: int = MEASURED_STEPS
     epochs: int = 0
     """How long to train and test; 0 measures memory only."""
-    every: int | None = None
-    """Of checkpointing: a checkpoint every so many blocks."""
-    budget: str | None = None
-    """Of checkpointing and microbatches: step bytes to stay within, such as "64 MiB"."""
-    slices: int | None = None
-    """Of microbatches and mem_dfa: into how many parts a batch is cut."""
-    feedback: str | None = None
-    """Of random feedback: what is held of its matrices."""
-    feedback_initializer: str | None = None
-    """Of random feedback: the distribution that its matrices are drawn from."""
-    classes: int = 10
-    """How many classes the images are of."""
+    options: Options = ()
+    """Of the algorithm, sorted by name; any mapping is taken."""
+    data_dir: str | None = None
+    """Where data are kept. Like all that follows it does not decide what is measured."""
     trace_file: str | None = None
     """Where the timeline of one step is kept; None for nowhere."""
     training_file: str | None = None
     """Where it is kept how far a training is, until its end is kept; None for nowhere."""
 
+    def __post_init__(self) -> None:
+        """Put in what is not given."""
+        own, data = registry.MODELS.get(self.model), prepared.DATASETS.get(self.dataset)
+        known = {
+            "batch_size": self.batch_size or (own and own.batch_size),
+            "classes": self.classes or (data and data.classes),
+            "learning_rate": self.learning_rate or OPTIMIZERS.get(self.optimizer),
+            "options": tuple(sorted(dict(self.options).items())),
+        }
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The cell that a row of a table is about.
+
+        Args:
+            row: with some of `COLUMNS`, of which None is what was not given.
+        """
+        given = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+        if "options" in given:
+            given["options"] = options_of(given["options"])
+        return cls(**given)
+
+    def row(self) -> dict[str, Any]:
+        """What rows of tables say of this cell: a value for each of `COLUMNS`."""
+        values = {name: getattr(self, name) for name in COLUMNS}
+        return {**values, "layers": self.depth, "options": text_of(self.options)}
+
+    def key(self, *free: str) -> str:
+        """What the same cell means, everywhere: all that decides what is measured, in one line.
+
+        Args:
+            *free: fields in which the same cells may differ all the same.
+        """
+        values = self.row()
+        return " ".join(f"{name}={values[name]}" for name in COLUMNS if name not in free)
+
+    @property
+    def depth(self) -> int | None:
+        """Its number of layers, also where that is a whole model's; None where nobody knows."""
+        entry = registry.MODELS.get(self.model)
+        return self.layers or (entry and entry.layers)
+
     @property
     def title(self) -> str:
         """The cell in a few words."""
         depth = "" if self.layers is None else f" {self.layers} layers"
-        own = "".join(f" {name} {value}" for name, value in self.options.items())
-        return f"{self.algorithm}{own} {self.model}{depth} batch {self.batch_size} {self.execution}"
+        return f"{self.name} {self.model}{depth} batch {self.batch_size} {self.execution}"
 
     @property
-    def options(self) -> dict[str, int | str]:
-        """The algorithm's own options, those that were given."""
-        values = {name: getattr(self, name) for name in ALGORITHM_OPTIONS}
-        return {name: value for name, value in values.items() if value is not None}
+    def name(self) -> str:
+        """The algorithm and its own options, such as "checkpoint every 2"."""
+        return " ".join([self.algorithm, *(f"{name} {value}" for name, value in self.options)])
+
+    @property
+    def file_stem(self) -> str:
+        """The name of files of this cell alone, without their endings: letters, digits and "_"."""
+        whole = dataclasses.replace(self, layers=self.depth)
+        told = re.sub(r"\W+", "_", f"{whole.title} {self.optimizer}")[:LONGEST]
+        return f"{told}_{hashlib.sha256(self.key().encode()).hexdigest()[:10]}"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -69,3 +135,50 @@ class Cell:
         synthetic = self.dataset == "synthetic"
         name = registry.MODELS[self.model].dataset if synthetic else self.dataset
         return prepared.DATASETS[name].input_shape
+
+
+_FIELDS = [one.name for one in fields(Cell)]
+COLUMNS = tuple(_FIELDS[: _FIELDS.index("data_dir")])
+"""The fields that decide what is measured, and the columns of tables that say it."""
+
+ARGUMENTS: Mapping[str, Argument] = {
+    one.name: one.metadata["argument"] for one in fields(Cell) if "argument" in one.metadata
+}
+"""Those that are given on the command line in the same way by every command."""
+
+DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
+"""What fields are where nothing is said; None where that depends on others."""
+
+
+def text_of(options: Options) -> str | None:
+    """Options of an algorithm in one column, such as "budget=64 MiB; every=2"; None for none."""
+    return "; ".join(f"{name}={value}" for name, value in options) or None
+
+
+def options_of(text: str) -> Options:
+    """The options that `text_of` wrote.
+
+    Raises:
+        ValueError: it wrote no such text.
+    """
+    kinds = {option.name: option.kind for option in registry.OPTIONS}
+    found: dict[str, int | str] = {}
+    for part in text.split("; "):
+        name, separator, value = part.partition("=")
+        if not separator or not name.isidentifier():
+            raise ValueError(f"options is {text!r}, where name=value is meant")
+        found[name] = int(value) if kinds.get(name) == "count" else value
+    return tuple(sorted(found.items()))
+
+
+def differing(cells: Iterable[Cell]) -> list[str]:
+    """The fields in which cells differ, in their order."""
+    cells = list(cells)
+    return [name for name in COLUMNS if len({getattr(cell, name) for cell in cells}) > 1]
+
+
+def on_devices(cell: Cell) -> list[Cell]:
+    """The cell on each device that it may be of, the first choice first."""
+    places = {"auto": ("CPU:0", "GPU:0"), "cpu": ("CPU:0",), "gpu": ("GPU:0",)}
+    devices = places.get(cell.device, (cell.device,))
+    return [dataclasses.replace(cell, device=device) for device in devices]

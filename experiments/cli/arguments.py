@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 from mem_dfa.experiments.cells import catalogue
-from mem_dfa.experiments.cells.cell import MEASURED_STEPS, Cell
+from mem_dfa.experiments.cells.cell import ARGUMENTS, DEFAULTS, MEASURED_STEPS, Argument, Cell
 
 from mem_dfa import registry, units
 from mem_dfa.data import prepared
@@ -47,63 +47,66 @@ def add_cell_options(
     also: Sequence[str] = (),
     default: Sequence[str] = (),
     data: str = "auto",
+    lists: Sequence[str] = (),
 ) -> None:
-    """Adds the options that say what is measured.
+    """Adds the options that say what is measured: those of `Cell`, and those of algorithms.
 
     Args:
         parser: gets the options.
         also: names that --algo takes besides those of algorithms.
         default: what --algo is if not given; where empty it must be given.
         data: what --dataset is if not given.
+        lists: fields of a cell of which several values may be given.
     """
     add_algorithms(parser, also, default)
     models = list(registry.MODELS)
+    several = "model" in lists
     parser.add_argument(
-        "--model", type=one_of("a model", models), required=True, help=", ".join(models)
+        "--model",
+        type=(some_of if several else one_of)("a model", models),
+        required=True,
+        metavar="NAME,..." if several else "NAME",
+        help=", ".join(models),
     )
-    parser.add_argument(
-        "--layers", type=layers, default=[None], help="20, 1-20 or 5,10,20 (default: all)"
-    )
-    parser.add_argument(
-        "--batch-size", type=count, metavar="N", help="images in a batch (default: the model's own)"
-    )
-    _add_choice(parser, "--execution", "a way to execute", catalogue.EXECUTIONS, "graph")
-    parser.add_argument(
-        "--every", type=count, metavar="K", help="checkpoint: one every K blocks (default: sqrt)"
-    )
-    parser.add_argument(
-        "--budget", type=size, metavar="SIZE", help='checkpoint, microbatch: such as "64 MiB"'
-    )
-    parser.add_argument(
-        "--slices",
-        type=count,
-        metavar="N",
-        help="microbatch, mem_dfa: parts of a batch (default: 8; 4 where that lowers the peak)",
-    )
-    parser.add_argument(
-        "--feedback",
-        type=one_of("a kind of feedback", registry.FEEDBACK_KINDS),
-        help=f"dfa, mem_dfa: {', '.join(registry.FEEDBACK_KINDS)} (default: stored)",
-    )
-    initializers = registry.FEEDBACK_INITIALIZERS
-    parser.add_argument(
-        "--feedback-initializer",
-        type=one_of("a distribution", initializers),
-        help=f"random feedback: {', '.join(initializers)} (default: uniform)",
-    )
+    for name, argument in ARGUMENTS.items():
+        _add_argument(parser, name, argument, name in lists)
     _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, data)
     parser.add_argument(
         "--data-dir", type=folder, metavar="DIR", help="where tensorflow_datasets keeps data"
     )
+    for option in registry.OPTIONS:
+        _add_option(parser, option)
+
+
+def _add_argument(
+    parser: argparse.ArgumentParser, name: str, argument: Argument, several: bool
+) -> None:
+    """Adds a field of a cell; where several values may be given, its value is a list of them."""
+    how = dict(zip(("type", "metavar"), _HOW.get(argument.kind, (None, "NAME")), strict=True))
+    default, text = DEFAULTS[name], argument.help
+    if argument.kind == "name":
+        how["type"] = (some_of if several else one_of)(argument.help, argument.choices)
+        text = f"{', '.join(argument.choices)} (default: {default})"
+    elif several and argument.kind != "layers":
+        how["type"] = numbers(name.replace("_", " "), argument.kind == "count")
+    if several or argument.kind == "layers":
+        default = [default]
+        how["metavar"] += ",..."
+    parser.add_argument(_flag(name), default=default, help=text, **how)
+
+
+def _add_option(parser: argparse.ArgumentParser, option: registry.Option) -> None:
+    """Adds an option of some algorithms."""
+    kind, metavar = _HOW.get(option.kind, (one_of(option.help, option.choices), "NAME"))
+    names = f": {', '.join(option.choices)}" if option.choices else ""
+    text = f"{', '.join(registry.takers(option))}: {option.help}{names}"
     parser.add_argument(
-        "--classes", type=count, metavar="N", help="of --dataset synthetic (default: 10)"
+        _flag(option.name), type=kind, metavar=metavar, help=f"{text} (default: {option.default})"
     )
-    _add_choice(parser, "--device", "a device", catalogue.DEVICES, "auto")
-    _add_choice(parser, "--optimizer", "an optimizer", list(catalogue.OPTIMIZERS), "sgd")
-    parser.add_argument(
-        "--learning-rate", type=learning_rate, metavar="X", help="default: the optimizer's own"
-    )
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def add_algorithms(
@@ -163,52 +166,49 @@ def _add_choice(
 
 def cells(options: argparse.Namespace) -> list[Cell]:
     """The cells that the options ask for, all algorithms of one depth beside each other."""
-    defaults = registry.MODELS[options.model]
     _check_taken(options)
-    rate = options.learning_rate or catalogue.OPTIMIZERS[options.optimizer]
     data = dataset(options.dataset, options.model, options.data_dir)
+    own = prepared.DATASETS[data].classes
+    if options.classes not in (None, own) and data != "synthetic":
+        raise UsageError(
+            f"--classes {options.classes} is for --dataset synthetic; {data} has {own} classes"
+        )
+    given = {name: getattr(options, name) for name in ARGUMENTS if name != "layers"}
+    length = {name: getattr(options, name) for name in ("steps", "epochs") if name in options}
     return [
         Cell(
-            algorithm=algorithm,
-            model=options.model,
-            layers=depth,
-            batch_size=options.batch_size or defaults.batch_size,
-            execution=options.execution,
+            algorithm,
+            options.model,
+            depth,
             dataset=data,
-            classes=_classes(options.classes, data),
             data_dir=options.data_dir,
-            device=options.device,
-            optimizer=options.optimizer,
-            learning_rate=rate,
-            seed=options.seed,
-            steps=getattr(options, "steps", MEASURED_STEPS),
-            epochs=getattr(options, "epochs", 0),
-            **{
-                name: getattr(options, name)
-                for name, takers in catalogue.ALGORITHM_OPTIONS.items()
-                if algorithm in takers or ":" in algorithm
-            },
+            options=_options_of(algorithm, options),
+            **given,
+            **length,
         )
         for depth in options.layers
         for algorithm in options.algo
     ]
 
 
-def _classes(asked: int | None, data: str) -> int:
-    own = prepared.DATASETS[data].classes
-    if asked not in (None, own) and data != "synthetic":
-        raise UsageError(f"--classes {asked} is for --dataset synthetic; {data} has {own} classes")
-    return asked or own
+def _options_of(algorithm: str, options: argparse.Namespace) -> dict[str, int | str]:
+    """Those of the given options that an algorithm takes; one of the user's own takes any."""
+    return {
+        option.name: getattr(options, option.name)
+        for option in registry.OPTIONS
+        if getattr(options, option.name) is not None
+        and (algorithm in registry.takers(option) or ":" in algorithm)
+    }
 
 
 def _check_taken(options: argparse.Namespace) -> None:
     """Refuse an option that none of the algorithms asked for takes."""
-    for name, takers in catalogue.ALGORITHM_OPTIONS.items():
-        value = getattr(options, name)
+    for option in registry.OPTIONS:
+        value, takers = getattr(options, option.name), registry.takers(option)
         if value is None or any(a in takers or ":" in a for a in options.algo):
             continue
         raise UsageError(
-            f"--{name.replace('_', '-')} {value} is for {' and '.join(takers)}; --algo asks for "
+            f"{_flag(option.name)} {value} is for {' and '.join(takers)}; --algo asks for "
             f"{', '.join(options.algo)}"
         )
 
@@ -323,3 +323,13 @@ def learning_rate(text: str) -> float:
     if not (math.isfinite(rate) and rate > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no learning rate; take a number above 0")
     return rate
+
+
+_HOW: dict[str, tuple[Callable[[str], Any], str]] = {
+    "count": (count, "N"),
+    "layers": (layers, "N"),
+    "seed": (seed, "N"),
+    "rate": (learning_rate, "X"),
+    "size": (size, "SIZE"),
+}
+"""How the kinds of arguments are read and named in the help."""

@@ -4,20 +4,21 @@ import argparse
 import itertools
 import re
 
-from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.engine.worker import Limits
 
-from mem_dfa import registry, units
+from mem_dfa import units
 from mem_dfa.machine_memory import memory_available_bytes
 
 BESIDE_BYTES = 2**30
 """What a measuring process takes beside its tensors; 0.7 to 0.8 GiB were seen."""
 MEMORY_SHARE = 0.8  # of what is available when a sweep begins
 TIME_LIMIT_S = 3600
+LISTS = ("model", "layers", "batch_size", "execution", "seed")
+"""What a sweep takes several of, and combines."""
 
 
 def parser() -> arguments.Parser:
@@ -27,10 +28,8 @@ def parser() -> arguments.Parser:
         description="Measures every combination of algorithms, models, depths, batch sizes, "
         "executions and seeds, each cell in processes of its own; goes on where it stopped.",
         allow_abbrev=False,
-        conflict_handler="resolve",  # lists take the place of the options of one cell
     )
-    arguments.add_cell_options(parser)
-    _add_list_options(parser)
+    arguments.add_cell_options(parser, lists=LISTS)
     arguments.add_length_options(parser)
     arguments.add_count(parser, "--repeats", REPEATS, "processes that measure a cell's bytes")
     arguments.add_out_option(parser)
@@ -39,38 +38,6 @@ def parser() -> arguments.Parser:
     )
     _add_machine_options(parser)
     return parser
-
-
-def _add_list_options(parser: arguments.Parser) -> None:
-    models = list(registry.MODELS)
-    parser.add_argument(
-        "--model",
-        type=arguments.some_of("a model", models),
-        required=True,
-        metavar="NAME,...",
-        help=", ".join(models),
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=arguments.numbers("batch size", 1),
-        default=[None],
-        metavar="N,...",
-        help="images in a batch (default: the model's own)",
-    )
-    parser.add_argument(
-        "--execution",
-        type=arguments.some_of("a way to execute", catalogue.EXECUTIONS),
-        default=["graph"],
-        metavar="NAME,...",
-        help=f"{', '.join(catalogue.EXECUTIONS)} (default: graph)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=arguments.numbers("seed", 0),
-        default=[0],
-        metavar="N,...",
-        help="0, 0-2 or 0,7 (default: 0)",
-    )
 
 
 def _add_machine_options(parser: arguments.Parser) -> None:
@@ -122,12 +89,9 @@ def scheduler(text: str) -> str:
 def cells(options: argparse.Namespace) -> list[Cell]:
     """Every combination, all algorithms of one beside each other."""
     found: list[Cell] = []
-    lists = itertools.product(
-        options.model, options.layers, options.batch_size, options.execution, options.seed
-    )
-    for model, layers, batch_size, execution, seed in lists:
-        one = {"model": model, "layers": [layers], "batch_size": batch_size}
-        one |= {"execution": execution, "seed": seed}
+    for values in itertools.product(*(getattr(options, name) for name in LISTS)):
+        one = dict(zip(LISTS, values, strict=True))
+        one["layers"] = [one["layers"]]
         found += arguments.cells(argparse.Namespace(**{**vars(options), **one}))
     return found
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli.arguments import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import machine, results
 
 Row = dict[str, Any]
 Report = Callable[[str, float], None]
@@ -108,6 +109,14 @@ def measure(
     Returns:
         The row, and one row per epoch of training.
     """
+    started = time.perf_counter()
+    row, epochs = _measured(cell, report, repeats, limits)
+    return {**row, "cell_time_s": round(time.perf_counter() - started, 1)}, epochs
+
+
+def _measured(
+    cell: Cell, report: Report, repeats: int, limits: worker.Limits
+) -> tuple[Row, list[Row]]:
     parts = repeats + (cell.epochs > 0)
     samples: list[Row] = []
     for number in range(repeats):
@@ -156,9 +165,11 @@ def _merge(samples: list[Row]) -> Row:
 
 def _row(cell: Cell, result: Row) -> Row:
     row = {
-        **dataclasses.asdict(cell),
+        **cell.row(),
+        "trace_file": cell.trace_file,
         **result,
         "format_version": results.FORMAT_VERSION,
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.description(),
     }
     return {column: row.get(column) for column in results.COLUMNS}

@@ -62,27 +62,6 @@ def next_size(rows: Rows, maximum: int, limit_bytes: int, repeats: int) -> int |
     return min(max(size, low + 1), high - 1)
 
 
-def next_limit(trained: Mapping[int, bool], first: int) -> int | None:
-    """The limit to try next, on the way to the least in which a size trains, in whole units.
-
-    Args:
-        trained: whether it did, by limit; one at least in which it did not.
-        first: what it takes without a limit.
-
-    Returns:
-        None when the least is known: it trained in that, and did not in one unit less.
-    """
-    low = max(limit for limit, ok in trained.items() if not ok)
-    enough = [limit for limit, ok in trained.items() if ok and limit > low]
-    if not enough:
-        beyond = sum(limit >= first for limit in trained)
-        return low + 2 ** (beyond - 1) if beyond else first
-    high = min(enough)
-    if high - low == 1:
-        return None
-    return max((low + high) // 2, high - 2 ** (len(enough) - 1))
-
-
 def _trains(row: Mapping[str, Any]) -> bool:
     return row["status"] == "ok"
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import engines
-from mem_dfa.experiments.store import histories, results, stopping
+from mem_dfa.experiments.store import results, stopping, trainings
 
 from mem_dfa.data import prepared
 
@@ -24,9 +23,8 @@ def resumable(folder: str | Path, cell: Cell) -> Cell:
         return cell
     found = prepared.find(cell.dataset, cell.data_dir)
     data = found and found.resolve(), prepared.label(cell.dataset, cell.data_dir)
-    bare = dataclasses.replace(cell, trace_file=None, training_file=None)
-    decisive = [dataclasses.asdict(bare), *map(str, data), engines.fingerprint()]
-    name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+    decisive = [cell.key(), *map(str, data), engines.fingerprint()]
+    name = hashlib.sha256("\n".join(decisive).encode()).hexdigest()[:16]
     return dataclasses.replace(cell, training_file=str(Path(folder, f".training_{name}")))
 
 
@@ -47,7 +45,7 @@ def keep(
     with stopping.undisturbed():
         try:
             if epochs:
-                histories.write(folder, row, epochs)
+                trainings.append(folder, row, epochs)
         finally:
             path = results.append(folder, [row])
         if epochs:

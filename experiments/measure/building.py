@@ -102,7 +102,7 @@ def build_trainer(cell: Cell) -> keras.Model:
         ) from error
     try:
         options = dict(cell.options)
-        if cell.budget is not None:
+        if "budget" in options:
             options["batch_size"] = cell.batch_size
         trainer = algorithm(network, seed=cell.seed, **options)
         compile_trainer(trainer, cell)

@@ -37,7 +37,6 @@ def train(cell: Cell, report: measuring.Report) -> dict[str, Any]:
         seconds.append(time.perf_counter() - start)
     peak_bytes = tf.config.experimental.get_memory_info(cell.device)["peak"]
     return {
-        "depth": measuring.depth(trainer.network),
         "peak_bytes": peak_bytes,
         "process_peak_bytes": max(before["peak"], peak_bytes),
         "resident_bytes": before["current"],

@@ -49,7 +49,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
     _check_iterations(trainer, WARM_UP_STEPS + cell.steps)
     report("recording", 0.9)
     return {
-        "layers": cell.layers or depth(trainer.network),
+        "layers": cell.depth or depth(trainer.network),
         "peak_bytes": peak_bytes,
         "resident_bytes": resident_bytes,
         "step_bytes": peak_bytes - resident_bytes,

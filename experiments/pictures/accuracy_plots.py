@@ -12,9 +12,10 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import histories, measured
-from mem_dfa.experiments.store.histories import Epochs
-from mem_dfa.experiments.store.measured import Row, Selection
+from mem_dfa.experiments.store import measured, results, trainings
+from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.store.trainings import Epochs
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -34,13 +35,13 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         cells: with epochs those that are trained, without any those whose step is timed.
     """
     trained = [cell for cell in cells if cell.epochs]
-    read = {cell: histories.read(folder, cell) for cell in trained}
+    read = {cell: trainings.read(folder, cell) for cell in trained}
     runs: dict[str, list[Epochs]] = {}
     for cell, epochs in read.items():
         if epochs:
-            runs.setdefault(measured.name_of(vars(cell)), []).append(epochs)
+            runs.setdefault(cell.name, []).append(epochs)
     untrained = [cell for cell, epochs in read.items() if not epochs]
-    rows = measured.read(folder)
+    rows = results.read(folder)
     timed = [cell for cell in cells if not cell.epochs]
     steps = measured.select(rows, timed, _PROCESSES)
     images = measured.images(rows, trained[0].dataset)
@@ -48,7 +49,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     missing = [*untrained, *steps.missing]
     if not runs:
         return Drawn(None, notes, missing)
-    seconds = {measured.name_of(row): row["step_time_s"] for row in steps.rows}
+    seconds = {Cell.of(row).name: row["step_time_s"] for row in steps.rows}
     notes += [*_note_on_mem_dfa(read), *_notes_on_time(steps)]
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     with matplotlib.rc_context(plot.STYLE):
@@ -132,10 +133,8 @@ def _notes(
     if missing:
         seeds: dict[str, list[str]] = {}
         for cell in missing:
-            seeds.setdefault(measured.name_of(vars(cell)), []).append(str(cell.seed))
-        shown = _grouped(
-            (f"seed {', '.join(seeds[measured.name_of(vars(c))])}", c) for c in missing
-        )
+            seeds.setdefault(cell.name, []).append(str(cell.seed))
+        shown = _grouped((f"seed {', '.join(seeds[c.name])}", c) for c in missing)
         epochs = " or ".join(map(str, sorted({cell.epochs for cell in missing})))
         notes.append(f"Not trained, or not for {epochs} epochs: {shown}.")
     return notes
@@ -145,7 +144,7 @@ def _grouped(said: Iterable[tuple[str, Cell]]) -> str:
     """What is said of several cells, once, and of which algorithms: "bp, fa: seed 1"."""
     groups: dict[str, dict[str, None]] = {}
     for text, cell in said:
-        groups.setdefault(text, {})[measured.name_of(vars(cell))] = None
+        groups.setdefault(text, {})[cell.name] = None
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
 
 

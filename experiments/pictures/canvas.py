@@ -1,22 +1,21 @@
-"""What every figure has in common: a caption below, and files of two kinds."""
+"""What every figure has in common: a caption below, and files that are whole."""
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store.measured import Row, Selection, name_of
+from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import QUIET
 
-KINDS = ("png", "svg")
 _CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
 _LISTED = 6  # failures that a caption names before it counts the rest
 
@@ -53,17 +52,17 @@ def notes_on(selection: Selection, spread: str = "bands") -> list[str]:
     if selection.failed:
         notes.append(f"Failed and left out: {_listed([_failure(r) for r in selection.failed])}.")
     if selection.missing:
-        notes.append(f"Not measured: {_listed([_place(vars(c)) for c in selection.missing])}.")
+        notes.append(f"Not measured: {_listed([_place(cell) for cell in selection.missing])}.")
     return notes
 
 
 def _failure(row: Row) -> str:
-    return f"{_place(row)} ({row['status'].replace('_', ' ')})"
+    return f"{_place(Cell.of(row))} ({row['status'].replace('_', ' ')})"
 
 
-def _place(values: Mapping[str, Any]) -> str:
-    layers = "" if values["layers"] is None else f" {values['layers']} layers"
-    return f"{name_of(values)}{layers} batch {values['batch_size']}"
+def _place(cell: Cell) -> str:
+    layers = "" if cell.layers is None else f" {cell.layers} layers"
+    return f"{cell.name}{layers} batch {cell.batch_size}"
 
 
 def _listed(items: Sequence[str]) -> str:
@@ -99,17 +98,22 @@ def _place_of(legend: Legend) -> Bbox:
     return legend.get_window_extent().transformed(figure.transFigure.inverted())
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG and SVG, each whole or not at all; equal figures make equal files.
+def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
+    """Writes a figure, each file whole or not at all; equal figures make equal files.
+
+    Args:
+        figure: what is drawn.
+        stem: the files' name without their kind.
+        kinds: "png", "svg" or both.
 
     Returns:
-        The files, named `stem` and their kind.
+        The files.
 
     Raises:
         profiling.TraceError: a file cannot be written.
     """
     written = []
-    for kind in KINDS:
+    for kind in kinds:
         content = io.BytesIO()
         # Without a date and with names of its own, an SVG changes only when what it shows does.
         metadata = {"Date": None} if kind == "svg" else {}

@@ -1,7 +1,6 @@
 """The picture of memory against depth: a colour for each algorithm, a line style an execution."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -13,8 +12,8 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import Look, look_of
-from mem_dfa.experiments.store import depth_rows
-from mem_dfa.experiments.store.depth_rows import Row
+from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -29,42 +28,18 @@ _PANELS = {
 }
 
 
-def draw(rows: Sequence[Row], path: Path) -> bool:
-    """Writes the picture of the rows that were measured; False if there are none."""
-    known = _measured(rows)
-    if not known:
-        return False
-    plot.save(figure(rows, known), path)
-    return True
-
-
-def _measured(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["status"] == "ok" and row["step_requested_bytes"]]
-
-
 def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """The picture of the rows under a folder; of several batch sizes, of the one used last.
-
-    Raises:
-        results.ResultsError: what is there is no table of depths.
-    """
-    rows = list(depth_rows.read(folder).values())
-    known = _measured(rows)
-    if not known:
-        return Drawn(None, problem=f"{Path(folder, depth_rows.FILE_NAME)} has no measured row")
-    batch_size = known[-1]["batch_size"]
-    rows, known = ([r for r in some if r["batch_size"] == batch_size] for some in (rows, known))
-    sources = sorted({f"{row['device']}, TensorFlow {row['tensorflow']}" for row in known})
-    notes = [
-        "One process each; dfa and mem_dfa with regenerated feedback.",
-        *(f"Measured on {source}." for source in sources),
-    ]
-    others = len({row["status"] for row in rows} - {"ok"})
-    if others:
-        notes.append("A line ends early where a label says which depth failed, and how.")
-    picture = figure(rows, known)
+    """Requested step bytes and peak against depth, a line for each algorithm and execution."""
+    selection = measured.select(results.read(folder), cells)
+    given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
+    notes = [f"{name}: {options}." for name, options in given.items()]
+    notes += canvas.notes_on(selection)
+    if not selection.rows:
+        return Drawn(None, notes, selection.missing)
+    known = [row for row in selection.rows if row["step_requested_bytes"]]
+    picture = figure([*selection.rows, *selection.failed], known)
     canvas.add_caption(picture, notes)
-    return Drawn(picture, notes)
+    return Drawn(picture, notes, selection.missing)
 
 
 def figure(rows: Sequence[Row], known: Sequence[Row]) -> Figure:

@@ -10,8 +10,8 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import measured
-from mem_dfa.experiments.store.measured import Row
+from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -46,13 +46,13 @@ def against_batch_size(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 def _against(
     column: str, heading: str, prepare: Prepare, folder: str, title: str, cells: Sequence[Cell]
 ) -> Drawn:
-    selection = measured.select(measured.read(folder), cells)
+    selection = measured.select(results.read(folder), cells)
     notes = [_UNITS_NOTE, *canvas.notes_on(selection)]
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
     lines: dict[str, list[Row]] = {}
     for row in selection.rows:
-        lines.setdefault(measured.name_of(row), []).append(row)
+        lines.setdefault(Cell.of(row).name, []).append(row)
     for line in lines.values():
         line.sort(key=lambda row: row[column])
     with matplotlib.rc_context(plot.STYLE):
@@ -103,7 +103,7 @@ def _line(axes: Axes, line: Sequence[Row], column: str, size: str) -> None:
         marker=look.marker,
         markersize=look.width + 2.4,
         linewidth=look.width,
-        label=measured.name_of(line[0]),
+        label=Cell.of(line[0]).name,
         zorder=5 - look.width / 2,  # the narrow ones above
         clip_on=False,
     )

@@ -9,8 +9,8 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import histories, measured, results
-from mem_dfa.experiments.store.histories import Epochs
+from mem_dfa.experiments.store import measured, results, trainings
+from mem_dfa.experiments.store.trainings import Epochs
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -22,22 +22,22 @@ _STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
 
 def _found(epochs: Epochs) -> float:
     """By what settings are compared: test images have no say in what is chosen."""
-    if "train_accuracy" not in epochs[-1]:
+    if epochs[-1]["train_accuracy"] is None:
         raise results.ResultsError(
-            f"a history has no train_accuracy in epoch {len(epochs)}; move it away and train again"
+            f"a training has no train_accuracy in epoch {len(epochs)} of epochs.csv; train again"
         )
     return 100 * epochs[-1]["train_accuracy"]
 
 
 def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
     """Training accuracy (%) in the last epoch of each cell that was trained."""
-    read = {cell: histories.read(folder, cell) for cell in cells}
+    read = {cell: trainings.read(folder, cell) for cell in cells}
     return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
 
 
 def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
     """The cells with whose settings some training diverged: in the search, or later."""
-    return {cell for cell in cells if histories.diverged(folder, cell)}
+    return {cell for cell in cells if trainings.diverged(folder, cell)}
 
 
 def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[str, Cell]:
@@ -68,7 +68,11 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
 
 
 def _named(cell: Cell) -> str:
-    return measured.name_of(vars(cell)).replace("feedback_initializer ", "")
+    return cell.name.replace("feedback_initializer ", "")
+
+
+def _initializer(cell: Cell) -> str | None:
+    return dict(cell.options).get("feedback_initializer")
 
 
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -80,12 +84,12 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         return Drawn(None, missing=missing)
     taken = chosen(found, diverged).values()
     notes = [
-        f"{measured.images(measured.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
+        f"{measured.images(results.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
         f"one seed, training accuracy in epoch {cells[0].epochs}.",
         f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
         f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
     ]
-    others = dict.fromkeys(c.feedback_initializer for c in found if c.feedback_initializer)
+    others = dict.fromkeys(filter(None, map(_initializer, found)))
     styles = dict(zip(others, itertools.cycle(_STYLES), strict=False))
     if others:
         said = [f"{style}: {initializer}" for initializer, style in styles.items()]
@@ -104,7 +108,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         for name, own in lines.items():
             look = look_of(own[0].algorithm)
             rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
-            style = _STYLES.get(styles.get(own[0].feedback_initializer), "-")
+            style = _STYLES.get(styles.get(_initializer(own[0])), "-")
             axes.plot(
                 rates, values, style, color=look.colour,
                 marker=look.marker, markersize=look.width + 2, linewidth=look.width,

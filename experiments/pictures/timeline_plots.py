@@ -1,12 +1,11 @@
 """Memory against time of cells whose timelines were recorded."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.store import measured, traces
+from mem_dfa.experiments.store import traces
 from mem_dfa.profiling.record.xplane import TraceError
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.timeline.data import Timeline
@@ -27,7 +26,7 @@ def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
             problems.append(str(error))
             missing.append(cell)
             continue
-        timeline.title = measured.name_of(dataclasses.asdict(cell))
+        timeline.title = cell.name
         timelines.append(timeline)
     if timelines:
         devices = " and ".join(dict.fromkeys(timeline.device for timeline in timelines))

@@ -1,9 +1,7 @@
 """Memory against time: what a step takes of both, and which choices nothing else beats."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,8 +10,8 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.pictures.colours import look_of
-from mem_dfa.experiments.store import files, measured, results, values
-from mem_dfa.experiments.store.measured import Row
+from mem_dfa.experiments.store import bench_rows, measured, results
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render import plot
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -42,7 +40,7 @@ class Point:
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Peak bytes against step time, a point for each algorithm and option."""
-    selection = measured.select(measured.read(folder), cells)
+    selection = measured.select(results.read(folder), cells)
     notes = canvas.notes_on(selection, spread="lines")
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
@@ -50,7 +48,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     points = [
         Point(
             row["algorithm"],
-            measured.name_of(row) + (f" ({row['model']})" if several else ""),
+            Cell.of(row).name + (f" ({row['model']})" if several else ""),
             row["step_time_s"] * 1000,
             row["peak_bytes"] / MEBIBYTE,
             tuple(
@@ -70,15 +68,14 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Step bytes against step time as a ratio to bp's in each turn, of `experiments.bench`."""
-    path = Path(folder, "bench.csv")
-    if not path.exists():
-        return Drawn(None, problem=f"there is no {path}")
-    rows = _bench_rows(path)
-    points = [row["point"] for row in rows if row["status"] == "ok"]
-    if not points:
-        return Drawn(None, problem=f"{path} has no measured row")
-    failed = [row["name"] for row in rows if row["status"] != "ok"]
-    first = rows[0]
+    rows = bench_rows.newest(folder, cells)
+    missing = [] if len(rows) == len(cells) else list(cells)
+    good = [row for row in rows if row["status"] == "ok"]
+    if not good:
+        return Drawn(None, missing=missing)
+    points = [_point(row) for row in good]
+    failed = [Cell.of(row).name for row in rows if row["status"] != "ok"]
+    first = good[0]
     notes = [
         _FRONT_NOTE.format(""),
         f"Medians of {first['rounds']} turns, lines over the middle half of the ratios.",
@@ -86,51 +83,23 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     ]
     notes += [f"Failed and left out: {'; '.join(failed)}."] if failed else []
     notes += _note_on_edges(points)
-    net = f"{first['model']}, {first['layers'] or 'all'} layers, batch {first['batch_size']}"
+    net = f"{first['model']}, {first['layers']} layers, batch {first['batch_size']}"
     figure = _figure(
         f"{title}: {net}", points, "time of one step / bp's in the same turn", "step memory (MiB)"
     )
     canvas.add_caption(figure, notes)
-    return Drawn(figure, notes)
-
-
-_BENCH_NOTED = ("algorithm", "model", "batch_size", "rounds", "device", "tensorflow")
-_BENCH_WHOLE = ("layers", "batch_size", "rounds", "step_bytes")
-_BENCH_RATIOS = ("ratio_to_bp", "ratio_first_quartile", "ratio_third_quartile")
+    return Drawn(figure, notes, missing)
 
 
 def _point(row: Row) -> Point:
     return Point(
         row["algorithm"],
-        row["name"],
+        Cell.of(row).name,
         row["ratio_to_bp"],
         row["step_bytes"] / MEBIBYTE,
         (row["ratio_first_quartile"], row["ratio_third_quartile"]),
         row["model"],
     )
-
-
-def _bench_rows(path: Path) -> list[Row]:
-    """The rows of one depth, of the greatest, each with its name."""
-    files.check_is_file(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                values.typed(row, _BENCH_WHOLE, _BENCH_RATIOS)
-                for row in csv.DictReader(file, strict=True)
-            ]
-        for row in rows:
-            values.require(row, _BENCH_NOTED)
-            row["name"] = measured.name_of(dict.fromkeys(measured.ALGORITHM_OPTIONS) | row)
-            if row["status"] == "ok":
-                values.require(row, ("step_bytes", *_BENCH_RATIOS))
-                row["point"] = _point(row)
-        deepest = max((row["layers"] or 0 for row in rows), default=0)
-        return [row for row in rows if (row["layers"] or 0) == deepest]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise results.ResultsError(
-            f"{path} is no table of experiments.bench ({error}); measure again into another folder"
-        ) from error
 
 
 def front(points: Sequence[Point]) -> list[Point]:

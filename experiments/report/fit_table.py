@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.store import fit_rows, measured
-from mem_dfa.experiments.store.keyed import Row
+from mem_dfa.experiments.store import fit_rows
+from mem_dfa.experiments.store.table import Row
 from rich.table import Table
 
 HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")
@@ -39,7 +39,7 @@ def lines(rows: Sequence[Row]) -> list[list[str]]:
     for row in rows:
         names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
         cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
-        cells["algorithm"] = measured.name_of(row)
+        cells["algorithm"] = Cell.of(row).name
         if row["size"] is None:
             cells[fit_rows.OVER[row["over"]]] = "none"
         shown.append([*cells.values(), *_numbers(row, rows)])
@@ -60,9 +60,11 @@ def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
     """How many times as large as bp's with the same settings, where neither met a maximum."""
-    free = ("algorithm", *ALGORITHM_OPTIONS, fit_rows.OVER[row["over"]])
+    free = ("algorithm", "options", fit_rows.OVER[row["over"]])
     for other in rows:
-        is_alike = other["over"] == row["over"] and fit_rows.same_but(other, row, *free)
+        is_alike = other["over"] == row["over"] and (
+            fit_rows.key_of(other, *free) == fit_rows.key_of(row, *free)
+        )
         both = other["status"] == row["status"] == "ok"
         if other["algorithm"] == "bp" and is_alike and both:
             return f"{row['size'] / other['size']:.2f}x"

@@ -6,17 +6,15 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
-from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.paper.outcome import Outcome, command_of
 from mem_dfa.experiments.report import tables
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import INK, QUIET
-
-if TYPE_CHECKING:
-    from mem_dfa.experiments.figures import Outcome
 
 FILE_NAME = "report.html"
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -37,8 +35,8 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
     damaged = []
     rows, machines = [], []
     try:
-        rows = measured.read(source)
-        machines = sorted({run["machine"] for run in commands.read_runs(source)})
+        rows = results.read(source)
+        machines = sorted({row["machine"] for row in rows if row["machine"]})
     except results.ResultsError as error:
         damaged.append(str(error))
     sections = tables.sections(Path(source), rows)
@@ -52,21 +50,8 @@ def write(source: str, out: str, outcomes: Sequence[Outcome], quick: bool = Fals
         machines=machines,
         figures=_figures(outcomes, source, out, quick),
         sections=sections,
-        behind={section.name: _behind(section, source, quick) for section in sections},
-        lines=[commands.shown(line, source) for line in planned_figures.all_lines(quick)],
     )
     return files.write_whole(Path(out, FILE_NAME), page.encode())
-
-
-def _behind(section: tables.Section, source: str, quick: bool) -> list[str]:
-    """The commands that write the file of a table, of accuracies those that train."""
-    stem = Path(section.source).stem
-    return [
-        commands.shown(line, source)
-        for line in planned_figures.all_lines(quick)
-        if stem in {Path(name).stem for name in commands.files_of(line)}
-        and (section.name != "accuracy" or any(c.epochs for c in commands.plan_of(line).cells))
-    ]
 
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
@@ -79,8 +64,7 @@ def _figures(
     known = {outcome.figure.name: outcome for outcome in outcomes}
     shown = []
     for figure in planned_figures.FIGURES:
-        lines = planned_figures.lines_of(figure, quick)
-        if not lines:
+        if not planned_figures.wanted_by(figure, quick):
             continue
         outcome = known.get(figure.name)
         kinds = [Path(out, "figures", f"{figure.name}.{kind}") for kind in _MEDIA_TYPES]
@@ -93,10 +77,7 @@ def _figures(
                 "image": _data_uri(pictures) if is_there else "",
                 "notes": " ".join(outcome.notes) if outcome else "",
                 "problem": outcome.problem if outcome else "",
-                "missing": [commands.shown(line, source) for line in outcome.lines]
-                if outcome
-                else [],
-                "lines": [commands.shown(line, source) for line in lines],
+                "command": command_of(figure, source, quick),
             }
         )
     return shown

@@ -10,20 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import markdown_it
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.store import depth_rows, files, fit_rows, measured, results
-from mem_dfa.experiments.store.keyed import Row
+from mem_dfa.experiments.store import files, fit_rows, measured, results, trainings
+from mem_dfa.experiments.store.table import Row
 
 # Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (results.FILE_NAME, depth_rows.FILE_NAME, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
+_ELSEWHERE = (
+    results.FILE_NAME,
+    trainings.EPOCHS.name,
+    fit_rows.ANSWERS.name,
+    fit_rows.TRIES.name,
+)
 _TITLES = {
     "bench": "Beside Keras and TensorFlow, taking turns",
     "claims_constant": "Claims: constant memory in every execution mode",
     "claims_exact": "Claims: exact gradients",
     "claims_feedback": "Claims: random feedback",
     "claims_timelines": "Claims: timelines",
-    "commands": "Commands, when they ran and on what",
 }
 
 
@@ -47,9 +52,9 @@ class Section:
     """The file it is from."""
 
 
-def sections(folder: Path, rows: Sequence[measured.Row]) -> list[Section]:
+def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
     """Every table of a folder whose rows of measurements are known."""
-    own = [*_accuracies(rows), *_depths(folder), *_fits(folder)]
+    own = [*_accuracies(rows), *_fits(folder)]
     return [*own, *_tables(folder), *_measurements(rows)]
 
 
@@ -63,32 +68,14 @@ def _tables(folder: Path) -> Iterable[Section]:
         if text.is_file():
             html = markdown.render(text.read_text(encoding="utf-8", errors="replace"))
             yield Section(f"table_{stem}", title, html=html, source=text.name)
-        elif table.name not in _ELSEWHERE and not stem.startswith("history_"):
+        elif table.name not in _ELSEWHERE:
             yield _of_csv(f"table_{stem}", title, table)
-
-
-def _depths(folder: Path) -> Iterable[Section]:
-    """Step and peak against depth, a line for each algorithm and way to execute."""
-    try:
-        rows = depth_rows.read(str(folder))
-    except results.ResultsError:  # which the figure tells
-        return
-    depths = sorted({key[2] for key in rows})
-    lines = []
-    for algorithm, execution, batch_size in dict.fromkeys((a, e, b) for a, e, _, b in rows):
-        found = [rows.get((algorithm, execution, depth, batch_size)) for depth in depths]
-        lines.append([algorithm, execution, str(batch_size), *map(_at_depth, found)])
-    if lines:
-        heads = ["algorithm", "execution", "batch", *(f"depth {depth}" for depth in depths)]
-        title = "Requested step bytes / peak bytes against depth (MiB)"
-        table = Table(heads, lines)
-        yield Section("table_depth", title, table=table, source=depth_rows.FILE_NAME)
 
 
 def _fits(folder: Path) -> Iterable[Section]:
     """The largest batch, and the greatest depth, within a budget, a line for each answer."""
     try:
-        rows = list(fit_rows.ANSWERS.read(str(folder)).values())
+        rows = list(fit_rows.answers(folder).values())
     except results.ResultsError as error:
         rows, said = [], f"<p>{html.escape(str(error))}</p>"
         yield Section("table_fit", "How large can I go?", said, source=fit_rows.ANSWERS.name)
@@ -105,15 +92,6 @@ def _fits(folder: Path) -> Iterable[Section]:
         ]
         table = Table(heads, shown)
         yield Section("table_fit", "How large can I go?", table=table, source=fit_rows.ANSWERS.name)
-
-
-def _at_depth(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    if row["status"] != "ok":
-        return row["status"].replace("_", " ")
-    sizes = (row["step_requested_bytes"], row["peak_bytes"])
-    return " / ".join(screen.mebibytes(size) for size in sizes)
 
 
 def _of_csv(name: str, title: str, file: Path) -> Section:
@@ -145,7 +123,7 @@ def _cell(head: str, text: str) -> str:
     return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text
 
 
-def versions(rows: Sequence[measured.Row]) -> Table:
+def versions(rows: Sequence[Row]) -> Table:
     """What the rows of the measurements were measured with."""
     names = ("device", "tensorflow", "keras", "python")
     groups: dict[tuple, list[str]] = {}
@@ -157,13 +135,13 @@ def versions(rows: Sequence[measured.Row]) -> Table:
     return Table([*names, "rows", "first", "last"], lines)
 
 
-def _accuracies(rows: Sequence[measured.Row]) -> Iterable[Section]:
+def _accuracies(rows: Sequence[Row]) -> Iterable[Section]:
     """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
     groups: dict[tuple, dict[int, float]] = {}
     trained = [r for r in measured.newest_rows(rows) if r.get("epochs") and r["status"] == "ok"]
     for row in trained:
         if row["accuracy"] is not None:
-            key = (measured.name_of(row), *(row.get(name) for name in _TRAINED_BY))
+            key = (Cell.of(row).name, *(row.get(name) for name in _TRAINED_BY))
             groups.setdefault(key, {})[row.get("seed")] = row["accuracy"]
     if not groups:
         return
@@ -197,7 +175,7 @@ _TRAINED_BY = {
 _FIRST = 6  # of these and the algorithm, before the accuracies; the others rarely differ
 
 
-def _measurements(rows: Sequence[measured.Row]) -> Iterable[Section]:
+def _measurements(rows: Sequence[Row]) -> Iterable[Section]:
     """The newest row of every cell."""
     if not rows:
         return
@@ -219,7 +197,7 @@ def _measurement(row: Mapping[str, Any]) -> list[str]:
     spread = [mebibytes(row.get(f"step_bytes_{end}")) for end in ("min", "max")]
     return [
         row["model"],
-        measured.name_of(row),
+        Cell.of(row).name,
         *(_text(row.get(name)) for name in (*_DECIDING, "status")),
         mebibytes(row["peak_bytes"]),
         mebibytes(row["step_bytes"]),

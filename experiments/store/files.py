@@ -5,7 +5,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import filelock
@@ -102,6 +102,30 @@ def replace(path: Path, text: str) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_markdown(
+    out: str | os.PathLike[str], name: str, lines: Sequence[Sequence[str]], heading: str = ""
+) -> Path:
+    """Writes a table for readers as name.md, whole.
+
+    Args:
+        out: the folder.
+        name: of the file.
+        lines: of the table; the first one names its columns.
+        heading: a line above the table.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    whole = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in whole)
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        replace(Path(out, f"{name}.md"), f"{heading}\n\n{text}" if heading else text)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    return Path(out, f"{name}.md")
 
 
 def unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:

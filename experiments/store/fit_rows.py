@@ -1,75 +1,97 @@
-"""The CSVs of `experiments.fit`: a row for every process, and a row for every answer."""
+"""The tables of `experiments.fit`: a row for every process, and a row for every answer."""
 
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
-from mem_dfa.experiments.store.keyed import KeyedFile, Row
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.store.files import ResultsError
+from mem_dfa.experiments.store.results import CELL_KINDS
+from mem_dfa.experiments.store.table import Row, Schema, Table
+from mem_dfa.experiments.store.values import Kind
 
 OVER = {"batch": "batch_size", "layers": "layers"}
 """What can be searched, and the field of a cell that it is."""
 
-_SETTINGS = ("algorithm", "model", "layers", "batch_size", "execution", "device", "dataset")
-_SETTINGS += ("classes", "optimizer", "learning_rate", "seed", "steps")
-_SETTINGS += (*ALGORITHM_OPTIONS, "memory_limit_bytes", "tensorflow", "keras")
-_MEASURED = ("peak_bytes", "process_peak_bytes", "resident_bytes", "step_bytes")
-_MEASURED += ("step_time_s", "first_step_s")
-
-_WHOLE = ("layers", "batch_size", "classes", "seed", "steps", "every", "slices", "depth")
-_WHOLE += ("memory_limit_bytes", "time_limit_s", "process", "repeats", "size", "maximum")
-_WHOLE += ("peak_bytes", "process_peak_bytes", "resident_bytes", "step_bytes")
-_WHOLE += ("least_memory_bytes",)
-_FRACTIONS = ("learning_rate", "step_time_s", "first_step_s", "image_time_s")
-
-
-def _key_of_try(row: Mapping[str, Any]) -> tuple:
-    return tuple(row[name] for name in (*_SETTINGS, "process"))
-
-
-def _key_of_answer(row: Mapping[str, Any]) -> tuple:
-    searched = OVER[row["over"]]
-    return tuple(row[name] for name in (*_SETTINGS, "over") if name != searched)
-
-
-TRIES = KeyedFile(
-    name="fit_tries.csv",
-    noun="table of tried sizes",
-    columns=[
-        *(*_SETTINGS, "process", "status", *_MEASURED),
-        *("depth", "time_limit_s", "timestamp", "error"),
-    ],
-    key_of=_key_of_try,
-    whole=_WHOLE,
-    fractions=_FRACTIONS,
+_VERSIONS = ("tensorflow", "keras")
+_SAID = {name: kind for name, kind in CELL_KINDS.items() if name != "epochs"}
+_MEASURED: dict[str, Kind] = {
+    **dict.fromkeys(("peak_bytes", "process_peak_bytes"), "count"),
+    **dict.fromkeys(("resident_bytes", "step_bytes"), "whole"),
+    **dict.fromkeys(("step_time_s", "first_step_s"), "time"),
+}
+_ENDED: dict[str, Kind] = {
+    "time_limit_s": "whole",
+    **dict.fromkeys((*_VERSIONS, "timestamp"), "name"),
+    "error": "text",
+}
+TRIES = Schema(
+    "fit_tries.csv",
+    "table of tried sizes",
+    {
+        **_SAID,
+        **{"memory_limit_bytes": "count", "process": "count", "status": "name"},
+        **_MEASURED,
+        **_ENDED,
+    },
     always=("algorithm", "model", "batch_size", "status", "process"),
     if_good=("step_time_s", "process_peak_bytes"),
 )
-"""One row per process; ``layers`` is empty where all that the model has were asked for."""
+"""One row per process."""
 
-ANSWERS = KeyedFile(
-    name="fit.csv",
-    noun="table of largest sizes",
-    columns=[
-        *("algorithm", "model", "layers", "batch_size", "execution", "device", "status"),
-        *("memory_limit_bytes", "over", "size", "image_time_s", "repeats"),
-        *("next_status", "next_error", "maximum", "least_memory_bytes", *_MEASURED),
-        *("dataset", "classes", "optimizer", "learning_rate", "seed", "steps"),
-        *(*ALGORITHM_OPTIONS, "time_limit_s"),
-        *("tensorflow", "keras", "timestamp", "error"),
-    ],
-    key_of=_key_of_answer,
-    whole=_WHOLE,
-    fractions=_FRACTIONS,
+ANSWERS = Schema(
+    "fit.csv",
+    "table of largest sizes",
+    {
+        **_SAID,
+        **{"memory_limit_bytes": "count", "over": "name", "status": "name", "size": "count"},
+        **{"image_time_s": "time", "repeats": "count", "maximum": "count"},
+        **{"next_status": "name", "next_error": "text"},
+        **_MEASURED,
+        **_ENDED,
+    },
     always=("algorithm", "model", "batch_size", "status", "memory_limit_bytes", "over"),
     if_good=("size", "image_time_s", "repeats", "process_peak_bytes"),
     good=("ok", "maximum"),
 )
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
 
-
 ACCIDENTS = ("failed", "killed")
 """How a process may have ended for a reason that another one would not meet."""
+
+
+def key_of(row: Mapping[str, Any], *free: str) -> str:
+    """What is the same for tries of one search, apart from the fields in ``free``."""
+    more = [f"{name}={row[name]}" for name in ("memory_limit_bytes", *_VERSIONS)]
+    return " ".join([Cell.of(row).key("epochs", *free), *more])
+
+
+def tries(out: str | os.PathLike[str]) -> dict[tuple[str, int], Row]:
+    """What every process said, by its cell and number.
+
+    Raises:
+        ResultsError: what is there is no such table, or damaged.
+    """
+    return {(key_of(row), row["process"]): row for row in Table(out, TRIES).read()}
+
+
+def key_of_answer(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What an answer is about."""
+    return key_of(row, OVER[row["over"]]), row["over"]
+
+
+def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
+    """The newest answer to each question.
+
+    Raises:
+        ResultsError: what is there is no such table, or damaged.
+    """
+    rows = Table(out, ANSWERS).read()
+    for row in rows:
+        if row["over"] not in OVER:
+            raise ResultsError(f"{ANSWERS.name} in {out} is damaged: over is {row['over']!r}")
+    return {key_of_answer(row): row for row in rows}
 
 
 def is_settled(row: Row, time_limit_s: int) -> bool:
@@ -77,11 +99,6 @@ def is_settled(row: Row, time_limit_s: int) -> bool:
     if row["status"] == "timed_out":
         return (row["time_limit_s"] or 0) >= time_limit_s
     return row["status"] not in ACCIDENTS
-
-
-def same_but(row: Mapping[str, Any], other: Mapping[str, Any], *free: str) -> bool:
-    """Whether two rows have the same settings, apart from those in ``free``."""
-    return all(row[name] == other[name] for name in _SETTINGS if name not in free)
 
 
 def merged(rows: Sequence[Row]) -> Row:

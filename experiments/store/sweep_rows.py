@@ -6,23 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.store import files, results
-from mem_dfa.experiments.store.results import ResultsError
+from mem_dfa.experiments.store.files import ResultsError
+from mem_dfa.experiments.store.table import Row
 
 LOCK_NAME = ".sweep.lock"
-IDENTITY = (
-    *("algorithm", "model", "layers", "batch_size", "execution", "device", "dataset", "classes"),
-    *("optimizer", "learning_rate", "seed", "steps", "epochs", *ALGORITHM_OPTIONS, "tensorflow"),
-)
-"""The columns that decide a result. How often it was measured does not, but see `Settled`."""
-
-Identity = tuple[str, ...]
 
 
-def identity_of(row: Mapping[str, Any]) -> Identity:
-    """What a row is about, whether it comes from the CSV or is on its way there."""
-    return tuple("" if row[name] is None else str(row[name]) for name in IDENTITY)
+def identity_of(row: Mapping[str, Any]) -> str:
+    """What a row is about. How often it was measured does not matter, but see `Settled`."""
+    return f"{Cell.of(row).key()} tensorflow={row['tensorflow']}"
 
 
 class Settled:
@@ -39,45 +33,31 @@ class Settled:
         self._table = results.table(out)
         self._repeats = repeats
         self._tried_again = tried_again
-        self._known: dict[Identity, Mapping[str, str]] = {}
+        self._known: dict[str, Row] = {}
         self._count = 0
 
-    def now(self) -> Mapping[Identity, Mapping[str, str]]:
+    def now(self) -> Mapping[str, Row]:
         """Of each cell its last good row, or else the last that tells of a failure.
 
         Raises:
-            ResultsError: a row is damaged, or the CSV cannot be read.
+            ResultsError: a row is damaged, or the table cannot be read.
         """
-        try:
-            rows, is_another = self._table.read_added()
-        except OSError as error:
-            raise files.unwritable(self._table.path.parent, error) from error
+        rows, is_another = self._table.read_added()
         if is_another:
             self._known, self._count = {}, 0
         for row in rows:
             self._take(row)
         return self._known
 
-    def _take(self, row: Mapping[str, str]) -> None:
+    def _take(self, row: Row) -> None:
         identity = identity_of(row)
         is_old = self._count < self._tried_again
         self._count += 1
         if row["status"] == "ok":
-            if _processes(row) >= self._repeats:
+            if (row["repeats"] or 0) >= self._repeats:
                 self._known[identity] = row
         elif not is_old and self._known.get(identity, row)["status"] != "ok":
             self._known[identity] = row
-
-
-def _processes(row: Mapping[str, str]) -> int:
-    """In how many a row was measured."""
-    try:
-        return int(row["repeats"] or 0)
-    except ValueError as error:
-        raise ResultsError(
-            f"measurements.csv is damaged: a row has {row['repeats']!r} as its number of repeats, "
-            "as when another program saved the file; put it right, or give another --out"
-        ) from error
 
 
 class Holds:
@@ -101,7 +81,7 @@ class Holds:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def take(self, identity: Identity) -> bool:
+    def take(self, identity: str) -> bool:
         """Whether the cell is this sweep's from now on; False if it is another's.
 
         Raises:
@@ -115,7 +95,7 @@ class Holds:
             raise self._unusable(error) from error
         return True
 
-    def release(self, identity: Identity) -> None:
+    def release(self, identity: str) -> None:
         """Leaves the cell to others, who find its row."""
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(identity))
 
@@ -134,7 +114,7 @@ class Holds:
         self._file.close()
 
 
-def _place(identity: Identity) -> int:
+def _place(identity: str) -> int:
     """A byte that no other cell has, but for one chance in 2^62; the file stays empty."""
-    digest = hashlib.sha256("\n".join(identity).encode()).digest()
+    digest = hashlib.sha256(identity.encode()).digest()
     return int.from_bytes(digest[:8]) >> 2

@@ -1,13 +1,15 @@
 """Timelines of measured cells: where they are kept, their pages and their pictures."""
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells import names
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store import measured
+from mem_dfa.experiments.cells.cell import LONGEST, Cell, differing, on_devices
+
+from mem_dfa import registry
 
 FOLDER = "timelines"
 
@@ -21,15 +23,21 @@ def file_of(cell: Cell, out: str) -> Path:
     """Where the timeline of a cell is kept, below `out`."""
     from mem_dfa.profiling.timeline.storage import SUFFIX
 
-    own = [f"{name} {value}" for name, value in names.unusual(vars(cell)).items()]
-    name = names.shortened(" ".join([cell.title, cell.optimizer, *own]))
-    return Path(out, FOLDER, name + SUFFIX)
+    return Path(out, FOLDER, cell.file_stem + SUFFIX)
 
 
 def found(cell: Cell, out: str) -> Path | None:
-    """The timeline of a cell, of whichever device if it names none; None where there is none."""
-    places = [dataclasses.replace(cell, device=device) for device in names.places(cell.device)]
-    return next((file for file in (file_of(p, out) for p in places) if file.exists()), None)
+    """The timeline of a cell, of whichever device if it names none; None where there is none.
+
+    Memory does not depend on what images show, so that those of synthetic ones will do for it.
+    """
+    data = dict.fromkeys([cell.dataset, registry.MODELS[cell.model].dataset, "synthetic"])
+    files = [
+        file_of(dataclasses.replace(one, dataset=name), out)
+        for one in on_devices(cell)
+        for name in data
+    ]
+    return next((file for file in files if file.exists()), None)
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
@@ -52,33 +60,35 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
         stem = str(file).removesuffix(SUFFIX)
         written += [timeline.to_html(f"{stem}.html"), _picture([timeline], Path(f"{stem}.png"))]
     if len(timelines) > 1:
-        heading, titles = _titles(kept)
+        heading, titles = _titles([Cell.of(row) for row in kept])
         for timeline, title in zip(timelines, titles, strict=True):
             timeline.title = title
-        stem = Path(out, FOLDER, names.shortened(f"{heading} {' '.join(titles)}"))
+        stem = Path(out, FOLDER, _stem([Cell.of(row) for row in kept]))
         written.append(timelines[0].to_html(f"{stem}.html", *timelines[1:]))
         written.append(_picture(timelines, Path(f"{stem}.png"), heading))
     return written
 
 
-def _titles(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """What all rows have in common, and what each has of its own."""
-    columns = {
-        "model": "{}",
-        "layers": "{} layers",
-        "batch_size": "batch {}",
-        "execution": "{}",
-        "optimizer": "{}",
-    }
-    unusual = [names.unusual(row) for row in rows]
-    columns |= {name: f"{name.replace('_', ' ')} {{}}" for own in unusual for name in own}
-    varying = [name for name in columns if len({row[name] for row in rows}) > 1]
-    common = [columns[name].format(rows[0][name]) for name in columns if name not in varying]
+def _titles(cells: Sequence[Cell]) -> tuple[str, list[str]]:
+    """What all cells have in common, and what each has of its own."""
+    told = {"model": "{}", "layers": "{} layers", "batch_size": "batch {}", "execution": "{}"}
+    varying = [name for name in differing(cells) if name not in ("algorithm", "options")]
+    common = [
+        text.format(getattr(cells[0], name)) for name, text in told.items() if name not in varying
+    ]
+    told |= {name: f"{name.replace('_', ' ')} {{}}" for name in varying if name not in told}
     own = [
-        " ".join([measured.name_of(row), *(columns[name].format(row[name]) for name in varying)])
-        for row in rows
+        " ".join([cell.name, *(told[name].format(getattr(cell, name)) for name in varying)])
+        for cell in cells
     ]
     return ", ".join(common), own
+
+
+def _stem(cells: Sequence[Cell]) -> str:
+    """The name of files of several cells together."""
+    told = re.sub(r"\W+", "_", " ".join([cells[0].model, *(cell.name for cell in cells)]))
+    digest = hashlib.sha256("\n".join(cell.key() for cell in cells).encode()).hexdigest()
+    return f"{told[:LONGEST]}_{digest[:10]}"
 
 
 def _picture(timelines: Sequence[Any], path: Path, heading: str = "") -> Path:

@@ -1,43 +1,48 @@
 """What the fields of a table may hold; whatever else is there, the table is damaged."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from mem_dfa.experiments.cells.cell import options_of
 
 MOST = 2**63 - 1
 LONGEST = 300  # characters of a name
-_COUNTS = ("layers", "batch_size", "repeats", "steps", "every", "slices", "classes", "size")
-_COUNTS += ("process", "rounds", "peak_bytes", "process_peak_bytes")
-_ABOVE_ZERO = ("step_time_s", "image_time_s", "learning_rate")
-_SHARES = ("accuracy", "train_accuracy", "test_accuracy")
-_TEXTS = ("error", "next_error", "command", "trace_file", "budget", "machine")
 
-Row = dict[str, Any]
+Kind = Literal[
+    "name", "text", "options", "count", "whole", "any", "number", "time", "rate", "share"
+]
+"""A name that is shown; any text; options of an algorithm; whole numbers from 1 and from 0; numbers
+of any size, as a loss, and from 0; seconds and rates above 0; numbers from 0 to 1."""
 
 
-def typed(
-    row: Mapping[str | None, str | None], whole: Collection[str], fractions: Collection[str]
-) -> Row:
-    """The values of a row; None for an empty field.
-
-    Args:
-        row: as `csv.DictReader` gives it.
-        whole: the columns of whole numbers.
-        fractions: the columns of other numbers. All the rest are names.
+def typed(column: str, text: str, kind: Kind) -> Any:
+    """The value of a field; None for an empty one.
 
     Raises:
-        ValueError: a field holds what cannot be.
+        ValueError: it holds what cannot be.
     """
-    if None in row or None in row.values():
-        raise ValueError("a row is not whole")
-    read = {**dict.fromkeys(whole, _whole), **dict.fromkeys(fractions, fraction)}
-    return {
-        column: read.get(column, _name)(column, text) if text else None
-        for column, text in row.items()
-    }
+    if not text:
+        return None
+    if kind == "text":
+        return text
+    if kind in ("count", "whole"):
+        return _whole(column, text, least=kind == "count")
+    if kind in ("name", "options"):
+        return _name(column, text, is_options=kind == "options")
+    value = _number(text)
+    if kind == "any" and not math.isnan(value):
+        return value
+    most = {"share": 1, "rate": math.inf}.get(kind, MOST)
+    if not math.isfinite(value) or not 0 <= value <= most or (not value and kind in _ABOVE_ZERO):
+        raise ValueError(_told(column, text))
+    return value
 
 
-def require(row: Row, columns: Iterable[str]) -> None:
+_ABOVE_ZERO = ("time", "rate")
+
+
+def require(row: Mapping[str, Any], columns: Iterable[str]) -> None:
     """Makes sure that a row says what it has to.
 
     Raises:
@@ -48,34 +53,26 @@ def require(row: Row, columns: Iterable[str]) -> None:
             raise ValueError(f"a row whose status is {row.get('status')} has no {column}")
 
 
-def fraction(column: str, text: str) -> float:
-    """A finite number, not below zero.
-
-    Raises:
-        ValueError: it is none.
-    """
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
-    most = {**dict.fromkeys(_SHARES, 1), "learning_rate": math.inf}.get(column, MOST)
-    if not math.isfinite(value) or not 0 <= value <= most or (not value and column in _ABOVE_ZERO):
-        raise ValueError(_told(column, text))
-    return value
+        return math.nan
 
 
-def _whole(column: str, text: str) -> int:
+def _whole(column: str, text: str, least: int) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MOST))
-    if not is_number or not (column in _COUNTS) <= int(text) <= MOST:
+    if not is_number or not least <= int(text) <= MOST:
         raise ValueError(_told(column, text))
     return int(text)
 
 
-def _name(column: str, text: str) -> str:
+def _name(column: str, text: str, is_options: bool) -> str:
     """Figures take what stands between dollar signs for formulas."""
-    is_shown = column not in _TEXTS
-    if is_shown and not (text.isprintable() and len(text) <= LONGEST and "$" not in text):
+    if not text.isprintable() or len(text) > LONGEST or "$" in text:
         raise ValueError(_told(column, text))
+    if is_options:
+        options_of(text)
     return text
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store import histories, measured, results
+from mem_dfa.experiments.store import results, trainings
 
 MIB = 2**20
 
@@ -30,6 +30,7 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
         "dataset": "synthetic",
         "optimizer": "sgd",
         "learning_rate": 0.01,
+        "classes": 10,
         "seed": 0,
         "steps": 5,
         "epochs": 0,
@@ -48,7 +49,7 @@ def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
         {"epoch": number, "test_accuracy": accuracy}
         for number, accuracy in enumerate(accuracies, start=1)
     ]
-    histories.write(folder, measured.with_depth(vars(cell)), epochs)
+    trainings.append(folder, {**cell.row(), "timestamp": None}, epochs)
 
 
 def table(path: Path, *rows: dict[str, Any]) -> None:

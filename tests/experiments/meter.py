@@ -22,7 +22,7 @@ def cells(*words: str) -> list[Cell]:
 def good(cell: Cell, repeats: int = 3, **changes: Any) -> dict[str, Any]:
     """What measuring a cell gives."""
     known = {"status": "ok", "step_bytes": 2**20, "repeats": repeats, "tensorflow": TENSORFLOW}
-    row = {**vars(cell), "layers": cell.layers or 2, **known, **changes}
+    row = {**cell.row(), **known, **changes}
     return {column: row.get(column) for column in results.COLUMNS}
 
 
@@ -48,8 +48,8 @@ class Meter:
         return row, self.epochs
 
 
-def read(folder: Path) -> list[dict[str, str]]:
-    return results.rows(folder)
+def read(folder: Path) -> list[dict[str, Any]]:
+    return results.read(folder)
 
 
 def fail(cell: Cell) -> dict[str, Any]:

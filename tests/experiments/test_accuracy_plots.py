@@ -1,4 +1,4 @@
-"""Accuracies are those of the histories, and time is that of steps timed by themselves."""
+"""Accuracies are those of the trainings, and time is that of steps timed by themselves."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mem_dfa.experiments.pictures import accuracy_plots
-from mem_dfa.experiments.store import histories, results
+from mem_dfa.experiments.store import results, trainings
 
 from tests.experiments.drawn import cells, lines, texts
 from tests.experiments.made import history, row, table
@@ -121,4 +121,4 @@ def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
     (file,) = tmp_path.glob("history_*.csv")
     file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
     with pytest.raises(results.ResultsError, match="no history of training"):
-        histories.read(tmp_path, cell)
+        trainings.read(tmp_path, cell)

@@ -21,7 +21,7 @@ STEPS = ["replace", "fsync", "open", "unlink", "fchmod"]
 
 
 def layers(folder: Path) -> list[int]:
-    return [int(known["layers"]) for known in results.rows(folder)]
+    return [int(known["layers"]) for known in results.read(folder)]
 
 
 def names(folder: Path) -> set[str]:

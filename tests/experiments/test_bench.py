@@ -115,7 +115,7 @@ def test_times_and_bytes_of_a_small_net(
     assert text.startswith(f"`{rows[0]['command']}`")
     assert text.count("| mlp | 1 | 8 | graph |") == text.count("| 1.5 | 1.0 |") == 2
     assert "recompute_grad" in capsys.readouterr().out
-    assert len(results.read(tmp_path / results.FILE_NAME).splitlines()) == 3
+    assert len(results.read(tmp_path).splitlines()) == 3
 
 
 @pytest.mark.parametrize(

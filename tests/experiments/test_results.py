@@ -56,7 +56,7 @@ def test_whatever_a_value_holds_the_rows_can_be_read(tmp_path: Path) -> None:
     values = {"error": "one\rtwo", "budget": '"64\n MiB', "trace_file": "out\r", "status": "é,"}
     for _ in range(2):
         results.append(tmp_path, [values])
-    rows = results.rows(tmp_path)
+    rows = results.read(tmp_path)
     assert [row["error"] for row in rows] == ["one two"] * 2
     assert {(row["budget"], row["status"]) for row in rows} == {(values["budget"], "é,")}
 
@@ -79,7 +79,7 @@ def test_killed_writer_leaves_whole_rows(tmp_path: Path) -> None:
         rows = read_rows(tmp_path)
         assert len(rows) > known
         assert all(entry["algorithm"] == "bp" for entry in rows)
-        assert results.read(tmp_path / results.FILE_NAME)
+        assert results.read(tmp_path)
         known = len(rows)
     results.append(tmp_path, [row(1)])
     assert len(read_rows(tmp_path)) == known + 1

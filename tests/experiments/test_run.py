@@ -15,7 +15,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import findings
 from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import processes, worker
-from mem_dfa.experiments.store import histories, results
+from mem_dfa.experiments.store import results, trainings
 
 from mem_dfa import profiling
 from tests.experiments.meter import good
@@ -182,14 +182,14 @@ def test_a_timeline_that_could_not_be_kept(
     assert "No space left on device" in capsys.readouterr().err
     assert [bool(file) for file in tried] == [False, False, True]
     assert run.main(line) == 0
-    assert [row["status"] for row in results.rows(tmp_path)] == ["ok", "ok"]
+    assert [row["status"] for row in results.read(tmp_path)] == ["ok", "ok"]
 
 
 def refuse(*_: Any) -> None:
     raise results.ResultsError("no space left on the device")
 
 
-@pytest.mark.parametrize("unwritable", [(histories, "write"), (results, "append")])
+@pytest.mark.parametrize("unwritable", [(trainings, "write"), (results, "append")])
 @pytest.mark.parametrize("command", [run.main, sweep.main])
 def test_how_far_a_training_is_goes_once_its_end_is_kept(
     command: Callable[[Sequence[str]], int],

@@ -8,7 +8,7 @@ import pytest
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper import commands, planned_figures
 from mem_dfa.experiments.pictures import search_plots
-from mem_dfa.experiments.store import histories, measured
+from mem_dfa.experiments.store import measured, trainings
 
 RESULTS = Path(__file__).parents[2] / "results"
 SEARCHES = [
@@ -44,7 +44,7 @@ def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
     in_training = [0.5, 0.4, 0.6, 0.3, 0.7]
     for cell, accuracy in zip(cells, in_training, strict=True):
         epoch = {"epoch": 1, "train_accuracy": accuracy, "test_accuracy": 1 - accuracy}
-        histories.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
+        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
     found = search_plots.read_search(str(tmp_path), cells)
     assert list(found.values()) == pytest.approx([50, 40, 60, 30, 70])
     best = search_plots.chosen(found)
@@ -66,16 +66,16 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
     _, low, _, high, signs = cells_of(LINES)
     cells = [low, high]
     bad = {"epoch": 1, "train_loss": None, "test_accuracy": 0.1}
-    histories.write(tmp_path, measured.with_depth(vars(signs)), [bad])  # of other settings
+    trainings.write(tmp_path, measured.with_depth(vars(signs)), [bad])  # of other settings
     for cell, accuracy in zip(cells, (0.4, 0.6), strict=True):
         epoch = {"epoch": 1, "train_loss": 2.0, "train_accuracy": accuracy, "test_accuracy": 0.5}
-        histories.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
+        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
     epochs = [
         {"epoch": number, "train_loss": loss, "test_accuracy": 0.1}
         for number, loss in enumerate(losses, start=1)
     ]
     longer = dataclasses.replace(high, seed=3, epochs=len(losses))
-    histories.write(tmp_path, measured.with_depth(vars(longer)), epochs)
+    trainings.write(tmp_path, measured.with_depth(vars(longer)), epochs)
     found = search_plots.read_search(str(tmp_path), cells)
     struck = search_plots.read_diverged(str(tmp_path), cells)
     assert struck == ({high} if diverged else set())

@@ -165,14 +165,14 @@ def harass(out: Path, seeds: int, kills: int, rng: random.Random) -> Counter[str
         How often what was killed.
     """
     killed: Counter[str] = Counter()
-    known = results.read(out / results.FILE_NAME)
+    known = results.read(out)
     sweep = start(out, seeds)
     while killed.total() < kills:
         try:
             sweep.communicate(timeout=rng.uniform(0, LONGEST_S))
         except subprocess.TimeoutExpired:
             killed[kill_something(sweep, rng)] += 1
-        now = results.read(out / results.FILE_NAME)
+        now = results.read(out)
         assert now.startswith(known), "a row is lost"
         known = now
         if sweep.poll() is not None:
@@ -191,7 +191,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     said, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
     assert said.startswith(f"{seeds} cells: {seeds} ok")
-    found = results.rows(tmp_path)
+    found = results.read(tmp_path)
     good = [sweep_rows.identity_of(row) for row in found if row["status"] == "ok"]
     assert len(good) == len(set(good)) == seeds
     assert {row["status"] for row in found} <= {"ok", "killed"}
@@ -210,7 +210,7 @@ def test_through_a_dask_cluster(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 cells: 2 ok")
-    assert {row["seed"] for row in results.rows(tmp_path)} == {"0", "1"}
+    assert {row["seed"] for row in results.read(tmp_path)} == {"0", "1"}
 
 
 def test_on_this_machine_nobody_can_connect() -> None:

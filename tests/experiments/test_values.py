@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.paper import commands, estimate
 from mem_dfa.experiments.pictures import canvas, search_plots, tradeoff_plots
 from mem_dfa.experiments.report import tables
-from mem_dfa.experiments.store import depth_rows, fit_rows, histories, measured, results
+from mem_dfa.experiments.store import fit_rows, measured, results, trainings
 
 from tests.experiments.drawn import cells
-from tests.experiments.made import MIB, row, table
+from tests.experiments.made import row, table
 
 HOSTILE = ["", "0", "-1", "-0.0", "nan", "inf", "-inf", "1e999", "1e308", "3.0", "0x10", "٣", "²"]
 HOSTILE += ["9" * 30, "9" * 5000, "1" * 400 + ".5", " 5 ", "None", "{}", "a,b", "$\\frac$"]
@@ -29,9 +28,9 @@ def measurements() -> list[dict[str, Any]]:
     return [row("bp", epochs=2, accuracy=0.5, accuracy_label="data, test"), *known]
 
 
-def depths() -> list[dict[str, Any]]:
-    known = [row("bp", n, model="depth_net", batch_size=32, cell_time_s=1.0) for n in (1, 10)]
-    return [{name: one.get(name) for name in depth_rows.COLUMNS} for one in known]
+def epoch() -> dict[str, Any]:
+    known = {**TRAINED.row(), **EPOCH}
+    return {name: known.get(name) for name in trainings.EPOCHS.kinds}
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
@@ -40,7 +39,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
 
 
 def read_measurements(folder: Path) -> None:
-    rows = measured.read(folder)
+    rows = results.read(folder)
     canvas.notes_on(measured.select(rows, ASKED, 3))
     measured.images(rows, "cifar10")
     tables.versions(rows)
@@ -48,16 +47,8 @@ def read_measurements(folder: Path) -> None:
     estimate.cell_seconds(ASKED[0], 3, rows, 1.0)
 
 
-def read_depths(folder: Path) -> None:
-    rows = depth_rows.read(str(folder))
-    list(tables.sections(folder, []))
-    for algorithm, execution, _, batch_size in rows:
-        key = (algorithm, execution, 100, batch_size)
-        depth_rows.reason_to_skip(rows, key, Limits(100, 1000 * MIB))
-
-
 def read_fits(folder: Path) -> None:
-    fit_rows.ANSWERS.read(str(folder))
+    fit_rows.answers(folder)
     list(tables.sections(folder, []))
 
 
@@ -71,19 +62,21 @@ def read_commands(folder: Path) -> None:
     list(tables.sections(folder, []))
 
 
-def read_histories(folder: Path) -> None:
+def read_trainings(folder: Path) -> None:
     search_plots.read_diverged(str(folder), [TRAINED])
     search_plots.read_search(str(folder), [TRAINED])
 
 
-HISTORY = histories.file_of("", measured.with_depth(vars(TRAINED))).name
 TABLES = [
     (results.FILE_NAME, measurements(), read_measurements),
-    (depth_rows.FILE_NAME, depths(), read_depths),
     ("fit.csv", recorded("fit.csv"), read_fits),
     ("bench.csv", recorded("bench.csv"), read_bench),
     ("commands.csv", recorded("commands.csv"), read_commands),
-    (HISTORY, [EPOCH], read_histories),
+    (
+        trainings.EPOCHS.name,
+        [{name: {**TRAINED.row(), **EPOCH}.get(name) for name in trainings.EPOCHS.kinds}],
+        read_trainings,
+    ),
 ]
 
 
@@ -119,4 +112,4 @@ def test_every_hostile_value_in_every_column(
 def test_what_is_wrong_is_said(column: str, value: str, tmp_path: Path) -> None:
     table(tmp_path / results.FILE_NAME, {**row("bp"), column: value})
     with pytest.raises(results.ResultsError, match=column):
-        measured.read(tmp_path)
+        results.read(tmp_path)
