@@ -1,16 +1,31 @@
 """What a figure of results shows, read back from it."""
 
-from collections.abc import Sequence
+import shlex
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from mem_dfa.experiments import run
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.paper import commands
+from mem_dfa.experiments.cli import arguments, sweep_options
+from mem_dfa.experiments.paper.planned_figures import FIGURES, PlannedFigure
 
 
-def cells(line: str) -> Sequence[Cell]:
-    return commands.plan_of(line).cells
+def cells(line: str) -> list[Cell]:
+    """What a command such as "sweep --algo bp --model mlp" measures."""
+    module, *words = shlex.split(line)
+    if module == "sweep":
+        return sweep_options.cells(sweep_options.parser().parse(words))
+    return arguments.cells(run.parser().parse(words))
+
+
+def planned(name: str) -> PlannedFigure:
+    return next(figure for figure in FIGURES if figure.name == name)
+
+
+def wanted(name: str) -> list[Cell]:
+    """The cells of a planned figure."""
+    return [cell for one in planned(name).wanted for cell in one.cells]
 
 
 def lines(axes: Axes) -> dict[str, list[list[float]]]:
