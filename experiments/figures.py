@@ -18,7 +18,7 @@ from mem_dfa.experiments.paper import commands, planned_figures
 from mem_dfa.experiments.paper.planned_figures import Kind, PlannedFigure
 from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling import TraceError
 
 if TYPE_CHECKING:  # it imports matplotlib
     from mem_dfa.experiments.pictures.canvas import Drawn

@@ -15,7 +15,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.engine import processes, unfinished
 from mem_dfa.experiments.store import histories, results, stopping, traces
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling import TraceError
 
 from mem_dfa import registry
 from mem_dfa.data import prepared

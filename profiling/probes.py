@@ -21,7 +21,7 @@ from mem_dfa.profiling.allocator import PROBE_BYTES, Allocator
 from mem_dfa.units import show_bytes
 
 if TYPE_CHECKING:
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling.facade import Timeline
 
 _PLUGIN_TEST = """
 import pytest

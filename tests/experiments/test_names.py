@@ -7,7 +7,7 @@ import pytest
 from mem_dfa.experiments.cells import names
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.store import histories, measured, traces
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling import Timeline
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history

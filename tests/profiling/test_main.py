@@ -62,7 +62,7 @@ def test_ctrl_c(
     def interrupt(path: str) -> profiling.Timeline:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mem_dfa.profiling.opening.open_timeline", interrupt)
+    monkeypatch.setattr("mem_dfa.profiling.facade.open_timeline", interrupt)
     assert main(["show", saved]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

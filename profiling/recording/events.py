@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mem_dfa.profiling.record import xplane
-from mem_dfa.profiling.record.spans import Scopes
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.recording import xplane
+from mem_dfa.profiling.recording.spans import Scopes
 
 _KINDS: dict[str, Literal["allocation", "deallocation"]] = {
     "MemoryAllocation": "allocation",
