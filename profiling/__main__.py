@@ -2,6 +2,7 @@
 
 `python -m profiling show step.timeline.json.gz --html step.html`
 `python -m profiling diff before.timeline.json.gz after.timeline.json.gz`
+`python -m profiling doctor`
 
 A FILE is one that `Timeline.save` wrote, or an XPlane file (`*.xplane.pb`) of any TensorFlow
 profiler recording. Exit status: 0, 2 where a file cannot be read or written or arguments make no
@@ -47,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m profiling",
+        prog="python -m profiling" if __name__ == "__main__" else "mem-dfa profile",
         description="Shows and compares recorded timelines of memory.",
         allow_abbrev=False,
     )
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     diff.add_argument("files", nargs=2, metavar="FILE", help=kinds)
     diff.set_defaults(command=_diff)
+
+    doctor = commands.add_parser("doctor", help="try what can be measured here", allow_abbrev=False)
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -130,6 +134,12 @@ def _diff(options: argparse.Namespace) -> int:
         if run.fault:
             print(f"{name} is not exact: {run.fault}", file=sys.stderr)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from mem_dfa.profiling import doctor
+
+    return doctor.main([])
 
 
 def _open(files: Sequence[str]) -> list[Timeline]:
