@@ -84,9 +84,10 @@ def read_events(source: str | Path | Any) -> list[AllocationEvent]:
     Raises:
         TraceError: the file cannot be read, is no XPlane file, is damaged, or holds no such events.
     """
-    is_file = isinstance(source, (str, Path))
-    space = xplane.load(source) if is_file else source
-    path = source if is_file else "The recording"
+    if isinstance(source, (str, Path)):
+        path, space = source, xplane.load(source)
+    else:
+        path, space = "The recording", source
     try:
         with garbage_kept():
             events = [event for plane in space.planes for event in _plane_events(plane)]

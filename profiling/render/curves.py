@@ -18,6 +18,21 @@ COLUMNS = 400
 NANOSECONDS = 1_000_000  # in a millisecond
 
 
+def exact_runs(timelines: TimelineData | Sequence[TimelineData]) -> list[TimelineData]:
+    """The timelines that a picture shows, one or several.
+
+    Raises:
+        TraceError: one of them is not exact.
+        ValueError: none is given.
+    """
+    runs = [timelines] if isinstance(timelines, TimelineData) else list(timelines)
+    if not runs:
+        raise ValueError("Received no timeline to show; give at least one.")
+    for run in runs:
+        run.require_exact()
+    return runs
+
+
 def bytes_by_category(timeline: TimelineData) -> pd.DataFrame:
     """Bytes alive of each category: a step function whose columns sum to the running bytes.
 

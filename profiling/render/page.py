@@ -10,7 +10,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from jinja2 import Environment
 from mem_dfa.profiling.render import page_pictures, page_tables
-from mem_dfa.profiling.render.curves import COLUMNS, peak_parts
+from mem_dfa.profiling.render.curves import COLUMNS, exact_runs, peak_parts
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.timeline.data import TimelineData
 from mem_dfa.profiling.words import ATTRIBUTIONS
@@ -47,11 +47,7 @@ def page(timelines: TimelineData | Sequence[TimelineData]) -> str:
         TraceError: one of them is not exact.
         ValueError: none is given.
     """
-    runs = [timelines] if isinstance(timelines, TimelineData) else list(timelines)
-    if not runs:
-        raise ValueError("Received no timeline to show; give at least one.")
-    for run in runs:
-        run.require_exact()
+    runs = exact_runs(timelines)
     axes = page_pictures.common_axes(runs)
     roots: dict[str, LayoutDOM] = {}
     for number, run in enumerate(runs):

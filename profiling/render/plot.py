@@ -22,6 +22,7 @@ from mem_dfa.profiling.render.curves import (
     NANOSECONDS,
     Band,
     bytes_by_category,
+    exact_runs,
     peak_parts,
     phase_bands,
     reduced,
@@ -73,11 +74,7 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
         TraceError: one of them is not exact.
         ValueError: none is given.
     """
-    runs = [timelines] if isinstance(timelines, TimelineData) else list(timelines)
-    if not runs:
-        raise ValueError("Received no timeline to plot; give at least one.")
-    for run in runs:
-        run.require_exact()
+    runs = exact_runs(timelines)
     areas = [reduced(bytes_by_category(run)) for run in runs]
     bands = [reduced_bands(phase_bands(run)) for run in runs]
     rows, columns = -(-len(runs) // 2), min(len(runs), 2)

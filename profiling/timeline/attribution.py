@@ -37,7 +37,6 @@ _OPTIMIZERS = frozenset({
 _LOSSES = ("compile_loss", "loss")
 _CALLS = re.compile(r"^(\w*PartitionedCall|cond\w*|while\w*|body|then|else)$")
 _NUMBER = re.compile(r"_\d+$")
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?$")
 # Adafactor, which takes most of one type, takes 14.
 _MOST_REPEATS = 24
 
@@ -157,9 +156,9 @@ def variables_of_updates(
     """
     types: dict[str, list[tuple[str, int, str]]] = {}
     for op, shape in set(operations):
-        stem, number = _NUMBERED.fullmatch(op).groups()
-        types.setdefault(stem, []).append((op, int(number or 0), shape))
-    found = {}
+        stem = _NUMBER.sub("", op)
+        types.setdefault(stem, []).append((op, int(op[len(stem) + 1 :] or 0), shape))
+    found: dict[str, int] = {}
     for members in types.values():
         # A scalar, as the learning rate's, is none of the variable's own values.
         members = [member for member in members if member[2] != "[]"]
