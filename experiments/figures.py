@@ -18,7 +18,7 @@ from mem_dfa.experiments.paper.outcome import Outcome, command_of
 from mem_dfa.experiments.paper.planned_figures import PlannedFigure, wanted_by
 from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling import TraceError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

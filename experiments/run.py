@@ -16,7 +16,7 @@ from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, unfinished
 from mem_dfa.experiments.store import results, stopping, traces, trainings
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling import TraceError
 
 from mem_dfa import registry
 from mem_dfa.data import prepared

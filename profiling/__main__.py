@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
 
 if TYPE_CHECKING:
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling.facade import Timeline
 
 _RECORDINGS = (".timeline.json.gz", ".xplane.pb")
 
@@ -143,7 +143,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _open(files: Sequence[str]) -> list[Timeline]:
-    from mem_dfa.profiling.opening import XPLANE_SUFFIX, open_timeline
+    from mem_dfa.profiling.facade import XPLANE_SUFFIX, open_timeline
 
     if any(file.endswith(XPLANE_SUFFIX) and os.path.isfile(file) for file in files):
         _import_tensorflow()

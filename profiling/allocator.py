@@ -8,6 +8,8 @@ missing or leave out every tensor below 262144 bytes, and no call says so. Hence
 import gc
 import os
 
+from mem_dfa.profiling.errors import MeterError
+
 from mem_dfa.units import ALLOCATION_UNIT_BYTES
 
 ENVIRONMENT_VARIABLE = "TF_CPU_ALLOCATOR_USE_BFC"
@@ -22,10 +24,6 @@ _REMEDY = (
 _TOO_LATE = (
     f"{ENVIRONMENT_VARIABLE} was set too late, after TensorFlow's first operation. {_REMEDY}"
 )
-
-
-class MeterError(RuntimeError):
-    """The memory statistics are missing or do not tell the truth."""
 
 
 def enable() -> None:

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from mem_dfa.profiling import probes
 from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _ASK = f"set {ENVIRONMENT_VARIABLE}=1 before TensorFlow starts, as profiling.enable() does"
 _REPORT = "compare with the versions in setup.cfg: install TensorFlow 2.21 and Keras 3.15"
+_INSTALL = "pip install 'mem-dfa[profiling]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,13 @@ class Source:
     """A source of numbers.
 
     Attributes:
-        probe: name of the function in `profiling.probes` that tries it.
+        probe: tries it in a process of its own; see `probes`.
         title: in the table.
         remedy: what to do where it does not work.
         required: whether the exit status depends on it.
     """
 
-    probe: str
+    probe: Callable[[], str]
     title: str
     remedy: str
     required: bool = False
@@ -59,18 +61,18 @@ class Finding:
 # By the environment that they are tried in: one fresh process each.
 SOURCES = {
     "counting": (
-        Source("cpu_statistics", f"CPU statistics, {ENVIRONMENT_VARIABLE}=1", _REPORT, True),
-        Source("events", "allocation events (XPlane)", _REPORT, True),
-        Source("graph_paths", "operation paths in graph mode", _REPORT),
-        Source("eager_spans", "layers in eager mode", _REPORT),
-        Source("xla", "XLA", "nothing, unless you train with jit_compile=True"),
-        Source("gpus", "GPUs", "nothing on a CPU; else install tensorflow[and-cuda] and a driver"),
+        Source(probes.cpu_statistics, f"CPU statistics, {ENVIRONMENT_VARIABLE}=1", _REPORT, True),
+        Source(probes.events, "allocation events (XPlane)", _REPORT, True),
+        Source(probes.graph_paths, "operation paths in graph mode", _REPORT),
+        Source(probes.eager_spans, "layers in eager mode", _REPORT),
+        Source(probes.xla, "XLA", "nothing, unless you train with jit_compile=True"),
+        Source(probes.gpus, "GPUs", "nothing on a CPU; else a driver, and mem-dfa[gpu]"),
     ),
-    "plain": (Source("small_tensors", "CPU statistics without that variable", _ASK),),
+    "plain": (Source(probes.small_tensors, "CPU statistics without that variable", _ASK),),
     "others": (  # the quick ones first
-        Source("bokeh", "pages without a browser (bokeh)", "pip install bokeh"),
-        Source("matplotlib", "pictures without a display (matplotlib)", "pip install matplotlib"),
-        Source("pytest_plugin", "pytest plugin", "pip install this package, with pytest"),
+        Source(probes.bokeh, "pages without a browser (bokeh)", _INSTALL),
+        Source(probes.matplotlib, "pictures without a display (matplotlib)", _INSTALL),
+        Source(probes.pytest_plugin, "pytest plugin", "pip install 'mem-dfa[test]'"),
     ),
 }
 # The slowest takes seconds; a driver that hangs must not hang this.
@@ -161,7 +163,7 @@ def _examine_group(group: str) -> Iterator[Finding]:
     environment.pop(ENVIRONMENT_VARIABLE, None)
     if group == "counting":
         environment[ENVIRONMENT_VARIABLE] = "1"
-    pending = {source.probe: source for source in SOURCES[group]}
+    pending = {source.probe.__name__: source for source in SOURCES[group]}
     command = [sys.executable, "-m", "mem_dfa.profiling.probes", *pending]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,

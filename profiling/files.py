@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
 
 
 def write_whole(path: str | Path, content: bytes) -> Path:

@@ -21,7 +21,7 @@ from mem_dfa.profiling.allocator import PROBE_BYTES, Allocator
 from mem_dfa.units import show_bytes
 
 if TYPE_CHECKING:
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling.facade import Timeline
 
 _PLUGIN_TEST = """
 import pytest
@@ -69,8 +69,7 @@ def small_tensors() -> str:
 
 def events() -> str:
     """The recorded events reach the same peak as the allocator."""
-    timeline = _traced(*_training())
-    timeline.require_exact()
+    timeline = _recorded()
     return (
         f"{len(timeline.events)} events of a step reach {timeline.peak_bytes} bytes, as does the "
         "allocator itself"
@@ -79,21 +78,18 @@ def events() -> str:
 
 def graph_paths() -> str:
     """In a traced function each operation has its path."""
-    return _named(*_training(jit_compile=False), "graph")
+    return _named(_recorded("graph", jit_compile=False))
 
 
 def eager_spans() -> str:
     """Eagerly, spans say which layer runs."""
-    return _named(*_training(run_eagerly=True), "eager with layers")
+    return _named(_recorded("eager with layers", run_eagerly=True))
 
 
 def xla() -> str:
     """A compiled step runs, and its one buffer is seen."""
-    timeline = _traced(*_training(jit_compile=True))
-    timeline.require_exact()
-    if timeline.attribution != "xla":
-        raise ProbeError(f"the recorded step looks like {timeline.attribution!r}, not like XLA")
-    return f"exact peak of {timeline.peak_bytes} bytes; one buffer, nothing is known of its parts"
+    peak_bytes = _recorded("xla", jit_compile=True).peak_bytes
+    return f"exact peak of {peak_bytes} bytes; one buffer, nothing is known of its parts"
 
 
 def gpus() -> str:
@@ -105,7 +101,7 @@ def gpus() -> str:
         raise ProbeError("TensorFlow found no GPU")
     for number in range(len(devices)):
         Allocator(f"GPU:{number}")
-        _traced(*_training(f"GPU:{number}"), device=f"GPU:{number}").require_exact()
+        _recorded(device=f"GPU:{number}")
     return f"exact statistics and events on {len(devices)}: {', '.join(d.name for d in devices)}"
 
 
@@ -149,39 +145,36 @@ def matplotlib() -> str:
     return f"made a picture of {show_bytes(content.tell())}"
 
 
-def _training(device: str = "CPU:0", **how: Any) -> tuple[Callable[[], object], Any]:
-    """A training step of a small model, compiled as asked, and the model."""
+def _recorded(attribution: str = "", device: str = "CPU:0", **how: Any) -> Timeline:
+    """The exact timeline of a training step of a small model, compiled as asked.
+
+    Args:
+        attribution: what the step must look like; "" for anything.
+        device: that it runs on.
+        how: arguments of `compile`.
+    """
     import keras
     import tensorflow as tf
+    from mem_dfa.profiling.tracing import trace
 
     with tf.device(device):
         layers = [keras.layers.Dense(32, name="first"), keras.layers.Dense(8, name="second")]
         model = keras.Sequential([keras.Input((64,)), *layers])
         model.compile("sgd", "mse", **how)
         batch = tf.ones([256, 64]), tf.ones([256, 8])
-
-    def step() -> object:
-        with tf.device(device):
-            return model.train_on_batch(*batch)
-
-    return step, model
-
-
-def _traced(step: Callable[[], object], model: Any, device: str = "CPU:0") -> Timeline:
-    from mem_dfa.profiling.tracing import trace
-
-    step()
-    with trace(model, device=device) as timeline:
-        step()
+        model.train_on_batch(*batch)
+    with trace(model, device=device) as timeline, tf.device(device):
+        model.train_on_batch(*batch)
+    timeline.require_exact()
+    if attribution not in ("", timeline.attribution):
+        raise ProbeError(
+            f"the recorded step looks like {timeline.attribution!r}, not like {attribution!r}"
+        )
     return timeline
 
 
-def _named(step: Callable[[], object], model: Any, attribution: str) -> str:
+def _named(timeline: Timeline) -> str:
     """Which layers and phases the recorded operations name, or what is missing."""
-    timeline = _traced(step, model)
-    timeline.require_exact()
-    if timeline.attribution != attribution:
-        raise ProbeError(f"the recorded step looks like {timeline.attribution!r}")
     made = timeline.tensors[timeline.tensors["start_ns"] >= 0]
     missing = [
         name
@@ -194,32 +187,15 @@ def _named(step: Callable[[], object], model: Any, attribution: str) -> str:
     return "operations name both layers of a model, and forward and backward"
 
 
-PROBES: dict[str, Callable[[], str]] = {
-    probe.__name__: probe
-    for probe in (
-        cpu_statistics,
-        events,
-        graph_paths,
-        eager_spans,
-        xla,
-        gpus,
-        small_tensors,
-        bokeh,
-        matplotlib,
-        pytest_plugin,
-    )
-}
-
-
-def result(name: str) -> dict[str, Any]:
+def result(probe: Callable[[], str]) -> dict[str, Any]:
     """Try one probe: its name, whether it works, and what it saw."""
     try:
-        return {"probe": name, "works": True, "saw": PROBES[name]()}
+        return {"probe": probe.__name__, "works": True, "saw": probe()}
     except Exception as error:
         # Whatever goes wrong is the finding.
-        return {"probe": name, "works": False, "saw": str(error) or type(error).__name__}
+        return {"probe": probe.__name__, "works": False, "saw": str(error) or type(error).__name__}
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(json.dumps(result(name)), flush=True)
+        print(json.dumps(result(globals()[name])), flush=True)

@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE, MeterError
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE
+from mem_dfa.profiling.errors import MeterError, TraceError
 from mem_dfa.profiling.training.pytest_limit import DeviceMemory, report
 
 from mem_dfa.units import parse_bytes

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from mem_dfa.profiling.allocator import Allocator
-from mem_dfa.profiling.record import xplane
-from mem_dfa.profiling.record.events import device_allocator, read_events
-from mem_dfa.profiling.record.held_tensors import held, names_of
-from mem_dfa.profiling.record.recorder import find_trace, record
-from mem_dfa.profiling.record.spans import eager_spans, read_operations
-from mem_dfa.profiling.record.xplane import TraceError
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.facade import Timeline
+from mem_dfa.profiling.recording import xplane
+from mem_dfa.profiling.recording.events import device_allocator, read_events
+from mem_dfa.profiling.recording.held_tensors import held, names_of
+from mem_dfa.profiling.recording.recorder import find_trace, record
+from mem_dfa.profiling.recording.spans import eager_spans, read_operations
 from mem_dfa.profiling.timeline.lifetimes import fill
 
 

@@ -74,8 +74,8 @@ def _recording_ratio(result: Result) -> float:
 
 def _reading_seconds() -> float:
     """Parse a recording of the size of `EVENTS` and make its tables."""
-    from mem_dfa.profiling.record.events import read_events
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling import Timeline
+    from mem_dfa.profiling.recording.events import read_events
     from mem_dfa.profiling.timeline.lifetimes import fill
 
     space = recording(EVENTS)

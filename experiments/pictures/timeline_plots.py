@@ -6,9 +6,8 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.store import traces
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling import Timeline, TraceError
 from mem_dfa.profiling.render import plot
-from mem_dfa.profiling.timeline.data import Timeline
 
 
 def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:

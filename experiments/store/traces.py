@@ -48,7 +48,7 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     Returns:
         The pages and pictures.
     """
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling import Timeline
     from mem_dfa.profiling.timeline.storage import SUFFIX
 
     timelines, written = [], []

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from mem_dfa.profiling.timeline.attribution import CATEGORIES, PHASES
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import CATEGORIES, PHASES
 
 from mem_dfa.units import show_bytes
 
@@ -16,10 +16,24 @@ from mem_dfa.units import show_bytes
 # slowly to be zoomed, and a vector file of more takes megabytes.
 COLUMNS = 400
 NANOSECONDS = 1_000_000  # in a millisecond
-MEBIBYTE = 2**20
 
 
-def bytes_by_category(timeline: Timeline) -> pd.DataFrame:
+def exact_runs(timelines: TimelineData | Sequence[TimelineData]) -> list[TimelineData]:
+    """The timelines that a picture shows, one or several.
+
+    Raises:
+        TraceError: one of them is not exact.
+        ValueError: none is given.
+    """
+    runs = [timelines] if isinstance(timelines, TimelineData) else list(timelines)
+    if not runs:
+        raise ValueError("Received no timeline to show; give at least one.")
+    for run in runs:
+        run.require_exact()
+    return runs
+
+
+def bytes_by_category(timeline: TimelineData) -> pd.DataFrame:
     """Bytes alive of each category: a step function whose columns sum to the running bytes.
 
     Returns:
@@ -64,7 +78,7 @@ class Band:
     end_ns: int
 
 
-def phase_bands(timeline: Timeline) -> list[Band]:
+def phase_bands(timeline: TimelineData) -> list[Band]:
     """The phases in order of time: each from its first allocation to the next phase's first.
 
     Allocations of no known phase do not interrupt one. The last band ends with the recording.
@@ -103,7 +117,7 @@ def reduced_bands(bands: Sequence[Band], columns: int = COLUMNS) -> list[Band]:
     ]
 
 
-def peak_parts(timeline: Timeline, limit: int) -> list[str]:
+def peak_parts(timeline: TimelineData, limit: int) -> list[str]:
     """The tensors alive at the peak in words, greatest sum first: "20 × activation 8.0 MiB".
 
     Args:
@@ -124,7 +138,7 @@ def peak_parts(timeline: Timeline, limit: int) -> list[str]:
     return lines
 
 
-def share_of(timeline: Timeline, first: Timeline) -> str:
+def share_of(timeline: TimelineData, first: TimelineData) -> str:
     """How a peak compares with the first run's: "22 % of bp"; "" for the first run itself.
 
     And where that has no peak to compare with.

@@ -10,9 +10,10 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from jinja2 import Environment
 from mem_dfa.profiling.render import page_pictures, page_tables
-from mem_dfa.profiling.render.curves import COLUMNS, peak_parts
+from mem_dfa.profiling.render.curves import COLUMNS, exact_runs, peak_parts
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
-from mem_dfa.profiling.timeline.data import ATTRIBUTIONS, Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import ATTRIBUTIONS
 
 from mem_dfa.units import show_bytes
 
@@ -31,7 +32,7 @@ _SUMMARY = (
 _PARTS = 6
 
 
-def page(timelines: Timeline | Sequence[Timeline]) -> str:
+def page(timelines: TimelineData | Sequence[TimelineData]) -> str:
     """The page: for each run its areas, its tensors as shapes, what is alive at the peak.
 
     Several runs have common axes, a summary, and their differences from the first.
@@ -46,11 +47,7 @@ def page(timelines: Timeline | Sequence[Timeline]) -> str:
         TraceError: one of them is not exact.
         ValueError: none is given.
     """
-    runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
-    if not runs:
-        raise ValueError("Received no timeline to show; give at least one.")
-    for run in runs:
-        run.require_exact()
+    runs = exact_runs(timelines)
     axes = page_pictures.common_axes(runs)
     roots: dict[str, LayoutDOM] = {}
     for number, run in enumerate(runs):
@@ -72,7 +69,7 @@ def page(timelines: Timeline | Sequence[Timeline]) -> str:
     )
 
 
-def _words(runs: Sequence[Timeline]) -> dict[str, object]:
+def _words(runs: Sequence[TimelineData]) -> dict[str, object]:
     """What the template says, and where it places the pictures and tables."""
     return {
         "ink": INK,
@@ -104,7 +101,7 @@ def _words(runs: Sequence[Timeline]) -> dict[str, object]:
     }
 
 
-def _summary(run: Timeline, first: Timeline) -> list[tuple[str, str]]:
+def _summary(run: TimelineData, first: TimelineData) -> list[tuple[str, str]]:
     """For each of `_SUMMARY` a text, and the exact bytes where it is of bytes."""
     predicted, peak = run.predicted_peak_bytes, run.peak_bytes
     return [
@@ -124,7 +121,7 @@ def _size(size: int | None) -> tuple[str, str]:
     return ("unknown", "") if size is None else (show_bytes(size), f"{size:,} B")
 
 
-def _notes(run: Timeline) -> str:
+def _notes(run: TimelineData) -> str:
     """What is known of where bytes belong, and what the pictures leave out."""
     notes = f"Attribution – {ATTRIBUTIONS[run.attribution]}."
     count = int((run.tensors["allocated_bytes"] > 0).sum())

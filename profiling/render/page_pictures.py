@@ -15,7 +15,6 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 from mem_dfa.profiling.render.curves import (
-    MEBIBYTE,
     NANOSECONDS,
     bytes_by_category,
     phase_bands,
@@ -24,10 +23,10 @@ from mem_dfa.profiling.render.curves import (
 )
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.render.tensor_shapes import largest, remainder, stacked
-from mem_dfa.profiling.timeline.attribution import CATEGORIES
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import CATEGORIES
 
-from mem_dfa.units import show_bytes
+from mem_dfa.units import MEBIBYTE, show_bytes
 
 # Tensors that have a shape of their own; more make the page slow, and can hardly be told apart.
 SHAPES = 400
@@ -42,14 +41,14 @@ _FRAME = {
 _TOOLS = {"tools": "wheel_zoom,pan,box_zoom,reset", "active_scroll": "wheel_zoom"}
 
 
-def common_axes(timelines: Sequence[Timeline]) -> tuple[Range1d, Range1d]:
+def common_axes(timelines: Sequence[TimelineData]) -> tuple[Range1d, Range1d]:
     """Times and memory that hold every one of the timelines: zooming one zooms all."""
     longest = max(timeline.duration_ns for timeline in timelines) / NANOSECONDS
     top = 1.15 * max(timeline.peak_bytes for timeline in timelines) / MEBIBYTE
     return Range1d(0, longest or 1), Range1d(0, top or 1)
 
 
-def pictures(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
+def pictures(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
     """The phases, memory by category, and every tensor's shape, one above the other."""
     return column(
         _phases(timeline, axes[0]),
@@ -59,7 +58,7 @@ def pictures(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
     )
 
 
-def _phases(timeline: Timeline, times: Range1d) -> figure:
+def _phases(timeline: TimelineData, times: Range1d) -> figure:
     plot = figure(
         height=26, x_range=times, y_range=(0, 1), tools="", toolbar_location=None, **_FRAME
     )
@@ -83,7 +82,7 @@ def _phases(timeline: Timeline, times: Range1d) -> figure:
     return plot
 
 
-def _areas(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
+def _areas(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
     plot = figure(height=230, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
     plot.toolbar_location, plot.yaxis.axis_label = None, "memory (MiB)"
     areas = reduced(bytes_by_category(timeline))
@@ -117,7 +116,7 @@ def _areas(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
     return plot
 
 
-def _shapes(timeline: Timeline, axes: tuple[Range1d, Range1d]) -> figure:
+def _shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
     plot = figure(height=420, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
     plot.xaxis.axis_label, plot.yaxis.axis_label = "time (ms)", "memory (MiB)"
     plot.toolbar_location, plot.toolbar.logo = "above", None

@@ -6,10 +6,10 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DataTable, NumberFormatter, TableColumn
 from mem_dfa.profiling.render.curves import NANOSECONDS
 from mem_dfa.profiling.render.page_pictures import PLACE
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
 
 
-def peak_table(timeline: Timeline) -> DataTable:
+def peak_table(timeline: TimelineData) -> DataTable:
     """What is alive at the peak, largest first."""
     live = timeline.live_at_peak()
     columns = {name: live[name].tolist() for name in PLACE}
@@ -25,7 +25,7 @@ def peak_table(timeline: Timeline) -> DataTable:
     return _table(columns, formats, {"op": 260, "shape": 110, "bytes": 90})
 
 
-def difference_table(first: Timeline, other: Timeline) -> DataTable:
+def difference_table(first: TimelineData, other: TimelineData) -> DataTable:
     """What is alive at the two peaks by block and category; see `Timeline.diff`."""
     table = first.diff(other).reset_index()
     columns = {

@@ -7,7 +7,7 @@ strip of their own.
 
 from __future__ import annotations
 
-from mem_dfa.profiling.timeline.attribution import (
+from mem_dfa.profiling.words import (
     ACTIVATION,
     CATEGORIES,
     FEEDBACK,

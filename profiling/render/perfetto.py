@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from mem_dfa.profiling.render.curves import bytes_by_category, peak_parts, phase_bands
-from mem_dfa.profiling.timeline.data import ATTRIBUTIONS, Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import ATTRIBUTIONS
 
 from mem_dfa.units import show_bytes
 
@@ -18,7 +19,7 @@ _PHASES = 1  # their thread; those of the operations follow
 _PARTS = 20
 
 
-def trace_events(timeline: Timeline) -> str:
+def trace_events(timeline: TimelineData) -> str:
     """The trace: counters of bytes, in all and by category, the phases, operations and the peak.
 
     Args:
@@ -55,13 +56,13 @@ def trace_events(timeline: Timeline) -> str:
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-def _thread_numbers(timeline: Timeline) -> dict[int, int]:
+def _thread_numbers(timeline: TimelineData) -> dict[int, int]:
     """Small ones: the recorded identifiers do not fit JSON's numbers."""
     threads = timeline.operations["thread"].unique().tolist()
     return {thread: number for number, thread in enumerate(threads, start=_PHASES + 1)}
 
 
-def _names(timeline: Timeline) -> list[dict[str, Any]]:
+def _names(timeline: TimelineData) -> list[dict[str, Any]]:
     threads = {_PHASES: "phases"} | {
         number: f"operations {number - _PHASES}" for number in _thread_numbers(timeline).values()
     }
@@ -74,7 +75,7 @@ def _names(timeline: Timeline) -> list[dict[str, Any]]:
     ]
 
 
-def _counters(timeline: Timeline, earliest_ns: int) -> list[dict[str, Any]]:
+def _counters(timeline: TimelineData, earliest_ns: int) -> list[dict[str, Any]]:
     """The running bytes after each event, and of each category wherever it changes."""
     counted = [("memory", timeline.running_bytes())]
     for category, series in bytes_by_category(timeline).items():

@@ -16,13 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from mem_dfa.profiling import files
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
 from mem_dfa.profiling.render.curves import (
     COLUMNS,
-    MEBIBYTE,
     NANOSECONDS,
     Band,
     bytes_by_category,
+    exact_runs,
     peak_parts,
     phase_bands,
     reduced,
@@ -30,10 +30,10 @@ from mem_dfa.profiling.render.curves import (
     share_of,
 )
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
-from mem_dfa.profiling.timeline.attribution import CATEGORIES, PHASES
-from mem_dfa.profiling.timeline.data import ATTRIBUTIONS, Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import ATTRIBUTIONS, CATEGORIES, PHASES
 
-from mem_dfa.units import show_bytes
+from mem_dfa.units import MEBIBYTE, show_bytes
 
 STYLE = {
     "font.size": 9,
@@ -57,7 +57,7 @@ _PARTS = 4
 _VISIBLE = 1 / 1000
 
 
-def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
+def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") -> Figure:
     """Memory against time: areas by category, the phases above, the peak and what is behind it.
 
     Several runs have a panel each, two in a row, on the same axes; a line at the first run's peak
@@ -74,11 +74,7 @@ def plot(timelines: Timeline | Sequence[Timeline], heading: str = "") -> Figure:
         TraceError: one of them is not exact.
         ValueError: none is given.
     """
-    runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
-    if not runs:
-        raise ValueError("Received no timeline to plot; give at least one.")
-    for run in runs:
-        run.require_exact()
+    runs = exact_runs(timelines)
     areas = [reduced(bytes_by_category(run)) for run in runs]
     bands = [reduced_bands(phase_bands(run)) for run in runs]
     rows, columns = -(-len(runs) // 2), min(len(runs), 2)
@@ -117,7 +113,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def _panel(
-    axes: Axes, run: Timeline, areas: pd.DataFrame, bands: Sequence[Band], first: Timeline
+    axes: Axes, run: TimelineData, areas: pd.DataFrame, bands: Sequence[Band], first: TimelineData
 ) -> None:
     # The last step function value lasts to the end of the recording.
     times = areas.index.to_numpy().clip(0) / NANOSECONDS
@@ -148,7 +144,7 @@ def _panel(
     _mark_peak(axes, run, times, heights.sum(axis=0))
 
 
-def _mark_peak(axes: Axes, run: Timeline, times: np.ndarray, totals: np.ndarray) -> None:
+def _mark_peak(axes: Axes, run: TimelineData, times: np.ndarray, totals: np.ndarray) -> None:
     """A dot at the peak and its parts beside it, where they hide least of the curve."""
     top, longest_ms = axes.get_ylim()[1], axes.get_xlim()[1]
     peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
@@ -197,7 +193,7 @@ def _legends(
     figure: Figure,
     areas: Sequence[pd.DataFrame],
     bands: Sequence[Sequence[Band]],
-    runs: Sequence[Timeline],
+    runs: Sequence[TimelineData],
 ) -> None:
     """Phases above, where their strips are, and categories below."""
     least = _VISIBLE * max(run.peak_bytes for run in runs)

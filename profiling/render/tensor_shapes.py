@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from mem_dfa.profiling.timeline.attribution import CATEGORIES
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import CATEGORIES
 
 
 @dataclass(slots=True)
@@ -43,14 +43,14 @@ class Shape:
         return np.append(times, times[::-1]), np.append(bottoms, bottoms[::-1] + self.size)
 
 
-def largest(timeline: Timeline, count: int) -> np.ndarray:
+def largest(timeline: TimelineData, count: int) -> np.ndarray:
     """Rows of the `count` largest tensors that take memory, in the table's order."""
     sizes = timeline.tensors["allocated_bytes"].to_numpy()
     rows = np.argsort(-sizes, kind="stable")[:count]
     return np.sort(rows[sizes[rows] > 0])
 
 
-def stacked(timeline: Timeline, rows: np.ndarray) -> list[Shape]:
+def stacked(timeline: TimelineData, rows: np.ndarray) -> list[Shape]:
     """The shapes of some tensors: at the bottom those there before, by category, then as they came.
 
     Args:
@@ -89,7 +89,7 @@ def _take(stack: list[Shape], shape: Shape, time_ns: int) -> None:
         other.move(time_ns, other.bottoms[-1] - shape.size)
 
 
-def remainder(timeline: Timeline, rows: np.ndarray) -> pd.DataFrame:
+def remainder(timeline: TimelineData, rows: np.ndarray) -> pd.DataFrame:
     """Bytes of some tensors and of all the others together, by time_ns.
 
     Returns:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from mem_dfa.profiling.timeline.data import ATTRIBUTIONS, Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import ATTRIBUTIONS
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,7 @@ def console() -> Console:
     return found
 
 
-def timeline_tables(timeline: Timeline) -> Iterator[Table]:
+def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
     """The numbers of a timeline, its peak by block, phase and category, its largest tensors."""
     yield _numbers(timeline)
     for key in _KEYS:
@@ -34,7 +35,7 @@ def timeline_tables(timeline: Timeline) -> Iterator[Table]:
     yield _largest(timeline)
 
 
-def difference_table(names: Sequence[str], runs: Sequence[Timeline]) -> Table | None:
+def difference_table(names: Sequence[str], runs: Sequence[TimelineData]) -> Table | None:
     """What changed at the peak from the first run to the second; None where nothing did.
 
     Args:
@@ -82,7 +83,7 @@ def _three(first: int, second: int, difference: int) -> tuple[str, ...]:
     )
 
 
-def _numbers(timeline: Timeline) -> Table:
+def _numbers(timeline: TimelineData) -> Table:
     table = _table(timeline.title, "")
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
@@ -103,7 +104,7 @@ def _numbers(timeline: Timeline) -> Table:
     return table
 
 
-def _sums(timeline: Timeline, key: Any) -> Table:
+def _sums(timeline: TimelineData, key: Any) -> Table:
     table = _table(f"Peak by {key}", key)
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
@@ -114,7 +115,7 @@ def _sums(timeline: Timeline, key: Any) -> Table:
     return table
 
 
-def _largest(timeline: Timeline) -> Table:
+def _largest(timeline: TimelineData) -> Table:
     live = timeline.live_at_peak()
     shown = live.head(_SHOWN_ROWS)
     table = _table(f"The {len(shown)} largest of {len(live)} tensors alive at the peak")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
 from mem_dfa.profiling.timeline.schema import DamageError
 from numpy.typing import ArrayLike
 
@@ -15,7 +15,7 @@ _SIZES = ("allocated_bytes", "requested_bytes")
 _PLACE = ("address", "op", "shape", "dtype", "layer", "block", "phase", "category")
 
 
-def fault(timeline: Timeline) -> str:
+def fault(timeline: TimelineData) -> str:
     """What makes the curve inexact, by how many bytes; "" for nothing."""
     jumps = _jumps(timeline)
     if jumps.any():
@@ -40,7 +40,7 @@ def fault(timeline: Timeline) -> str:
     return ""
 
 
-def check(timeline: Timeline) -> None:
+def check(timeline: TimelineData) -> None:
     """See that a timeline's tables say the same, and are exact where it says that they are.
 
     Args:
@@ -55,15 +55,15 @@ def check(timeline: Timeline) -> None:
             raise DamageError(contradiction)
 
 
-def _is_allocation(timeline: Timeline) -> np.ndarray:
+def _is_allocation(timeline: TimelineData) -> np.ndarray:
     return (timeline.events["kind"] == "allocation").to_numpy()
 
 
-def _reconstructed_peak(timeline: Timeline) -> int:
+def _reconstructed_peak(timeline: TimelineData) -> int:
     return int(timeline.running_bytes().max())
 
 
-def _jumps(timeline: Timeline) -> np.ndarray:
+def _jumps(timeline: TimelineData) -> np.ndarray:
     """How far each event's running bytes are from those before it and its own bytes."""
     events = timeline.events
     sizes, running = events["allocated_bytes"].to_numpy(), events["running_bytes"].to_numpy()
@@ -71,7 +71,7 @@ def _jumps(timeline: Timeline) -> np.ndarray:
     return running - before - np.where(_is_allocation(timeline), sizes, -sizes)
 
 
-def _overwritten(timeline: Timeline) -> np.ndarray:
+def _overwritten(timeline: TimelineData) -> np.ndarray:
     """Which tensors ended while recording though no event frees them."""
     freed = timeline.events["tensor"].to_numpy()[~_is_allocation(timeline)]
     ended = timeline.tensors["end_ns"].to_numpy() <= timeline.duration_ns
@@ -100,7 +100,7 @@ def _beside(events: pd.Series, tensors: pd.Series, where: str = "") -> Iterator[
         )
 
 
-def _of_times(timeline: Timeline) -> Iterator[str]:
+def _of_times(timeline: TimelineData) -> Iterator[str]:
     times, operations = timeline.events["time_ns"], timeline.operations
     first, last = int(times.iloc[0]), int(times.iloc[-1])
     if first:
@@ -113,12 +113,12 @@ def _of_times(timeline: Timeline) -> Iterator[str]:
     yield from _at(ends < operations["start_ns"], ends, "operations", words)
 
 
-def _of_rows(timeline: Timeline) -> Iterator[str]:
+def _of_rows(timeline: TimelineData) -> Iterator[str]:
     rows, count = timeline.events["tensor"], len(timeline.tensors)
     yield from _at(rows >= count, rows, "events", f"allowed is a row of tensors, which has {count}")
 
 
-def _of_lifetimes(timeline: Timeline) -> Iterator[str]:
+def _of_lifetimes(timeline: TimelineData) -> Iterator[str]:
     events, tensors, made = timeline.events, timeline.tensors, _is_allocation(timeline)
     rows = tensors.iloc[events["tensor"]]
     for column in _PLACE:
@@ -146,7 +146,7 @@ def _of_lifetimes(timeline: Timeline) -> Iterator[str]:
         )
 
 
-def _of_sizes(timeline: Timeline) -> Iterator[str]:
+def _of_sizes(timeline: TimelineData) -> Iterator[str]:
     """What is not exact though the timeline says so."""
     if timeline.fault:
         return

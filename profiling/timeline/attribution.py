@@ -4,34 +4,23 @@ Paths come from TensorFlow: `StatefulPartitionedCall/sequential_1/conv_3_1/BiasA
 operation (a number makes each name unique), the same behind `gradient_tape/` for its gradient, and
 `adam/Mul_3` for the optimizer's. Code that opens scopes of the form `replay/block_004/` says the
 phase and the block itself.
+
+`adam/Mul_579` names no variable, but an optimizer repeats the same operations for each, in the
+variables' order. So operation number k of a type belongs to variable k // m, where each variable
+takes m operations of that type. m is not stated anywhere, but it is the number with which all
+shapes agree.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from mem_dfa.profiling.timeline.updates import variables_of_updates
+from mem_dfa.profiling.recording.held_tensors import Names
+from mem_dfa.profiling.words import ACTIVATION, GRADIENT, OTHER, PHASES, TEMPORARY
 
-PHASES = ("forward", "replay", "backward", "update")
-# The phase of what was alive before the recording, and of what no rule places.
-RESIDENT = "resident"
-OTHER = "other"
-
-PARAMETER, OPTIMIZER_STATE, FEEDBACK = "parameter", "optimizer state", "feedback"
-INPUT, ACTIVATION, GRADIENT, TEMPORARY = "input", "activation", "gradient", "temporary"
-CATEGORIES = (
-    PARAMETER,
-    OPTIMIZER_STATE,
-    FEEDBACK,
-    INPUT,
-    RESIDENT,
-    ACTIVATION,
-    GRADIENT,
-    TEMPORARY,
-)
 _CATEGORY_OF_PHASE = {
     "forward": ACTIVATION,
     "replay": ACTIVATION,
@@ -39,55 +28,26 @@ _CATEGORY_OF_PHASE = {
     "update": TEMPORARY,
     OTHER: TEMPORARY,
 }
-_OPTIMIZERS = frozenset(
-    {
-        "adadelta",
-        "adafactor",
-        "adagrad",
-        "adam",
-        "adamax",
-        "adamw",
-        "ftrl",
-        "lamb",
-        "lion",
-        "loss_scale_optimizer",
-        "muon",
-        "nadam",
-        "rmsprop",
-        "schedule_free_adamw",
-        "sgd",
-    }
-)
+# fmt: off
+_OPTIMIZERS = frozenset({
+    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion",
+    "loss_scale_optimizer", "muon", "nadam", "rmsprop", "schedule_free_adamw", "sgd",
+})
+# fmt: on
 _LOSSES = ("compile_loss", "loss")
 _CALLS = re.compile(r"^(\w*PartitionedCall|cond\w*|while\w*|body|then|else)$")
 _NUMBER = re.compile(r"_\d+$")
+# Adafactor, which takes most of one type, takes 14.
+_MOST_REPEATS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one allocation belongs; "" where it is not known."""
 
     layer: str
     block: str
     phase: str
     category: str
-
-
-@dataclass(frozen=True)
-class Names:
-    """What a model calls its parts.
-
-    Attributes:
-        layers: names of its layers, nested models opened; without a model none, and the path's
-            numbered part nearest to the operation is taken for the layer.
-        optimizers: names of its optimizers, beside those that Keras gives by default.
-        variables: shape and layer of each trainable variable, such as ("[5,5,3,16]", "conv_1"), in
-            the optimizer's order.
-    """
-
-    layers: frozenset[str] = frozenset()
-    optimizers: frozenset[str] = frozenset()
-    variables: tuple[tuple[str, str], ...] = ()
 
 
 class Attribution:
@@ -98,7 +58,7 @@ class Attribution:
 
         Args:
             names: an empty `Names()` where there is no model.
-            operations: path and shape of all that is to be placed; see `updates`.
+            operations: path and shape of all that is to be placed.
         """
         self._names = names
         self._optimizers = _OPTIMIZERS | names.optimizers
@@ -178,3 +138,45 @@ class Attribution:
             elif bare != part and not self._is_optimizer(part):
                 return bare
         return ""
+
+
+def variables_of_updates(
+    operations: Iterable[tuple[str, str]], variable_shapes: Sequence[str]
+) -> dict[str, int]:
+    """The number of the variable that each operation works on.
+
+    Args:
+        operations: paths and shapes of the optimizer's operations, such as
+            ("adam/Mul_579", "[1,1,160,960]").
+        variable_shapes: of the optimizer's variables, in its order.
+
+    Returns:
+        By path; operations that fit no variable are left out, and so are those of a type for which
+        shapes do not tell.
+    """
+    types: dict[str, list[tuple[str, int, str]]] = {}
+    for op, shape in set(operations):
+        stem = _NUMBER.sub("", op)
+        types.setdefault(stem, []).append((op, int(op[len(stem) + 1 :] or 0), shape))
+    found: dict[str, int] = {}
+    for members in types.values():
+        # A scalar, as the learning rate's, is none of the variable's own values.
+        members = [member for member in members if member[2] != "[]"]
+        repeats = _repeats([(number, shape) for _, number, shape in members], variable_shapes)
+        if repeats:
+            found |= {op: number // repeats for op, number, _ in members}
+    return found
+
+
+def _repeats(members: Sequence[tuple[int, str]], variable_shapes: Sequence[str]) -> int:
+    """How many operations of this type a variable takes; 0 when no number fits, or several do."""
+    fitting = [
+        repeats
+        for repeats in range(1, _MOST_REPEATS + 1)
+        if all(
+            number // repeats < len(variable_shapes) and variable_shapes[number // repeats] == shape
+            for number, shape in members
+        )
+    ]
+    # Several numbers fit where all shapes are alike; then none is known to be right.
+    return fitting[0] if len(fitting) == 1 else 0

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from mem_dfa.profiling.files import write_whole
-from mem_dfa.profiling.record.xplane import TraceError
-from mem_dfa.profiling.timeline.attribution import OTHER, RESIDENT
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.words import OTHER, RESIDENT
 
 Key = Literal["block", "phase", "category", "op", "layer"]
 KEYS: tuple[str, ...] = get_args(Key)
 
-ATTRIBUTIONS = {
-    "graph": "complete: each operation has its full path",
-    "eager with layers": "eager: layers and phases from spans, operations by type",
-    "eager": "eager: only the type of each operation is known",
-    "xla": "XLA: one buffer holds every tensor, so nothing is known of its parts",
-}
 
-
-class Timeline:
+class TimelineData:
     """What one device's allocator did while a step ran.
 
     Bytes are allocated bytes unless a name says requested; the sums are exact. Times are
@@ -43,12 +31,12 @@ class Timeline:
         resident_bytes: alive before the first event.
         duration_ns: time of the last event.
         device: such as "CPU:0".
-        attribution: how much is known of where bytes belong, a key of `ATTRIBUTIONS`.
+        attribution: how much is known of where bytes belong, a key of `words.ATTRIBUTIONS`.
         title: what was recorded, for headings.
         operations: one row per operation that ran, start_ns, end_ns, name, thread; may be empty.
         allocator_peak_bytes: the allocator's own peak over the same step; None where unknown.
         fault: "" if the curve is exact, otherwise what is wrong with it and by how much.
-        predicted_peak_bytes: from shapes alone, see `predict`; None where nobody predicted.
+        predicted_peak_bytes: from shapes alone; None where nobody predicted.
     """
 
     events: pd.DataFrame
@@ -72,7 +60,7 @@ class Timeline:
         Raises:
             TraceError: the recording has not ended.
         """
-        if name in Timeline.__annotations__:
+        if name in TimelineData.__annotations__:
             raise TraceError(
                 f"timeline.{name} is there when the recording has ended: read it after the "
                 "'with profiling.trace()' block, and run a step inside it."
@@ -184,7 +172,7 @@ class Timeline:
         sums = live["allocated_bytes"].groupby(live[key].replace("", OTHER), sort=False).sum()
         return sums.sort_values(ascending=False, kind="stable")
 
-    def diff(self, other: Timeline) -> pd.DataFrame:
+    def diff(self, other: TimelineData) -> pd.DataFrame:
         """Bytes alive at the peak, per block and category: this timeline beside `other`.
 
         Returns:
@@ -199,52 +187,7 @@ class Timeline:
             sides.append(by_block_and_category(live, live["allocated_bytes"]))
         return difference(*sides)
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw memory against time; see `render.plot.plot` for several runs in one figure.
-
-        Args:
-            path: where to write the picture too, .png, .pdf or .svg.
-
-        Raises:
-            TraceError: it is not exact, or the file cannot be written.
-        """
-        from mem_dfa.profiling.render import plot
-
-        figure = plot.plot(self)
-        if path is not None:
-            plot.save(figure, path)
-        return figure
-
-    def to_html(self, path: str | Path, *others: Timeline) -> Path:
-        """Write a page that any browser shows without a network, beside other runs if given.
-
-        Raises:
-            TraceError: one is not exact, or the file cannot be written.
-        """
-        from mem_dfa.profiling.render.page import page
-
-        return write_whole(path, page([self, *others]).encode())
-
-    def to_csv(self, path: str | Path) -> Path:
-        """Write `events`: a row for each, numbers whole, times nanoseconds, sizes bytes.
-
-        Raises:
-            TraceError: it is not exact, or the file cannot be written.
-        """
-        self.require_exact()
-        return write_whole(path, self.events.to_csv(index=False, lineterminator="\n").encode())
-
-    def to_perfetto(self, path: str | Path) -> Path:
-        """Write JSON for https://ui.perfetto.dev: memory as counters beside the operations.
-
-        Raises:
-            TraceError: it is not exact, or the file cannot be written.
-        """
-        from mem_dfa.profiling.render.perfetto import trace_events
-
-        return write_whole(path, trace_events(self).encode())
-
-    def _layers_of_blocks_missing_in(self, other: Timeline) -> dict[str, str]:
+    def _layers_of_blocks_missing_in(self, other: TimelineData) -> dict[str, str]:
         """The first layer of each block that `other` has no name for.
 
         A model trained whole has its layers for blocks; one cut into blocks has them by number.
@@ -253,19 +196,6 @@ class Timeline:
         first = made.groupby("block", sort=False)["layer"].first()
         known = set(other.tensors["block"])
         return {block: layer for block, layer in first.items() if block not in known}
-
-    def save(self, path: str | Path) -> Path:
-        """Write it to a file that `Timeline.load` reads; see `storage.save`."""
-        from mem_dfa.profiling.timeline import storage
-
-        return storage.save(self, path)
-
-    @staticmethod
-    def load(path: str | Path) -> Timeline:
-        """Read what `save` wrote; see `storage.load`."""
-        from mem_dfa.profiling.timeline import storage
-
-        return storage.load(path)
 
     @property
     def attributed_share(self) -> float:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from mem_dfa.profiling.record.events import AllocationEvent, garbage_kept, of_allocator
-from mem_dfa.profiling.record.held_tensors import Held
-from mem_dfa.profiling.record.spans import Span
+from mem_dfa.profiling.recording.events import AllocationEvent, garbage_kept, of_allocator
+from mem_dfa.profiling.recording.held_tensors import Held, Names
+from mem_dfa.profiling.recording.spans import Span
 from mem_dfa.profiling.timeline.agreement import fault
-from mem_dfa.profiling.timeline.attribution import INPUT, RESIDENT, Attribution, Names, Place
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.attribution import Attribution
+from mem_dfa.profiling.timeline.data import TimelineData
+from mem_dfa.profiling.words import INPUT, RESIDENT
 
 from mem_dfa.units import ALLOCATION_UNIT_BYTES
 
+Filled = TypeVar("Filled", bound=TimelineData)
 # The op of the row for all that was there before and has no name.
 UNNAMED = "rounding, and tensors that Python does not hold"
 _EVENT_FIELDS = ("kind", "address", "allocated_bytes", "requested_bytes", "running_bytes")
@@ -24,24 +26,24 @@ _EVENT_FIELDS = ("kind", "address", "allocated_bytes", "requested_bytes", "runni
 
 @dataclass(slots=True)
 class _Tensor:
-    """One row of `Timeline.tensors`."""
+    """One row of `Timeline.tensors`; resident unless an allocation says otherwise."""
 
     address: int
     allocated_bytes: int
     requested_bytes: int
-    op: str
-    shape: str
-    dtype: str
-    layer: str
-    block: str
-    phase: str
-    category: str
-    start_ns: int
-    end_ns: int
+    op: str = ""
+    shape: str = ""
+    dtype: str = ""
+    layer: str = ""
+    block: str = ""
+    phase: str = RESIDENT
+    category: str = RESIDENT
+    start_ns: int = -1
+    end_ns: int = 0
 
 
 def fill(
-    timeline: Timeline,
+    timeline: Filled,
     events: Sequence[AllocationEvent],
     *,
     allocator: str | None = None,
@@ -51,7 +53,7 @@ def fill(
     held_after: Sequence[Held] = (),
     operations: Sequence[Span] = (),
     allocator_peak_bytes: int | None = None,
-) -> Timeline:
+) -> Filled:
     """Give an empty timeline its data.
 
     Args:
@@ -114,7 +116,8 @@ class _Lifetimes:
         chunk = event.address, event.allocated_bytes > 0
         if event.kind == "allocation":
             place = self.attribution.place(event.op, event.scope, event.region_type)
-            self.allocated.append(_tensor(event, place, time_ns, self.duration_ns + 1))
+            known = *_sizes(event), event.op, event.shape, event.dtype, *place
+            self.allocated.append(_Tensor(*known, time_ns, self.duration_ns + 1))
             row = len(self.allocated) - 1
             if chunk in alive:  # its deallocation was lost
                 self.allocated[alive[chunk]].end_ns = time_ns
@@ -122,9 +125,7 @@ class _Lifetimes:
             return False, row
         row = alive.pop(chunk, None)
         if row is None:
-            self.residents.append(
-                _resident(event.address, event.allocated_bytes, event.requested_bytes, time_ns)
-            )
+            self.residents.append(_Tensor(*_sizes(event), end_ns=time_ns))
             return True, len(self.residents) - 1
         self.allocated[row].end_ns = time_ns
         return False, row
@@ -144,13 +145,13 @@ class _Lifetimes:
             size = -(-item.nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
             if item.address % ALLOCATION_UNIT_BYTES not in offsets or size > unnamed_bytes:
                 continue
-            tensor = _resident(item.address, size, item.nbytes, self.duration_ns + 1)
+            tensor = _Tensor(item.address, size, item.nbytes, end_ns=self.duration_ns + 1)
             self._name(tensor, item)
             self.residents.append(tensor)
             unnamed_bytes -= size
         if unnamed_bytes:
-            rest = _resident(0, unnamed_bytes, unnamed_bytes, self.duration_ns + 1)
-            rest.op = UNNAMED
+            end_ns = self.duration_ns + 1
+            rest = _Tensor(0, unnamed_bytes, unnamed_bytes, UNNAMED, end_ns=end_ns)
             self.residents.append(rest)
 
     def _name(self, tensor: _Tensor, item: Held) -> None:
@@ -194,38 +195,8 @@ def _change(event: AllocationEvent) -> int:
     return event.allocated_bytes if event.kind == "allocation" else -event.allocated_bytes
 
 
-def _resident(address: int, allocated_bytes: int, requested_bytes: int, end_ns: int) -> _Tensor:
-    return _Tensor(
-        address,
-        allocated_bytes,
-        requested_bytes,
-        "",
-        "",
-        "",
-        "",
-        "",
-        RESIDENT,
-        RESIDENT,
-        -1,
-        end_ns,
-    )
-
-
-def _tensor(event: AllocationEvent, place: Place, start_ns: int, end_ns: int) -> _Tensor:
-    return _Tensor(
-        event.address,
-        event.allocated_bytes,
-        event.requested_bytes,
-        event.op,
-        event.shape,
-        event.dtype,
-        place.layer,
-        place.block,
-        place.phase,
-        place.category,
-        start_ns,
-        end_ns,
-    )
+def _sizes(event: AllocationEvent) -> tuple[int, int, int]:
+    return event.address, event.allocated_bytes, event.requested_bytes
 
 
 def _operation_table(operations: Sequence[Span], epoch_ps: int) -> pd.DataFrame:
@@ -240,7 +211,7 @@ def _operation_table(operations: Sequence[Span], epoch_ps: int) -> pd.DataFrame:
 
 
 def _attribution(events: Sequence[AllocationEvent]) -> str:
-    """A key of `timeline.ATTRIBUTIONS`: what holds for most of the bytes."""
+    """A key of `words.ATTRIBUTIONS`: what holds for most of the bytes."""
     counts = dict.fromkeys(("xla", "graph", "eager"), 0)
     spanned = False
     for event in events:

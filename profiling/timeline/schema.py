@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mem_dfa.profiling.timeline.attribution import CATEGORIES, OTHER, PHASES, RESIDENT
-from mem_dfa.profiling.timeline.data import ATTRIBUTIONS
+from mem_dfa.profiling.words import ATTRIBUTIONS, CATEGORIES, OTHER, PHASES, RESIDENT
 
 _GREATEST = 2**53  # bytes or nanoseconds that floats still hold exactly: 8 PiB, or 104 days
 _LONGEST = 10_000

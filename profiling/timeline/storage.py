@@ -10,17 +10,18 @@ import re
 import reprlib
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+from mem_dfa.profiling.errors import TraceError
 from mem_dfa.profiling.files import write_whole
-from mem_dfa.profiling.record.xplane import TraceError
 from mem_dfa.profiling.timeline import agreement, schema
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.timeline.data import TimelineData
 from mem_dfa.profiling.timeline.schema import DamageError
 
 from mem_dfa.units import MEBIBYTE, show_bytes
 
+Loaded = TypeVar("Loaded", bound=TimelineData)
 SUFFIX = ".timeline.json.gz"
 FORMAT = "memory timeline"
 VERSION = 1
@@ -34,7 +35,7 @@ _MOST_LISTS = 100
 _LIST = re.compile(rb'(?:[^"\[{]++|"(?:[^"\\]++|\\.)*+"?+)*+(?:([\[{])|\Z)', re.DOTALL)
 
 
-def save(timeline: Timeline, path: str | Path) -> Path:
+def save(timeline: TimelineData, path: str | Path) -> Path:
     """Write a timeline whole or not at all.
 
     Args:
@@ -62,7 +63,7 @@ def save(timeline: Timeline, path: str | Path) -> Path:
     return write_whole(path, gzip.compress(unpacked, mtime=0))
 
 
-def content_of(timeline: Timeline) -> dict[str, Any]:
+def content_of(timeline: TimelineData) -> dict[str, Any]:
     """What `save` writes.
 
     Raises:
@@ -76,8 +77,15 @@ def content_of(timeline: Timeline) -> dict[str, Any]:
     return content
 
 
-def load(path: str | Path) -> Timeline:
-    """Read a timeline that `save` wrote.
+def load(timeline: Loaded, path: str | Path) -> Loaded:
+    """Give an empty timeline what `save` wrote.
+
+    Args:
+        timeline: an empty one.
+        path: of the file.
+
+    Returns:
+        The timeline.
 
     Raises:
         TraceError: the file cannot be read, is damaged, is none of `save`, of another version, or
@@ -91,7 +99,6 @@ def load(path: str | Path) -> Timeline:
             f"{path} has format version {reprlib.repr(content.get('version'))}, this program reads "
             f"{VERSION}; record it again."
         )
-    timeline = Timeline()
     try:
         schema.check(content)
         for name in schema.VALUES:

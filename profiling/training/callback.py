@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 from mem_dfa.profiling.allocator import Allocator
-from mem_dfa.profiling.record.xplane import TraceError
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.facade import Timeline
 from mem_dfa.profiling.timeline.storage import SUFFIX
 from mem_dfa.profiling.tracing import default_device, trace
 from mem_dfa.profiling.training.tensorboard import Scalars

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mem_dfa.units import show_bytes
 
 if TYPE_CHECKING:
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling.facade import Timeline
 
 _SHOWN_TENSORS = 10
 _COLUMNS = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
 
 
 class Scalars:

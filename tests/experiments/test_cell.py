@@ -8,7 +8,7 @@ import pytest
 from mem_dfa.experiments.cells.cell import COLUMNS, Cell, options_of
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.store import results, traces, trainings
-from mem_dfa.profiling.timeline.data import Timeline
+from mem_dfa.profiling import Timeline
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history

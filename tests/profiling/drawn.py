@@ -1,7 +1,7 @@
 """Small timelines to draw, and the operations that they name."""
 
 from mem_dfa.profiling import Timeline
-from mem_dfa.profiling.record.spans import Span
+from mem_dfa.profiling.recording.spans import Span
 from mem_dfa.profiling.timeline.lifetimes import fill
 
 from tests.profiling.events import events_of

@@ -1,8 +1,8 @@
 """Places of operations, from paths as TensorFlow and Keras make them."""
 
 import pytest
-from mem_dfa.profiling.timeline.attribution import Attribution, Names, Place
-from mem_dfa.profiling.timeline.updates import variables_of_updates
+from mem_dfa.profiling.recording.held_tensors import Names
+from mem_dfa.profiling.timeline.attribution import Attribution, Place, variables_of_updates
 
 CALL = "StatefulPartitionedCall/"
 NET = Names(

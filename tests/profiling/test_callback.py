@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -318,22 +318,3 @@ def test_a_fit_that_failed_before_its_step_leaves_nothing_waiting() -> None:
     fit(model, callback, steps=3)
     assert all((old == new).all() for old, new in zip(before, model.get_weights(), strict=True))
     assert callback.timelines[0].title == "step 0"
-
-
-UNMETERED = """
-import keras, profiling, numpy
-model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-model.compile("sgd", "mse")
-try:
-    model.fit(numpy.ones([4, 2]), numpy.ones([4]), verbose=0,
-              callbacks=[profiling.MemoryCallback()])
-except profiling.MeterError as error:
-    print(error)
-print("steps:", int(model.optimizer.iterations))
-"""
-
-
-def test_missing_meter_is_told_before_training(run_python: Callable[..., str]) -> None:
-    message = run_python(UNMETERED)
-    assert f"{profiling.ENVIRONMENT_VARIABLE} is not set" in message
-    assert message.endswith("steps: 0\n")

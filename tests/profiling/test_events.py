@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mem_dfa.profiling import TraceError, read_events
-from mem_dfa.profiling.opening import open_timeline
+from mem_dfa.profiling.facade import open_timeline
 
 
 def space_of(*lines: tuple[int, list[tuple[int, str, dict[str, int | str]]]]) -> Any:

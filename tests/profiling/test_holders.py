@@ -3,7 +3,7 @@
 import weakref
 
 import pytest
-from mem_dfa.profiling.record.held_tensors import held
+from mem_dfa.profiling.recording.held_tensors import held
 
 
 def test_a_weak_proxy_of_what_is_gone_is_passed_over() -> None:

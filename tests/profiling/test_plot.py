@@ -10,8 +10,8 @@ from matplotlib.text import Text
 from mem_dfa.profiling import Timeline, TraceError
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, PHASE_COLOURS
 from mem_dfa.profiling.render.plot import plot, save
-from mem_dfa.profiling.timeline.attribution import CATEGORIES, PHASES
 from mem_dfa.profiling.timeline.lifetimes import fill
+from mem_dfa.profiling.words import CATEGORIES, PHASES
 
 from tests.perception import distance
 from tests.profiling.drawn import small

@@ -137,8 +137,10 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
     )
 
 
-@pytest.mark.usefixtures("unset")
-def test_bad_marks_are_told_in_one_sentence(pytester: pytest.Pytester) -> None:
+def test_bad_marks_are_told_and_a_switched_off_allocator_is_respected(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "0")
     marks = {
         '("120 MB")': "('120 MB')",
         "(-1)": "(-1)",
@@ -152,9 +154,13 @@ def test_bad_marks_are_told_in_one_sentence(pytester: pytest.Pytester) -> None:
     source = ["import pytest"]
     for number, mark in enumerate(marks):
         source.append(f"@pytest.mark.limit_device_memory{mark}\ndef test_{number}(): pass")
+    limited = '@pytest.mark.limit_device_memory("1 GiB", device="CPU:0")'
+    source += [f"{limited}\ndef test_limited(): pass", "def test_other(): pass"]
     pytester.makepyfile("\n".join(source))
     run = pytester.runpytest_subprocess()
-    run.assert_outcomes(errors=len(marks))
+    run.assert_outcomes(passed=1, failed=1, errors=len(marks))
+    sentence = f"*cannot be measured: {ENVIRONMENT_VARIABLE} is '0'; it must be '1'*"
+    run.stdout.fnmatch_lines([sentence])
     text = run.stdout.str()
     for shown in marks.values():
         assert f"Received @pytest.mark.limit_device_memory{shown}; give one limit, a size" in text
@@ -162,37 +168,18 @@ def test_bad_marks_are_told_in_one_sentence(pytester: pytest.Pytester) -> None:
     assert "exception" not in text
 
 
-def test_switched_off_allocator_is_respected(
+@pytest.mark.usefixtures("unset")
+def test_operation_before_the_plugin_could_ask_is_told(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "0")
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.limit_device_memory("1 GiB", device="CPU:0")
-        def test_limited(): pass
-
-        def test_other(): pass
-        """
-    )
-    run = pytester.runpytest_subprocess()
-    run.assert_outcomes(passed=1, failed=1)
-    sentence = f"*cannot be measured: {ENVIRONMENT_VARIABLE} is '0'; it must be '1'*"
-    run.stdout.fnmatch_lines([sentence])
-
-
-@pytest.mark.usefixtures("unset")
-def test_operation_before_the_plugin_could_ask_is_told(pytester: pytest.Pytester) -> None:
+    """Where TensorFlow does without oneDNN it has no statistics then, see `test_counting`."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     pytester.makeconftest("import tensorflow as tf\ntf.zeros([3])")
-    pytester.makepyfile(
-        """
-        def test_limited(device_memory): pass
-        """
-    )
+    pytester.makepyfile("def test_limited(device_memory): pass")
     run = pytester.runpytest_subprocess()
     run.assert_outcomes(errors=1)
-    run.stdout.fnmatch_lines([f"*{ENVIRONMENT_VARIABLE} was set too late*"])
+    late = f"{ENVIRONMENT_VARIABLE} was set too late, after TensorFlow's first operation."
+    run.stdout.fnmatch_lines([f"*TensorFlow has no memory statistics for CPU:0*{late}*"])
 
 
 @pytest.mark.usefixtures("unset")
@@ -202,14 +189,14 @@ def test_other_suites_are_left_alone(pytester: pytest.Pytester) -> None:
         import os, sys
 
         def test_nothing_is_imported_and_nothing_set():
+            assert "mem_dfa.profiling.pytest_plugin" in sys.modules
             assert not {{"tensorflow", "keras", "numpy", "pandas"}} & set(sys.modules)
             assert {ENVIRONMENT_VARIABLE!r} not in os.environ
         """
     )
-    run = pytester.runpytest_subprocess("-p", "mem_dfa.profiling.pytest_plugin")
-    run.assert_outcomes(passed=1)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_mark_is_documented(pytester: pytest.Pytester) -> None:
-    run = pytester.runpytest_subprocess("--markers")
-    run.stdout.fnmatch_lines(["@pytest.mark.limit_device_memory(limit*device): fails a test*"])
+def test_mark_is_documented(pytestconfig: pytest.Config) -> None:
+    found = [mark for mark in pytestconfig.getini("markers") if "limit_device_memory" in mark]
+    assert [mark.partition(":")[0] for mark in found] == ["limit_device_memory(limit, *, device)"]

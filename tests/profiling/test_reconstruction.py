@@ -5,8 +5,7 @@ import random
 
 import pytest
 from mem_dfa.profiling import AllocationEvent, Timeline, TraceError
-from mem_dfa.profiling.record.held_tensors import Held
-from mem_dfa.profiling.timeline.attribution import Names
+from mem_dfa.profiling.recording.held_tensors import Held, Names
 from mem_dfa.profiling.timeline.lifetimes import UNNAMED, fill
 
 from tests.profiling.events import events_of

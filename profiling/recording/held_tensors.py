@@ -10,14 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mem_dfa.profiling.timeline.attribution import (
-    FEEDBACK,
-    INPUT,
-    OPTIMIZER_STATE,
-    PARAMETER,
-    RESIDENT,
-    Names,
-)
+from mem_dfa.profiling.words import FEEDBACK, INPUT, OPTIMIZER_STATE, PARAMETER, RESIDENT
 
 _BLOCK = re.compile(r"block_\d+$")
 _POINTER = ctypes.pythonapi.PyCapsule_GetPointer
@@ -50,6 +43,23 @@ class Held:
     category: str
 
 
+@dataclass(frozen=True)
+class Names:
+    """What a model calls its parts.
+
+    Attributes:
+        layers: names of its layers, nested models opened; without a model none, and the path's
+            numbered part nearest to the operation is taken for the layer.
+        optimizers: names of its optimizers, beside those that Keras gives by default.
+        variables: shape and layer of each trainable variable, such as ("[5,5,3,16]", "conv_1"), in
+            the optimizer's order.
+    """
+
+    layers: frozenset[str] = frozenset()
+    optimizers: frozenset[str] = frozenset()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
 def leaf_layers(model: Any) -> list[Any]:
     """The layers of a Keras model, those of nested models included, models left out."""
     import keras
@@ -59,7 +69,7 @@ def leaf_layers(model: Any) -> list[Any]:
 
 
 def names_of(model: Any, optimizer: Any = None) -> Names:
-    """What `model` calls its parts, see `attribution.Names`; an empty one for no model."""
+    """What `model` calls its parts, see `Names`; an empty one for no model."""
     if model is None:
         return Names()
     layers = leaf_layers(model)

@@ -7,12 +7,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from mem_dfa.profiling.errors import TraceError
+
 # Of the fields for an event's statistics, those that hold a text or a whole number.
 _KINDS = {"str_value": str, "ref_value": str, "int64_value": int, "uint64_value": int}
-
-
-class TraceError(ValueError):
-    """A recording is missing, damaged, or does not hold what was asked of it."""
 
 
 def load(path: str | Path) -> Any:

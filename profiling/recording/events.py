@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mem_dfa.profiling.record import xplane
-from mem_dfa.profiling.record.spans import Scopes
-from mem_dfa.profiling.record.xplane import TraceError
+from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.recording import xplane
+from mem_dfa.profiling.recording.spans import Scopes
 
 _KINDS: dict[str, Literal["allocation", "deallocation"]] = {
     "MemoryAllocation": "allocation",
@@ -84,9 +84,10 @@ def read_events(source: str | Path | Any) -> list[AllocationEvent]:
     Raises:
         TraceError: the file cannot be read, is no XPlane file, is damaged, or holds no such events.
     """
-    is_file = isinstance(source, (str, Path))
-    space = xplane.load(source) if is_file else source
-    path = source if is_file else "The recording"
+    if isinstance(source, (str, Path)):
+        path, space = source, xplane.load(source)
+    else:
+        path, space = "The recording", source
     try:
         with garbage_kept():
             events = [event for plane in space.planes for event in _plane_events(plane)]
