@@ -7,6 +7,8 @@ start for the plugin, costs next to nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mem_dfa.extras import missing
+
 if TYPE_CHECKING:
     from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE as ENVIRONMENT_VARIABLE
     from mem_dfa.profiling.allocator import Allocator as Allocator
@@ -40,6 +42,11 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # By the installed name also where a checkout's folder is imported as `profiling`: a class that
     # existed twice would be caught by no `except`.
-    value = getattr(import_module(f"mem_dfa.profiling.{_MODULES[name]}"), name)
+    try:
+        value = getattr(import_module(f"mem_dfa.profiling.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            missing(error, "profiling") or str(error), name=error.name
+        ) from error
     globals()[name] = value
     return value

@@ -116,7 +116,7 @@ def test_rows_of_an_earlier_format_are_read() -> None:
 )
 def test_a_foreign_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / results.FILE_NAME).write_text(text)
-    with pytest.raises(results.ResultsError, match="no table of measurements|not whole"):
+    with pytest.raises(results.ResultsError, match=r"no table of measurements|not whole"):
         results.read(tmp_path)
 
 
