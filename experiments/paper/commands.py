@@ -19,7 +19,7 @@ from mem_dfa.experiments import depth
 from mem_dfa.experiments import run as run_command
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments, sweep_options
-from mem_dfa.experiments.measure.child import die_with
+from mem_dfa.experiments.measure.server import die_with
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.store import files, histories, machine, measured, results, traces, values
 
