@@ -109,6 +109,7 @@ def end_all() -> None:
     """Ends the server, and with it the processes of every `call` that is under way."""
     if _server is not None:
         _server[0].terminate()
+        _server[0].wait()
 
 
 def _told(asked: IO[str], said: IO[str], report: Report) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def test_a_wide_layer_is_updated_in_less_than_its_gradient() -> None:
 
 
 def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that ends without a result says how it ended."""
+    """A process that ends without a result says how it ended, also before it is forked."""
+    monkeypatch.setattr(worker, "_server", None)
     monkeypatch.setattr(worker.sys, "executable", "/bin/false")
     result = worker.call("measure", [CELL])
     assert result["status"] == "failed"
