@@ -1,7 +1,4 @@
-"""Tasks in fresh processes, so that nothing of one is counted in another. No TensorFlow here.
-
-One process, the server, imports it, and forks one for each task; see `measure.server`.
-"""
+"""Tasks in processes of their own, so that nothing of one is counted in another; no TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -88,8 +85,7 @@ def call(
             request = {
                 "task": task,
                 "cells": [dataclasses.asdict(cell) for cell in cells],
-                "time_s": limits.time_s,
-                "memory_bytes": limits.memory_bytes,
+                "limits": dataclasses.asdict(limits),
                 "environment": {**os.environ, **own},
                 "folder": os.getcwd(),
             }
@@ -134,6 +130,9 @@ def _told(asked: IO[str], said: IO[str], report: Report) -> dict[str, Any]:
             raise
     if "returncode" not in told:  # the server ended as well
         told["returncode"] = server.wait()
+        if told["returncode"] > 0:  # it can import nothing, or fork
+            said.seek(0)
+            raise OSError(_death(told["returncode"], said.read(), NO_LIMITS)["error"])
     return told
 
 

@@ -41,8 +41,7 @@ def check(cells: list[Cell], report: Report) -> dict[str, Any]:
     for cell in cells:
         building.build_trainer(cell)
         keras.backend.clear_session(free_memory=True)
-    if cells[0].dataset != "synthetic":
-        _check_data(cells[0].dataset, cells[0].data_dir)
+    _check_data(cells)
     for cell in cells:
         if cell.epochs:
             building.splits(cell)  # refuses a batch that is larger than the training set
@@ -60,55 +59,47 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
     """
     device = building.resolve_device(cells[0].device)
     allocator.Allocator(device)
-    depths: list[int | None] = []
-    refusals: list[str | None] = []
+    depths: list[int | None] = [None] * len(cells)
+    refusals: list[str | None] = [None] * len(cells)
     for number, cell in enumerate(cells):
         report(cell.title, number / len(cells))
-        depth, refusal = None, None
         try:
-            depth = measuring.depth(building.build_trainer(cell).network)
+            depths[number] = measuring.depth(building.build_trainer(cell).network)
         except building.RefusedError as error:
-            refusal = building.one_line(error)
+            refusals[number] = building.one_line(error)
         except tf.errors.ResourceExhaustedError:
             pass  # the cell's own process may have room for it
-        depths.append(depth)
-        refusals.append(refusal)
         keras.backend.clear_session(free_memory=True)
+    _check_data(cells)
+    return {"device": device, "tensorflow": tf.__version__, "depths": depths, "refusals": refusals}
+
+
+def _check_data(cells: list[Cell]) -> None:
     for name, data_dir in dict.fromkeys((cell.dataset, cell.data_dir) for cell in cells):
-        if name != "synthetic":
-            _check_data(name, data_dir)
-    found = {"device": device, "tensorflow": tf.__version__}
-    return {**found, "depths": depths, "refusals": refusals}
-
-
-def _check_data(name: str, data_dir: str | None) -> None:
-    try:
-        batches.prepare(name, data_dir)
-        batches.pixel_statistics(name, data_dir)
-    except batches.DataMissingError:
-        raise
-    except Exception as error:  # whatever tensorflow_datasets says of files it cannot read
-        raise building.RefusedError(
-            f"--dataset {name} in {prepared.directory(data_dir)} cannot be read "
-            f"({type(error).__name__}: {building.one_line(error)}); prepare it again, or use "
-            "--dataset synthetic"
-        ) from error
-
-
-def _of_one(measure: Callable[[Cell, Report], dict[str, Any]]) -> Task:
-    return lambda cells, report: measure(cells[0], report)
+        try:
+            if name != "synthetic":
+                batches.prepare(name, data_dir)
+                batches.pixel_statistics(name, data_dir)
+        except batches.DataMissingError:
+            raise
+        except Exception as error:  # whatever tensorflow_datasets says of files it cannot read
+            raise building.RefusedError(
+                f"--dataset {name} in {prepared.directory(data_dir)} cannot be read "
+                f"({type(error).__name__}: {building.one_line(error)}); prepare it again, or use "
+                "--dataset synthetic"
+            ) from error
 
 
 TASKS: dict[str, Task] = {
     "check": check,
     "survey": survey,
-    "measure": _of_one(measuring.measure),
-    "train": _of_one(training.train),
+    "measure": lambda cells, report: measuring.measure(cells[0], report),
+    "train": lambda cells, report: training.train(cells[0], report),
     "bench": measuring.alternate,
-    "follow": _of_one(measuring.follow),
-    "fit": _of_one(fitting.train),
+    "follow": lambda cells, report: measuring.follow(cells[0], report),
+    "fit": lambda cells, report: fitting.train(cells[0], report),
     "distances": precision.distances,
-    "wide_update": _of_one(wide_update.measure),
+    "wide_update": lambda cells, report: wide_update.measure(cells[0], report),
     "weigh": lambda cells, report: {"weights": weighing.weigh_all(cells, report)},
 }
 
@@ -140,14 +131,14 @@ def run(
 
 
 def main(telling: int, asked: int) -> None:
-    """Reads the task and where it runs, runs it and tells the result; takes no longer than it may.
-
-    Args:
-        telling: the descriptor that takes what it tells.
-        asked: that of the file with the task.
-    """
+    """Does what a file asks for, where and as long as that says, and tells the result."""
     with open(asked) as file, open(telling, "w") as stream:
         request = json.load(file)
+        signal.alarm(request["limits"]["time_s"] or 0)  # ends it
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["folder"])
+        tempfile.tempdir = None  # that of the environment before
 
         def tell(**message: Any) -> None:
             print(json.dumps(message), file=stream, flush=True)
@@ -155,10 +146,5 @@ def main(telling: int, asked: int) -> None:
         def report(note: str, done: float) -> None:
             tell(note=note, done=done)
 
-        signal.alarm(request["time_s"] or 0)  # ends it
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        os.chdir(request["folder"])
-        tempfile.tempdir = None  # that of the environment before
         cells = [Cell(**cell) for cell in request["cells"]]
-        tell(result=run(request["task"], cells, report, request["memory_bytes"]))
+        tell(result=run(request["task"], cells, report, request["limits"]["memory_bytes"]))

@@ -51,6 +51,8 @@ def forked(control: socket.socket) -> tuple[int, int]:
     signal.signal(signal.SIGTERM, end)
     while files := socket.recv_fds(control, 1, 3)[1]:
         telling, errors, asked = files
+        os.dup2(errors, sys.stderr.fileno())  # also for why there can be no process
+        os.close(errors)
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         process = os.fork()
         if process == 0:
@@ -59,12 +61,10 @@ def forked(control: socket.socket) -> tuple[int, int]:
             for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(sys.stdout.fileno(), control.detach())  # it has no standard input
-            os.dup2(errors, sys.stderr.fileno())
-            for other in (errors, *running.values()):
+            for other in running.values():
                 os.close(other)
         else:
             running[process] = telling
-            os.close(errors)
             os.close(asked)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         if process == 0:
@@ -80,12 +80,9 @@ def _end_group(leader: int) -> None:
 
 
 def die_with(parent: int | None) -> None:
-    """Has Linux end this process when the one that started it dies, in whatever way.
+    """Has Linux end this process when its parent dies, in whatever way; with None no longer so.
 
     Otherwise a measurement that nobody waits for would disturb the next one.
-
-    Args:
-        parent: the one that started it; None for not to.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL if parent else 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -26,9 +27,9 @@ HALF_A_LINE = (
 )
 
 
-@pytest.fixture(scope="module")
-def _scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Processes of this module find an algorithm that does what the environment says."""
+@pytest.fixture(scope="module", autouse=True)
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One of these tests' own, whose processes know an algorithm that does what SCRIPT says."""
     folder = tmp_path_factory.mktemp("scripted")
     (folder / "scripted.py").write_text(
         "import os, subprocess, sys, time\nexec(os.environ['SCRIPT'])"
@@ -40,7 +41,6 @@ def _scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         worker.end_all()
 
 
-@pytest.mark.usefixtures("_scripted")
 @pytest.mark.parametrize(
     ("script", "status", "part"),
     [
@@ -74,24 +74,46 @@ def test_how_a_process_ended(
         assert not psutil.pid_exists(int(started)) or has_ended(psutil.Process(int(started)))
 
 
+def script(path: Path, *lines: str) -> str:
+    path.write_text("\n".join(["#!/bin/sh", *lines]))
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_ended_before_there_is_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing takes seconds, and may take for ever."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexec sleep 60\n")
-    python.chmod(0o755)
     monkeypatch.setattr(worker, "_server", None)
-    monkeypatch.setattr(worker.sys, "executable", str(python))
+    monkeypatch.setattr(worker.sys, "executable", script(tmp_path / "python", "exec sleep 60"))
     threading.Timer(0.5, worker.end_all).start()
     start = time.perf_counter()
     assert "SIGTERM" in worker.call("measure", [CELL])["error"]
     assert time.perf_counter() - start < 30
 
 
+def test_nothing_to_fork_from_is_no_cells_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as where TensorFlow cannot be imported: every cell would fail."""
+    python = script(tmp_path / "python", "echo No module named tensorflow >&2", "exit 1")
+    monkeypatch.setattr(worker, "_server", None)
+    monkeypatch.setattr(worker.sys, "executable", python)
+    with pytest.raises(worker.MachineError, match="exit status 1: No module named tensorflow"):
+        worker.call("measure", [CELL])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits processes so")
+def test_no_room_for_a_process_is_no_cells_fault() -> None:
+    assert worker.call("check", [CELL])["status"] == "ok"
+    resource.prlimit(worker._server[0].pid, resource.RLIMIT_NOFILE, (4, 4))
+    with pytest.raises(worker.MachineError, match="run this again when that is mended"):
+        worker.call("check", [CELL])
+    assert worker.call("check", [CELL])["status"] == "ok"
+
+
 def test_processes_have_the_server_in_common_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes its own limits, environment and folder."""
-    monkeypatch.setattr(worker, "_server", None)
     wide = dataclasses.replace(CELL, model="conv20", layers=20, batch_size=256)
     little = worker.call("measure", [wide], limits=Limits(memory_bytes=2**26))
     assert little["status"] == "out_of_memory", little
@@ -100,14 +122,9 @@ def test_processes_have_the_server_in_common_and_nothing_else(
     traced = dataclasses.replace(CELL, trace_file="timeline.json.gz")
     assert worker.call("measure", [traced])["status"] == "ok"
     assert (tmp_path / "timeline.json.gz").exists()
-    with monkeypatch.context() as silent:
-        silent.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
-        assert worker.call("measure", [wide])["status"] == "out_of_memory"
+    monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
+    assert worker.call("measure", [wide])["status"] == "out_of_memory"
     assert worker._server is first
-    worker.end_all()
-    assert worker.call("check", [CELL])["status"] == "ok"
-    assert worker._server is not first
-    worker.end_all()
 
 
 def test_importing_starts_nothing() -> None:
