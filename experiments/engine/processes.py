@@ -3,18 +3,17 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli.arguments import UsageError
 from mem_dfa.experiments.engine import worker
-from mem_dfa.experiments.engine.worker import MachineError
+from mem_dfa.experiments.engine.worker import MachineError, Report
 from mem_dfa.experiments.store import machine, results
 
 Row = dict[str, Any]
-Report = Callable[[str, float], None]
 
 
 class MeterSilentError(Exception):

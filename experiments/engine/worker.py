@@ -1,15 +1,16 @@
-"""Tasks in fresh processes, so that nothing of one is counted in another. No TensorFlow here."""
+"""Tasks in processes of their own, so that nothing of one is counted in another; no TensorFlow."""
 
 import contextlib
 import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import temporary
@@ -54,7 +55,8 @@ class MachineError(Exception):
     """What cells are measured with failed, and no cell is to blame: one sentence."""
 
 
-_running: set[subprocess.Popen] = set()
+_server: tuple[subprocess.Popen, socket.socket] | None = None
+_asking = threading.Lock()
 
 
 def call(
@@ -70,10 +72,28 @@ def call(
         took too long, "out_of_memory" or "killed" if it died so, and "failed" if otherwise.
 
     Raises:
-        MachineError: no process can be started, or there is no room for what it tells.
+        MachineError: no process can be started.
     """
     try:
-        return _call(task, cells, report, limits)
+        with (
+            temporary.folder() as folder,
+            (folder / "request.json").open("w+") as asked,
+            (folder / "stderr").open("w+", errors="replace") as said,
+        ):
+            # What it leaves in its folder as it is ended goes too.
+            own = {**ENVIRONMENT, **limits.environment, "TMPDIR": str(folder)}
+            request = {
+                "task": task,
+                "cells": [dataclasses.asdict(cell) for cell in cells],
+                "limits": dataclasses.asdict(limits),
+                "environment": {**os.environ, **own},
+                "folder": os.getcwd(),
+            }
+            json.dump(request, asked)
+            asked.seek(0)
+            told = _told(asked, said, report)
+            said.seek(0)
+            return told.get("result") or _death(told["returncode"], said.read(), limits)
     except OSError as error:
         raise MachineError(
             f"no process could be started to measure in ({error}); run this again when that is "
@@ -81,97 +101,67 @@ def call(
         ) from error
 
 
-def _call(task: str, cells: Sequence[Cell], report: Report, limits: Limits) -> dict:
-    with temporary.folder() as folder:
-        result = folder / "result.json"
-        with (folder / "stderr").open("w+", errors="replace") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mem_dfa.experiments.measure.child", str(result)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                errors="replace",  # what a library prints is in whatever encoding
-                env={
-                    **os.environ,
-                    **ENVIRONMENT,
-                    **limits.environment,
-                    "TMPDIR": str(folder),  # what it leaves as it is ended goes too
-                },
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-            )
-            _running.add(process)
-            expired = threading.Event()
-            timer = threading.Timer(limits.time_s or 0, _end, (process, expired))
-            try:
-                if limits.time_s is not None:
-                    timer.start()
-                request = {
-                    "task": task,
-                    "cells": [dataclasses.asdict(cell) for cell in cells],
-                    "memory_bytes": limits.memory_bytes,
-                    "parent": os.getpid(),
-                }
-                _talk(process, request, report)
-            finally:
-                timer.cancel()
-                _kill(process)
-                process.wait()
-                _running.discard(process)
-            if result.exists():
-                return json.loads(result.read_text())
-            if process.returncode == os.EX_IOERR:
-                raise MachineError(
-                    f"there is no room in {folder} for what was measured; make some, or set TMPDIR"
-                )
-            if expired.is_set():
-                return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
-            errors.seek(0)
-            return _death(process.returncode, errors.read())
-
-
 def end_all() -> None:
-    """Ends the processes of every `call` that is under way in other threads."""
-    for process in list(_running):
-        _kill(process)
+    """Ends the server, and with it the processes of every `call` that is under way."""
+    if _server is not None:
+        _server[0].terminate()
+        _server[0].wait()
 
 
-def _end(process: subprocess.Popen, expired: threading.Event) -> None:
-    expired.set()
-    _kill(process)
+def _told(asked: IO[str], said: IO[str], report: Report) -> dict[str, Any]:
+    """What a new process told until it ended, at last its ``returncode``."""
+    reading, writing = os.pipe()
+    told: dict[str, Any] = {}
+    with os.fdopen(reading) as lines:
+        try:
+            with os.fdopen(writing, "w") as telling:
+                server = _ask(telling, said, asked)
+            for line in lines:
+                try:
+                    message = json.loads(line)
+                except ValueError:  # it ended in the middle of a line
+                    continue
+                told |= message
+                if "note" in message:
+                    report(message["note"], message["done"])
+        except BaseException:  # such as Ctrl-C
+            end_all()
+            lines.read()  # until all have ended
+            raise
+    if "returncode" not in told:  # the server ended as well
+        told["returncode"] = server.wait()
+        if told["returncode"] > 0:  # it can import nothing, or fork
+            said.seek(0)
+            raise OSError(_death(told["returncode"], said.read(), NO_LIMITS)["error"])
+    return told
 
 
-def _kill(process: subprocess.Popen) -> None:
-    """Ends a process and what it started, which may go on, and hold its output, when it died."""
-    # What a system says of a group that is gone, or of which nothing is left to end.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _ask(telling: IO[str], said: IO[str], asked: IO[str]) -> subprocess.Popen:
+    """Has the server fork a process with these files; starts it if need be, and returns it."""
+    global _server
+    with _asking:
+        if _server is None or _server[0].poll() is not None:
+            control, other = socket.socketpair()
+            with other:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
+                    stdin=other,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,  # why it cannot import, say
+                    env={**os.environ, **ENVIRONMENT},
+                    start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+                )
+            _server = process, control
+        process, control = _server
+        with contextlib.suppress(ConnectionError):  # it died just now, and says how
+            socket.send_fds(control, [b"."], [file.fileno() for file in (telling, said, asked)])
+        return process
 
 
-def _talk(process: subprocess.Popen, request: dict[str, Any], report: Report) -> None:
-    try:
-        with process.stdin:
-            json.dump(request, process.stdin)
-    except BrokenPipeError:
-        pass  # it died at once; its exit status says how
-    for line in process.stdout:
-        message = _message(line)
-        if message is not None:
-            report(message["note"], message["done"])
-    process.wait()
-
-
-def _message(line: str) -> dict[str, Any] | None:
-    """A line of progress, or None for what a library or the user's class printed."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and {"note", "done"} <= message.keys() else None
-
-
-def _death(returncode: int, errors: str) -> dict[str, str]:
+def _death(returncode: int, errors: str, limits: Limits) -> dict[str, str]:
     """The result of a process that left none."""
+    if returncode == -signal.SIGALRM:
+        return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
     status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
     if returncode < 0:

@@ -370,14 +370,14 @@ def test_a_gpu_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, grows: growing.append(gpu)
     )
-    monkeypatch.setitem(child.TASKS, "fit", lambda cells: {})
+    monkeypatch.setitem(child.TASKS, "fit", lambda cells, report: {})
     monkeypatch.setattr(building, "resolve_device", lambda device: "CPU:0")
     parser = arguments.Parser()
     arguments.add_cell_options(parser)
     (one,) = arguments.cells(parser.parse(["--algo", "bp", "--model", "mlp"]))
     for device, memory_bytes in (("GPU:0", 3 * MIB + 5), ("CPU:0", 3 * MIB), ("GPU:0", None)):
         cells = [dataclasses.replace(one, device=device)]
-        assert child.run("fit", cells, memory_bytes)["status"] == "ok"
+        assert child.run("fit", cells, print, memory_bytes)["status"] == "ok"
     ((gpu, (logical,)),) = limited
     assert (gpu, logical.memory_limit) == ("the GPU", 3)
     assert growing == ["the GPU"] * 2

@@ -154,14 +154,6 @@ def test_a_wide_layer_is_updated_in_less_than_its_gradient() -> None:
     assert 0 < result["step_bytes"] < 16 * 2**20
 
 
-def test_dead_process_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that ends without a result says how it ended."""
-    monkeypatch.setattr(worker.sys, "executable", "/bin/false")
-    result = worker.call("measure", [CELL])
-    assert result["status"] == "failed"
-    assert "exit status 1" in result["error"]
-
-
 def test_a_timeline_that_could_not_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,143 +1,21 @@
-"""Processes that measure may die, hang or be killed, and so may the sweep that waits for them."""
+"""A sweep and the processes that it waits for may be killed at any moment."""
 
-import io
-import json
-import os
 import random
-import stat
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.engine import engines, worker
-from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.measure import child
+from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.store import results, sweep_rows
 
-CELL = Cell("bp", "mlp", 1, 8, "graph", "synthetic", None, "CPU:0", "sgd", 0.01, 0, steps=1)
+from tests.experiments.ended import has_ended
+
 TINY = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
 TINY += ["--batch-size", "8", "--steps", "1", "--repeats", "1"]
 LONGEST_S = 12  # between two kills; a tiny cell takes about half of that
-
-
-@pytest.mark.parametrize(
-    ("script", "status", "part"),
-    [
-        ("kill -KILL $$", "killed", "SIGKILL; Linux does so when memory runs out"),
-        ("kill -SEGV $$", "failed", "SIGSEGV"),
-        ("echo broken >&2; exit 3", "failed", "exit status 3: broken"),
-        (f"echo {worker.OUT_OF_MEMORY} 1GiB >&2; kill -ABRT $$", "out_of_memory", "1GiB"),
-        # The first one holds the pipe for progress open.
-        ("sleep 60 & sleep 60", "timed_out", "took longer than 1 s"),
-        ("sleep 60 & exit 3", "timed_out", "took longer than 1 s"),
-        ("printf '\\377\\n'; echo broken >&2; exit 3", "failed", "exit status 3: broken"),
-    ],
-)
-def test_how_a_process_ended(
-    script: str, status: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n{script}\n")
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(worker.sys, "executable", str(python))
-    start = time.perf_counter()
-    result = worker.call("measure", [CELL], limits=Limits(time_s=1))
-    assert time.perf_counter() - start < 10
-    assert result["status"] == status
-    assert part in result["error"]
-
-
-def test_no_room_for_what_was_measured_is_no_cells_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process says so with its exit status, and who waits for it in a sentence."""
-    request = {"task": "measure", "cells": [], "memory_bytes": None, "parent": 0}
-    with monkeypatch.context() as process:
-        process.setattr(child.sys, "argv", ["cell", str(tmp_path / "gone" / "result.json")])
-        process.setattr(child.sys, "stdin", io.StringIO(json.dumps(request)))
-        process.setattr(child, "die_with", lambda parent: None)
-        process.setattr(child, "run", lambda *_: {"status": "ok"})
-        with pytest.raises(SystemExit) as end:
-            child.main()
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexit {end.value.code}\n")
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(worker.sys, "executable", str(python))
-    with pytest.raises(worker.MachineError, match=r"no room in .+ for what"):
-        worker.call("measure", [CELL])
-
-
-def test_killed_below_a_gibibyte_is_not_out_of_memory() -> None:
-    """The allocator's one region stays within the limit, so it has nothing to complain of."""
-    notes = []
-
-    def report(note: str, done: float) -> None:
-        notes.append(note)
-        if note == "recording":
-            worker.end_all()
-
-    result = worker.call("measure", [CELL], report, Limits(memory_bytes=300 * 2**20))
-    assert notes[-1] == "recording"
-    assert result["status"] == "killed", result
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads")
-def test_tensorflow_takes_the_threads_it_is_given() -> None:
-    code = (
-        "import pathlib, tensorflow as tf\n"
-        "tf.function(lambda x: x + x)(tf.ones(3))\n"
-        "names = [file.read_text() for file in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
-        "print(names.count('tf_Compute\\n'))"
-    )
-    environment = {**os.environ, **worker.ENVIRONMENT, **Limits(threads=5).environment}
-    command = [sys.executable, "-c", code]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert told.stdout == "5\n"
-
-
-def wait_for_child(parent: subprocess.Popen) -> psutil.Process:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        children = psutil.Process(parent.pid).children()
-        if children:
-            return children[0]
-        time.sleep(0.01)
-    raise TimeoutError("it started no process")
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """Whether it ends soon; a zombie has, which nobody has asked yet how it ended."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.01)
-    return False
-
-
-@pytest.mark.parametrize("pause_s", [0, 0.7])
-def test_no_process_outlives_its_parent(pause_s: float) -> None:
-    """However the parent ends, and whatever the process is doing just then."""
-    code = (
-        "from experiments import worker\n"
-        "from mem_dfa.experiments.cells.cell import Cell\n"
-        f"worker.call('measure', [{CELL!r}] * 2)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code])
-    child = wait_for_child(parent)
-    time.sleep(pause_s)
-    assert child.is_running()
-    parent.kill()
-    parent.wait()
-    assert has_ended(child), "it goes on"
 
 
 def start(out: Path, seeds: int) -> subprocess.Popen:
@@ -148,13 +26,13 @@ def start(out: Path, seeds: int) -> subprocess.Popen:
 
 def kill_something(sweep: subprocess.Popen, rng: random.Random) -> str:
     """Kills the sweep or, as often, what it waits for."""
-    children = psutil.Process(sweep.pid).children()
-    if children and rng.random() < 0.5:
-        children[0].kill()
+    started = psutil.Process(sweep.pid).children(recursive=True)
+    if started and rng.random() < 0.5:
+        rng.choice(started).kill()
         return "process"
     sweep.kill()
     sweep.communicate()
-    assert all(map(has_ended, children)), "a process outlives the sweep"
+    assert all(map(has_ended, started)), "a process outlives the sweep"
     return "sweep"
 
 
