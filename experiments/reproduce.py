@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from mem_dfa.experiments import figures
-from mem_dfa.experiments.checks.findings import make_cell
+from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.paper import commands, estimate, planned_figures

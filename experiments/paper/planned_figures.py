@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from mem_dfa.experiments.claims import PARTS
+from mem_dfa.experiments.checks.claims_table import PARTS
 
 # All that train any net; revnet trains reversible nets alone.
 _ALL = "bp,fa,dfa,mem_dfa,checkpoint,checkpoint_fa,microbatch"

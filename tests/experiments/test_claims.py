@@ -2,13 +2,18 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks.findings import FAIL, distance_of_growth
+from mem_dfa.experiments.checks import finding
+from mem_dfa.experiments.checks.cells import make_cell
+from mem_dfa.experiments.checks.claims_table import PARTS
+from mem_dfa.experiments.checks.finding import FAIL, PASS, Claim, NotMeasuredError, Quantity
+from mem_dfa.experiments.checks.quantities import REQUESTED_SPREAD, STEP_BYTES, off_growth
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
 
@@ -20,15 +25,60 @@ from mem_dfa.experiments.store import results
 def test_growth_is_told_apart_from_what_stays(
     sizes: list[float], exponent: float, distance: float
 ) -> None:
-    assert distance_of_growth(sizes, exponent) == pytest.approx(distance)
+    assert off_growth(sizes, exponent) == pytest.approx(distance)
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 2], [2, 1, 3], [1, 3, 2]])
 def test_what_does_not_grow_has_no_exponent(sizes: list[int]) -> None:
-    assert distance_of_growth(sizes, 0.5) == math.inf
+    assert off_growth(sizes, 0.5) == math.inf
 
 
-@pytest.mark.parametrize("part", claims.PARTS)
+class Rows:
+    """What is known of cells: a number of each, or of one none."""
+
+    def __init__(self, *numbers: int | None) -> None:
+        self.told = list(numbers)
+
+    def numbers(self, cells: Sequence[Cell], what: str, repeats: int) -> list[int]:
+        if None in self.told:
+            raise NotMeasuredError
+        return self.told
+
+
+def verdict(quantity: Quantity, limit: float | Quantity, *numbers: int | None) -> str:
+    return finding.judge(Claim("one", quantity, [], limit), Rows(*numbers))["verdict"]
+
+
+def test_claims_judge_at_the_boundary() -> None:
+    """The limit itself holds, a byte more does not, and neither does what was not measured."""
+    assert verdict(STEP_BYTES, 28, 28 * 2**20) == PASS
+    assert verdict(STEP_BYTES, 28, 28 * 2**20 + 1) == FAIL
+    assert verdict(STEP_BYTES, 28, None) == FAIL
+    assert verdict(REQUESTED_SPREAD, 3.0, 100, 103, 102) == PASS
+    assert verdict(REQUESTED_SPREAD, 3.0, 100, 104, 102) == FAIL
+    assert verdict(REQUESTED_SPREAD, 3.0, 100, 103, None) == FAIL
+
+
+def test_a_limit_that_is_measured_too() -> None:
+    half = Quantity("MiB", lambda known, claim: STEP_BYTES.of(known, claim) / 2)
+    assert verdict(half, STEP_BYTES, 2**20) == PASS
+    assert verdict(STEP_BYTES, half, 2**20) == FAIL
+    assert verdict(STEP_BYTES, half, None) == FAIL
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_committed_tables_are_of_these_claims(part: str) -> None:
+    path = Path(__file__).parents[2] / "results" / f"claims_{part}.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = PARTS[part](make_cell)
+    told = [(row["claim"], row["unit"], float(row["reference"] or 0)) for row in rows]
+    assert told == [(c.title, c.quantity.unit, c.reference or 0) for c in known]
+    for row, claim in zip(rows, known, strict=True):
+        assert isinstance(claim.limit, Quantity) or float(row["limit"]) == claim.limit
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_a_machine_on_which_everything_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
