@@ -8,13 +8,14 @@ Step bytes are judged as the median of fresh processes, growth with depth by req
 the allocator's rounding does not touch, and time by algorithms that take turns in one process.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 
 from mem_dfa.experiments.checks import finding
 from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.checks.claims_table import PARTS
-from mem_dfa.experiments.checks.kit import Kit
+from mem_dfa.experiments.checks.kit import kit
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.run import guarded, tell_dataset
@@ -45,17 +46,15 @@ def _run(argv: Sequence[str]) -> int:
     with screen.progress("checking", quiet=True) as report:
         device = processes.check([probe], report)[0].device
     tell_dataset("auto", probe)
-    kit = Kit(options.out, options.data_dir, device)
-    parts = [options.part] if options.part else list(PARTS)
-    return 0 if all([_holds(part, kit, options.out) for part in parts]) else 1
-
-
-def _holds(part: str, kit: Kit, out: str) -> bool:
-    """Measures a part, writes and shows its table, and says whether all of it holds."""
-    findings = [finding.judge(claim, kit) for claim in PARTS[part](kit.cell)]
-    results.write_table(out, f"claims_{part}", findings, finding.lines(findings))
-    screen.show(finding.table(findings, "Claims"))
-    return finding.hold(findings)
+    known = kit(options.out)
+    make = functools.partial(make_cell, data_dir=options.data_dir, device=device)
+    all_hold = True
+    for part in [options.part] if options.part else PARTS:
+        findings = [finding.judge(claim, known) for claim in PARTS[part](make)]
+        results.write_table(options.out, f"claims_{part}", findings, finding.lines(findings))
+        screen.show(finding.table(findings, "Claims"))
+        all_hold = finding.hold(findings) and all_hold
+    return 0 if all_hold else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Claims about them are of two cells: bp, and checkpointing without a budget.
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks.cells import with_options
 from mem_dfa.experiments.checks.finding import Claim, Known, Quantity
-from mem_dfa.experiments.checks.quantities import Measuring, times_over_first
+from mem_dfa.experiments.checks.quantities import quantity, times_over_first
 
 from mem_dfa.units import MEBIBYTE
 
@@ -16,17 +16,18 @@ SHARES = (0.4, 0.6, 0.8)
 
 def size(share: float) -> Quantity:
     """The budget itself."""
-    return Quantity("MiB", lambda known, claim: share * _bp_bytes(known, claim) / MEBIBYTE)
+    return Quantity("MiB", lambda known, claim: _bytes(known, claim, share) / MEBIBYTE)
 
 
 def step_bytes(share: float) -> Quantity:
     """What the plan for a budget takes."""
 
+    @quantity("MiB")
     def taken(known: Known, claim: Claim) -> float:
-        cells = [_within(claim.cells[1], share * _bp_bytes(known, claim))]
+        cells = [_within(claim.cells[1], _bytes(known, claim, share))]
         return known.numbers(cells, "step_bytes")[0] / MEBIBYTE
 
-    return Quantity("MiB", taken)
+    return taken
 
 
 def step_time(number: int) -> Quantity:
@@ -37,22 +38,23 @@ def step_time(number: int) -> Quantity:
             would be that plan itself.
     """
 
-    def ratio(kit: Measuring, claim: Claim) -> float:
+    @quantity("ratio")
+    def ratio(known: Known, claim: Claim) -> float:
         root = claim.cells[1]
-        peak = kit.numbers([root], "predicted_step_bytes", claim.repeats)[0]
-        budgets = [_least(peak), *(share * _bp_bytes(kit, claim) for share in SHARES)]
-        times = times_over_first(kit, [root, *(_within(root, size) for size in budgets)])
+        peak = known.numbers([root], "predicted_step_bytes", claim.repeats)[0]
+        budgets = [_least(peak), *(_bytes(known, claim, share) for share in SHARES)]
+        times = times_over_first(known, [root, *(_within(root, budget) for budget in budgets)])
         return times[number] / times[number - 1]
 
-    return Quantity("ratio", ratio)
+    return ratio
 
 
-def _bp_bytes(known: Known, claim: Claim) -> int:
-    return known.numbers(claim.cells[:1], "step_bytes")[0]
+def _bytes(known: Known, claim: Claim, share: float) -> float:
+    return share * known.numbers(claim.cells[:1], "step_bytes")[0]
 
 
-def _within(cell: Cell, size: float) -> Cell:
-    return with_options(cell, {"budget": f"{int(size)} B"})
+def _within(cell: Cell, budget: float) -> Cell:
+    return with_options(cell, {"budget": f"{int(budget)} B"})
 
 
 def _least(peak: int) -> int:

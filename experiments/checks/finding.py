@@ -1,8 +1,8 @@
 """Claims, and what becomes of them: a quantity of some cells is at most a limit, or it is not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from rich.table import Table
@@ -15,15 +15,28 @@ class NotMeasuredError(Exception):
     """What a claim is about failed, so that the claim does not hold."""
 
 
-class Known(Protocol):
-    """What was measured, or is measured when it is asked for."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of cells, or is measured when it is asked for."""
+
+    row: Callable[[Cell, int], Mapping[str, Any]]
+    """The measurement of a cell, of so many processes."""
+    result: Callable[[str, tuple[Cell, ...]], dict[str, Any]] = lambda task, cells: {"status": "-"}
+    """What another task of measuring processes says of cells."""
 
     def numbers(self, cells: Sequence[Cell], what: str, repeats: int = REPEATS) -> list[Any]:
-        """What a column of measurements says of each cell, of so many processes.
+        """A column of the cells' rows; raises NotMeasuredError where one says nothing."""
+        numbers = [row.get(what) for row in [self.row(cell, repeats) for cell in cells]]
+        if None in numbers:
+            raise NotMeasuredError
+        return numbers
 
-        Raises:
-            NotMeasuredError: it says nothing of one.
-        """
+    def found(self, task: str, cells: Sequence[Cell]) -> dict[str, Any]:
+        """The result of a task; raises NotMeasuredError where it failed."""
+        result = self.result(task, tuple(cells))
+        if result["status"] != "ok":
+            raise NotMeasuredError
+        return result
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,7 @@ class Quantity:
     """Something to measure of the cells of a claim."""
 
     unit: str
-    of: Callable[[Any, "Claim"], float]
-    """The number, of what is `Known` and of the claim."""
+    of: Callable[[Known, "Claim"], float]
 
 
 @dataclass(frozen=True)
@@ -78,13 +90,11 @@ def hold(findings: Sequence[Finding]) -> bool:
 
 def lines(findings: Sequence[Finding]) -> list[list[str]]:
     """The lines of a table, its heads first."""
-    return [list(findings[0]), *map(_line, findings)]
 
+    def text(value: str | float | None) -> str:
+        return "-" if value is None else value if isinstance(value, str) else f"{value:.2f}"
 
-def _line(finding: Finding) -> list[str]:
-    numbers = (finding[name] for name in ("limit", "measured", "reference"))
-    texts = ["-" if number is None else f"{number:.2f}" for number in numbers]
-    return [finding["claim"], finding["unit"], *texts, finding["verdict"]]
+    return [list(findings[0]), *([*map(text, finding.values())] for finding in findings)]
 
 
 def table(findings: Sequence[Finding], title: str) -> Table:

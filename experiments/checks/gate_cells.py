@@ -10,19 +10,18 @@ at once, which moves the peak by up to 5 %: its tolerance is wider, and what the
 for the backward pass, which no order changes, is judged as closely as everything else.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks.baseline import QUANTITIES, Parts, Weights
 from mem_dfa.experiments.checks.cells import make_cell
-from mem_dfa.experiments.checks.finding import Claim, Finding, NotMeasuredError, judge
+from mem_dfa.experiments.checks.finding import Claim, Finding, Known, judge
 from mem_dfa.experiments.checks.quantities import (
-    HELD_A_LAYER,
-    REQUESTED_SHARE,
-    REQUESTED_SPREAD,
     growth,
+    held_a_layer,
+    requested_share,
+    requested_spread,
 )
 
 TOLERANCE_PERCENT, TWO_GRADIENTS_PERCENT = 1.0, 10.0
@@ -61,30 +60,17 @@ CELLS = [
     *REVERSIBLE,
     *REVERSIBLE_GRAPH,
 ]
+SQUARE_ROOT = "checkpoint depth_net, 12, 24, 48 layers: grow as n^e, e is from 0.5 by"
+HELD = "mem_dfa depth_net, regenerated feedback: resident bytes but weights, a layer"
+REVERSIBLE_FLAT = "revnet depth_revnet {}, 5, 20 layers: differ by"
 RELATIONS = [
-    Claim("mem_dfa conv20 graph, 5, 20 layers: differ by", REQUESTED_SPREAD, FLAT, 3.0),
+    Claim("mem_dfa conv20 graph, 5, 20 layers: differ by", requested_spread, FLAT, 3.0),
     # Two adjacent activations need a seventh.
-    Claim("mem_dfa conv20, 20 layers: over dfa's", REQUESTED_SHARE, [FLAT[-1], DIRECT], 1 / 5),
-    Claim(
-        "checkpoint depth_net, 12, 24, 48 layers: grow as n^e, e is from 0.5 by",
-        growth(0.5),
-        CHECKPOINTED,
-        0.15,
-    ),
-    Claim("revnet depth_revnet eager, 5, 20 layers: differ by", REQUESTED_SPREAD, REVERSIBLE, 5.0),
-    Claim(
-        "revnet depth_revnet graph, 5, 20 layers: differ by",
-        REQUESTED_SPREAD,
-        REVERSIBLE_GRAPH,
-        5.0,
-    ),
-    # A layer's stored matrix is 160 times as large.
-    Claim(
-        "mem_dfa depth_net, regenerated feedback: resident bytes but weights, a layer",
-        HELD_A_LAYER,
-        REGENERATED,
-        2048,
-    ),
+    Claim("mem_dfa conv20, 20 layers: over dfa's", requested_share, [FLAT[-1], DIRECT], 1 / 5),
+    Claim(SQUARE_ROOT, growth(0.5), CHECKPOINTED, 0.15),
+    Claim(REVERSIBLE_FLAT.format("eager"), requested_spread, REVERSIBLE, 5.0),
+    Claim(REVERSIBLE_FLAT.format("graph"), requested_spread, REVERSIBLE_GRAPH, 5.0),
+    Claim(HELD, held_a_layer, REGENERATED, 2048),  # a stored matrix is 160 times as large
 ]
 _RACING_TITLES = {cell.title for cell in RACING}
 
@@ -103,28 +89,15 @@ def tolerance_percent(title: str, quantity: str) -> float:
 
 def relations(weights: Weights) -> list[Finding]:
     """Judges the relations; one whose cells were not all measured does not hold."""
-    return [judge(claim, _Weighed(weights)) for claim in RELATIONS]
+    rows = {title: _row(parts) for title, parts in weights.items()}
+    known = Known(lambda cell, repeats: rows.get(cell.title, {}))
+    return [judge(claim, known) for claim in RELATIONS]
 
 
-@dataclass(frozen=True)
-class _Weighed:
-    """Weights as `Known`."""
-
-    weights: Weights
-
-    def numbers(self, cells: Sequence[Cell], what: str, repeats: int = REPEATS) -> list[int]:
-        if any(cell.title not in self.weights for cell in cells):
-            raise NotMeasuredError
-        return [_number(self.weights[cell.title], what) for cell in cells]
-
-
-def _number(parts: Mapping[str, Parts], what: str) -> int:
+def _row(parts: Mapping[str, Parts]) -> dict[str, int]:
+    """What a row of measurements would say."""
     resident = parts["resident"]
-    numbers = {
-        "step_requested_bytes": sum(parts["step"].values()),
-        "resident_bytes": sum(resident.values()),
-        "variable_allocated_bytes": sum(
-            size for name, size in resident.items() if name.endswith("/parameter")
-        ),
-    }
-    return numbers[what]
+    weights = {name: size for name, size in resident.items() if name.endswith("/parameter")}
+    sums = [sum(sizes.values()) for sizes in (parts["step"], resident, weights)]
+    names = ("step_requested_bytes", "resident_bytes", "variable_allocated_bytes")
+    return dict(zip(names, sums, strict=True))

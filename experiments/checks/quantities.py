@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import reading
@@ -12,66 +12,67 @@ from mem_dfa.experiments.checks.finding import Claim, Known, NotMeasuredError, Q
 from mem_dfa.units import MEBIBYTE
 
 
-class Measuring(Known, Protocol):
-    """What measures more of cells than a column of measurements says."""
-
-    def seconds(self, cells: Sequence[Cell]) -> list[list[float]]:
-        """Each cell's step times, turn by turn."""
-
-    def result(self, task: str, cells: Sequence[Cell], note: str) -> dict[str, Any]:
-        """What a task in a process of its own found."""
+def quantity(unit: str) -> Callable[[Callable[[Known, Claim], float]], Quantity]:
+    """Makes a quantity of a function."""
+    return lambda of: Quantity(unit, of)
 
 
-def _all(known: Known, claim: Claim, what: str) -> list[Any]:
-    return known.numbers(claim.cells, what, claim.repeats)
+def _column(known: Known, claim: Claim, name: str) -> list[Any]:
+    return known.numbers(claim.cells, name, claim.repeats)
 
 
 def _requested(known: Known, claim: Claim) -> list[int]:
-    return _all(known, claim, "step_requested_bytes")
+    return _column(known, claim, "step_requested_bytes")
 
 
-STEP_BYTES = Quantity("MiB", lambda known, claim: _all(known, claim, "step_bytes")[0] / MEBIBYTE)
-FEEDBACK_BYTES = Quantity("B", lambda known, claim: _all(known, claim, "feedback_bytes")[0])
-FIRST_STEP_TIME = Quantity("s", lambda known, claim: _all(known, claim, "first_step_s")[0])
+@quantity("MiB")
+def step_bytes(known: Known, claim: Claim) -> float:
+    """Of a cell's step."""
+    return _column(known, claim, "step_bytes")[0] / MEBIBYTE
 
 
-def _spread(known: Known, claim: Claim) -> float:
+@quantity("B")
+def feedback_bytes(known: Known, claim: Claim) -> int:
+    """What a cell's feedback holds."""
+    return _column(known, claim, "feedback_bytes")[0]
+
+
+@quantity("s")
+def first_step_time(known: Known, claim: Claim) -> float:
+    """How long a cell's first step takes, with tracing."""
+    return _column(known, claim, "first_step_s")[0]
+
+
+@quantity("%")
+def requested_spread(known: Known, claim: Claim) -> float:
+    """How far apart the cells' requested step bytes are, of the least."""
     sizes = _requested(known, claim)
     return 100 * (max(sizes) - min(sizes)) / min(sizes)
 
 
-REQUESTED_SPREAD = Quantity("%", _spread)
-"""How far apart the cells' requested step bytes are, of the least."""
-
-
-def _share(known: Known, claim: Claim) -> float:
+@quantity("ratio")
+def requested_share(known: Known, claim: Claim) -> float:
+    """The first cell's requested step bytes over the second's."""
     one, other = _requested(known, claim)
     return one / other
 
 
-REQUESTED_SHARE = Quantity("ratio", _share)
-"""The first cell's requested step bytes over the second's."""
+@quantity("B")
+def requested_a_layer(known: Known, claim: Claim) -> float:
+    """By how much requested step bytes grow with a layer, from the first cell to the last."""
+    return _a_layer(_requested(known, claim), claim.cells)
+
+
+@quantity("B")
+def held_a_layer(known: Known, claim: Claim) -> float:
+    """By how much what is there before a step grows, but weights and slots."""
+    names = ("resident_bytes", "variable_allocated_bytes")
+    resident, variables = (_column(known, claim, name) for name in names)
+    return _a_layer([a - b for a, b in zip(resident, variables, strict=True)], claim.cells)
 
 
 def _a_layer(sizes: Sequence[int], cells: Sequence[Cell]) -> float:
     return (sizes[-1] - sizes[0]) / (cells[-1].layers - cells[0].layers)
-
-
-def _held_a_layer(known: Known, claim: Claim) -> float:
-    pairs = zip(
-        _all(known, claim, "resident_bytes"),
-        _all(known, claim, "variable_allocated_bytes"),
-        strict=True,
-    )
-    return _a_layer([resident - variables for resident, variables in pairs], claim.cells)
-
-
-REQUESTED_A_LAYER = Quantity(
-    "B", lambda known, claim: _a_layer(_requested(known, claim), claim.cells)
-)
-"""By how much requested step bytes grow with a layer, from the first cell to the last."""
-HELD_A_LAYER = Quantity("B", _held_a_layer)
-"""By how much what is there before a step grows, but weights and slots."""
 
 
 def growth(exponent: float) -> Quantity:
@@ -90,63 +91,55 @@ def off_growth(sizes: Sequence[float], exponent: float) -> float:
 
 def step_time(cell: int = 1) -> Quantity:
     """The step time of one of the claim's cells over the first's, all taking turns."""
-    return Quantity("ratio", lambda kit, claim: times_over_first(kit, claim.cells)[cell])
+    return Quantity("ratio", lambda known, claim: times_over_first(known, claim.cells)[cell])
 
 
-def times_over_first(kit: Measuring, cells: Sequence[Cell]) -> list[float]:
+def times_over_first(known: Known, cells: Sequence[Cell]) -> list[float]:
     """Each cell's step time over the first's, the medians of all turns."""
-    seconds = kit.seconds(cells)
+    seconds = known.found("bench", cells)["seconds"]
     return [_median_ratio(times, seconds[0]) for times in seconds]
 
 
 def _median_ratio(times: Sequence[float], reference: Sequence[float]) -> float:
-    return statistics.median(time / other for time, other in zip(times, reference, strict=True))
+    return statistics.median(one / other for one, other in zip(times, reference, strict=True))
 
 
-def _distance(kit: Measuring, claim: Claim) -> float:
-    note = f"{claim.cells[0].model}: gradients in float32 and float64"
-    reference, own = kit.result("distances", claim.cells, note)["distances"]
+@quantity("ratio")
+def gradient_distance(known: Known, claim: Claim) -> float:
+    """How far the second cell's gradient is from the first's in float64, over the first's own."""
+    reference, own = known.found("distances", claim.cells)["distances"]
     return own / reference
 
 
-GRADIENT_DISTANCE = Quantity("ratio", _distance)
-"""How far the second cell's gradient is from the first's in float64, over the first's own."""
+@quantity("MiB")
+def wide_update_bytes(known: Known, claim: Claim) -> float:
+    """Step bytes of one wide dense layer under the cell's optimizer."""
+    return known.found("wide_update", claim.cells)["step_bytes"] / MEBIBYTE
 
 
-def _wide_update(kit: Measuring, claim: Claim) -> float:
-    note = f"one wide dense layer, {claim.cells[0].optimizer}"
-    return kit.result("wide_update", claim.cells, note)["step_bytes"] / MEBIBYTE
-
-
-WIDE_UPDATE_BYTES = Quantity("MiB", _wide_update)
-"""Step bytes of one wide dense layer under the cell's optimizer."""
-
-
-def _timeline(kit: Measuring, cell: Cell) -> dict[str, Any]:
-    return kit.result("follow", [cell], f"timeline of {cell.title}")
-
-
-def _peak_distance(kit: Measuring, claim: Claim) -> int:
-    found = [_timeline(kit, cell) for cell in claim.cells]
+@quantity("bytes")
+def peak_distance(known: Known, claim: Claim) -> int:
+    """How far a timeline's peak is from the allocator's, of the cell where that is most."""
+    found = [known.found("follow", [cell]) for cell in claim.cells]
     if any(timeline["fault"] for timeline in found):
         raise NotMeasuredError
-    return max(abs(t["peak_bytes"] - t["allocator_peak_bytes"]) for t in found)
+    return max(abs(one["peak_bytes"] - one["allocator_peak_bytes"]) for one in found)
 
 
-PEAK_DISTANCE = Quantity("bytes", _peak_distance)
-"""How far a timeline's peak is from the allocator's, of the cell where that is most."""
-UNATTRIBUTED = Quantity(
-    "%", lambda kit, claim: 100 * (1 - _timeline(kit, claim.cells[0])["attributed_share"])
-)
-"""The part of a timeline's peak that has no block, phase or category."""
+@quantity("%")
+def unattributed(known: Known, claim: Claim) -> float:
+    """The part of a timeline's peak that has no block, phase or category."""
+    return 100 * (1 - known.found("follow", claim.cells)["attributed_share"])
 
 
-def _recording_time(kit: Measuring, claim: Claim) -> float:
-    plain, recorded = _timeline(kit, claim.cells[0])["seconds"]
+@quantity("ratio")
+def recording_time(known: Known, claim: Claim) -> float:
+    """The time of a recorded step over that of a plain one, taking turns."""
+    plain, recorded = known.found("follow", claim.cells)["seconds"]
     return _median_ratio(recorded, plain)
 
 
-RECORDING_TIME = Quantity("ratio", _recording_time)
-"""The time of a recorded step over that of a plain one, taking turns."""
-READING_TIME = Quantity("s", lambda kit, claim: reading.seconds())
-"""The time that reading a recording takes."""
+@quantity("s")
+def reading_time(known: Known, claim: Claim) -> float:
+    """The time that reading a recording takes, of no cell."""
+    return reading.seconds()

@@ -2,18 +2,16 @@
 
 import csv
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks import finding
 from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.checks.claims_table import PARTS
-from mem_dfa.experiments.checks.finding import FAIL, PASS, Claim, NotMeasuredError, Quantity
-from mem_dfa.experiments.checks.quantities import REQUESTED_SPREAD, STEP_BYTES, off_growth
+from mem_dfa.experiments.checks.finding import FAIL, PASS, Claim, Known, Quantity, judge
+from mem_dfa.experiments.checks.quantities import off_growth, requested_spread, step_bytes
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
 
@@ -33,37 +31,32 @@ def test_what_does_not_grow_has_no_exponent(sizes: list[int]) -> None:
     assert off_growth(sizes, 0.5) == math.inf
 
 
-class Rows:
-    """What is known of cells: a number of each, or of one none."""
-
-    def __init__(self, *numbers: int | None) -> None:
-        self.told = list(numbers)
-
-    def numbers(self, cells: Sequence[Cell], what: str, repeats: int) -> list[int]:
-        if None in self.told:
-            raise NotMeasuredError
-        return self.told
-
-
 def verdict(quantity: Quantity, limit: float | Quantity, *numbers: int | None) -> str:
-    return finding.judge(Claim("one", quantity, [], limit), Rows(*numbers))["verdict"]
+    """Of a claim about so many cells, of which one may have failed."""
+    cells = [make_cell("bp", "conv20", layers + 1) for layers in range(len(numbers))]
+
+    def row(cell: Cell, repeats: int) -> dict[str, int | None]:
+        number = numbers[cell.layers - 1]
+        return {"step_bytes": number, "step_requested_bytes": number}
+
+    return judge(Claim("one", quantity, cells, limit), Known(row))["verdict"]
 
 
 def test_claims_judge_at_the_boundary() -> None:
     """The limit itself holds, a byte more does not, and neither does what was not measured."""
-    assert verdict(STEP_BYTES, 28, 28 * 2**20) == PASS
-    assert verdict(STEP_BYTES, 28, 28 * 2**20 + 1) == FAIL
-    assert verdict(STEP_BYTES, 28, None) == FAIL
-    assert verdict(REQUESTED_SPREAD, 3.0, 100, 103, 102) == PASS
-    assert verdict(REQUESTED_SPREAD, 3.0, 100, 104, 102) == FAIL
-    assert verdict(REQUESTED_SPREAD, 3.0, 100, 103, None) == FAIL
+    assert verdict(step_bytes, 28, 28 * 2**20) == PASS
+    assert verdict(step_bytes, 28, 28 * 2**20 + 1) == FAIL
+    assert verdict(step_bytes, 28, None) == FAIL
+    assert verdict(requested_spread, 3.0, 100, 103, 102) == PASS
+    assert verdict(requested_spread, 3.0, 100, 104, 102) == FAIL
+    assert verdict(requested_spread, 3.0, 100, 103, None) == FAIL
 
 
 def test_a_limit_that_is_measured_too() -> None:
-    half = Quantity("MiB", lambda known, claim: STEP_BYTES.of(known, claim) / 2)
-    assert verdict(half, STEP_BYTES, 2**20) == PASS
-    assert verdict(STEP_BYTES, half, 2**20) == FAIL
-    assert verdict(STEP_BYTES, half, None) == FAIL
+    half = Quantity("MiB", lambda known, claim: step_bytes.of(known, claim) / 2)
+    assert verdict(half, step_bytes, 2**20) == PASS
+    assert verdict(step_bytes, half, 2**20) == FAIL
+    assert verdict(step_bytes, half, None) == FAIL
 
 
 @pytest.mark.parametrize("part", PARTS)
