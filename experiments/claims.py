@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from mem_dfa.experiments.checks import finding
 from mem_dfa.experiments.checks.cells import make_cell
-from mem_dfa.experiments.checks.claims_table import PARTS
+from mem_dfa.experiments.checks.claims_table import PARTS, claims
 from mem_dfa.experiments.checks.kit import kit
 from mem_dfa.experiments.cli import arguments, screen
 from mem_dfa.experiments.engine import processes
@@ -35,7 +35,7 @@ def _run(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--part",
-        type=arguments.one_of("a part", list(PARTS)),
+        type=arguments.one_of("a part", PARTS),
         help=f"{', '.join(PARTS)} (default: all)",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
@@ -50,7 +50,7 @@ def _run(argv: Sequence[str]) -> int:
     make = functools.partial(make_cell, data_dir=options.data_dir, device=device)
     all_hold = True
     for part in [options.part] if options.part else PARTS:
-        findings = [finding.judge(claim, known) for claim in PARTS[part](make)]
+        findings = [finding.judge(claim, known) for claim in claims(part, make)]
         results.write_table(options.out, f"claims_{part}", findings, finding.lines(findings))
         screen.show(finding.table(findings, "Claims"))
         all_hold = finding.hold(findings) and all_hold

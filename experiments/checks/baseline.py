@@ -136,7 +136,6 @@ def write(versions: Mapping[str, str], weights: Weights) -> Path:
     content = {"format_version": FORMAT_VERSION, **versions, "cells": cells}
     path = path_of(versions)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         results.replace(path, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise _unwritable(error) from error

@@ -1,9 +1,10 @@
 """How the cells of claims and of the gate are made."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mem_dfa.experiments.cells.catalogue import ALGORITHM_OPTIONS
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments
 
@@ -40,3 +41,29 @@ def make_cell(
 def with_options(cell: Cell, options: Mapping[str, Any]) -> Cell:
     """The cell with these options of its algorithm."""
     return dataclasses.replace(cell, **options)
+
+
+def cells_of(text: str, make: Callable[..., Cell]) -> list[Cell]:
+    """The cells of a text such as "bp,mem_dfa conv20 10,20 execution=xla; bp vgg16 -".
+
+    Args:
+        text: algorithms, models, numbers of layers ("-" for all), and what else the cells have;
+            after a semicolon come more.
+        make: is called as `make_cell`.
+    """
+    cells = []
+    for group in filter(None, text.split("; ")):
+        algorithms, models, depths, *words = group.split()
+        changes = {name: _value(value) for name, value in (word.split("=") for word in words)}
+        options = {name: changes.pop(name) for name in ALGORITHM_OPTIONS if name in changes}
+        cells += [
+            make(algorithm, model, _value(layers), options=options, **changes)
+            for model in models.split(",")
+            for layers in depths.split(",")
+            for algorithm in algorithms.split(",")
+        ]
+    return cells
+
+
+def _value(text: str) -> int | str | None:
+    return None if text == "-" else int(text) if text.isdigit() else text

@@ -1,81 +1,53 @@
-"""Claims, and what becomes of them: a quantity of some cells is at most a limit, or it is not."""
+"""What becomes of claims: each beside what was measured, as a line of a table."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.checks import budgets, quantities
+from mem_dfa.experiments.checks.claim import Claim, Known, NotMeasuredError
 from rich.table import Table
 
 PASS, FAIL = "holds", "does not hold"
 Finding = dict[str, Any]
-
-
-class NotMeasuredError(Exception):
-    """What a claim is about failed, so that the claim does not hold."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of cells, or is measured when it is asked for."""
-
-    row: Callable[[Cell, int], Mapping[str, Any]]
-    """The measurement of a cell, of so many processes."""
-    result: Callable[[str, tuple[Cell, ...]], dict[str, Any]] = lambda task, cells: {"status": "-"}
-    """What another task of measuring processes says of cells."""
-
-    def numbers(self, cells: Sequence[Cell], what: str, repeats: int = REPEATS) -> list[Any]:
-        """A column of the cells' rows; raises NotMeasuredError where one says nothing."""
-        numbers = [row.get(what) for row in [self.row(cell, repeats) for cell in cells]]
-        if None in numbers:
-            raise NotMeasuredError
-        return numbers
-
-    def found(self, task: str, cells: Sequence[Cell]) -> dict[str, Any]:
-        """The result of a task; raises NotMeasuredError where it failed."""
-        result = self.result(task, tuple(cells))
-        if result["status"] != "ok":
-            raise NotMeasuredError
-        return result
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Something to measure of the cells of a claim."""
-
-    unit: str
-    of: Callable[[Known, "Claim"], float]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A promise: the quantity of these cells is at most the limit."""
-
-    title: str
-    quantity: Quantity
-    cells: Sequence[Cell]
-    limit: float | Quantity
-    """In the quantity's unit; where it is measured itself, of the same cells."""
-    reference: float | None = None
-    """What other code reached."""
-    repeats: int = REPEATS
-    """How many processes measure each cell."""
+QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {
+    "step_bytes": ("MiB", quantities.step_bytes),
+    "feedback_bytes": ("B", quantities.feedback_bytes),
+    "first_step_time": ("s", quantities.first_step_time),
+    "requested_spread": ("%", quantities.requested_spread),
+    "requested_share": ("ratio", quantities.requested_share),
+    "requested_a_layer": ("B", quantities.requested_a_layer),
+    "held_a_layer": ("B", quantities.held_a_layer),
+    "growth": ("-", quantities.growth),
+    "step_time": ("ratio", quantities.step_time),
+    "gradient_distance": ("ratio", quantities.gradient_distance),
+    "wide_update_bytes": ("MiB", quantities.wide_update_bytes),
+    "peak_distance": ("bytes", quantities.peak_distance),
+    "unattributed": ("%", quantities.unattributed),
+    "recording_time": ("ratio", quantities.recording_time),
+    "reading_time": ("s", quantities.reading_time),
+    "budget": ("MiB", budgets.size),
+    "budget_step_bytes": ("MiB", budgets.step_bytes),
+    "budget_step_time": ("ratio", budgets.step_time),
+}
+"""By name: the unit, and the function of what is known, the claim and what the quantity takes."""
 
 
 def judge(claim: Claim, known: Known) -> Finding:
     """A claim beside what was measured; what could not be measured does not hold."""
 
-    def value(of: float | Quantity) -> float | None:
+    def value(of: str) -> float | None:
+        name, *arguments = of.split()
         try:
-            return of.of(known, claim) if isinstance(of, Quantity) else of
+            return QUANTITIES[name][1](known, claim, *map(float, arguments))
         except NotMeasuredError:
             return None
 
-    limit, measured = value(claim.limit), value(claim.quantity)
+    limit = value(claim.limit) if isinstance(claim.limit, str) else claim.limit
+    measured = value(claim.quantity)
     holds = limit is not None and measured is not None and measured <= limit
     return {
         "claim": claim.title,
-        "unit": claim.quantity.unit,
+        "unit": QUANTITIES[claim.quantity.split()[0]][0],
         "limit": limit,
         "measured": measured,
         "reference": claim.reference,

@@ -5,7 +5,7 @@ from typing import Any
 
 from mem_dfa.experiments import bench
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks.finding import Known
+from mem_dfa.experiments.checks.claim import Known
 from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results

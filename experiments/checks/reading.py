@@ -4,25 +4,24 @@ import statistics
 import time
 from typing import Any
 
-EVENTS = 100_000
 READINGS = 3
 
 
-def seconds() -> float:
-    """The median of some readings of a recording with `EVENTS` memory events."""
-    return statistics.median(_seconds() for _ in range(READINGS))
+def seconds(count: int) -> float:
+    """The median of some readings of a recording with so many memory events."""
+    return statistics.median(_seconds(count) for _ in range(READINGS))
 
 
-def _seconds() -> float:
+def _seconds(count: int) -> float:
     from mem_dfa.profiling.record.events import read_events
     from mem_dfa.profiling.timeline.data import Timeline
     from mem_dfa.profiling.timeline.lifetimes import fill
 
-    space = recording(EVENTS)
+    space = recording(count)
     start = time.perf_counter()
     timeline = fill(Timeline(), read_events(space))
     seconds = time.perf_counter() - start
-    if len(timeline.events) != EVENTS or timeline.fault:
+    if len(timeline.events) != count or timeline.fault:
         raise RuntimeError(f"{len(timeline.events)} events were read; {timeline.fault}")
     return seconds
 
