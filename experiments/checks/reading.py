@@ -4,12 +4,19 @@ import statistics
 import time
 from typing import Any
 
+from mem_dfa.experiments.cli import screen
+
 READINGS = 3
 
 
 def seconds(count: int) -> float:
     """The median of some readings of a recording with so many memory events."""
-    return statistics.median(_seconds(count) for _ in range(READINGS))
+    found = []
+    with screen.progress(f"reading {count} events") as report:
+        for number in range(1, READINGS + 1):
+            found.append(_seconds(count))
+            report(f"{number} of {READINGS}", number / READINGS)
+    return statistics.median(found)
 
 
 def _seconds(count: int) -> float:
