@@ -23,7 +23,7 @@ LIMITS = worker.Limits(time_s=600, threads=2)
 def measure(device: str) -> dict[str, dict[str, Any]]:
     """The result of each cell that could be measured, by its title, in the order of the cells."""
     with screen.progress("checking", quiet=True) as report:
-        probe = dataclasses.replace(gate_cells.FLAT[0], device=device)
+        probe = dataclasses.replace(gate_cells.CELLS[0], device=device)
         device = processes.check([probe], report)[0].device
     cells = [dataclasses.replace(cell, device=device) for cell in gate_cells.CELLS]
     results = {}

@@ -10,63 +10,37 @@ at once, which moves the peak by up to 5 %: its tolerance is wider, and what the
 for the backward pass, which no order changes, is judged as closely as everything else.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks.baseline import QUANTITIES, Parts, Weights
-from mem_dfa.experiments.checks.cells import make_cell
-from mem_dfa.experiments.checks.claim import Claim, Known
+from mem_dfa.experiments.checks.cells import cells_of, make_cell
+from mem_dfa.experiments.checks.claim import Known
+from mem_dfa.experiments.checks.claims_table import GATE, claims
 from mem_dfa.experiments.checks.finding import Finding, judge
 
 TOLERANCE_PERCENT, TWO_GRADIENTS_PERCENT = 1.0, 10.0
-USUAL = {"dataset": "synthetic", "batch_size": 16, "steps": 3}
+_make = functools.partial(make_cell, dataset="synthetic", steps=3, batch_size=16)
+_cells = functools.partial(cells_of, make=_make)
 
-
-def _cell(algorithm: str, model: str, layers: int | None = None, **changes: Any) -> Cell:
-    """A cell on synthetic images, with the command line's defaults but `changes`."""
-    return make_cell(algorithm, model, layers, **USUAL | changes)
-
-
-FLAT = [_cell("mem_dfa", "conv20", n) for n in (5, 20)]
-# What keeps every activation takes 10 MiB.
-OTHERWISE_EXECUTED = [_cell("mem_dfa", "conv20", 10, execution=how) for how in ("eager", "xla")]
-DIRECT = _cell("dfa", "conv20", 20)
-CHECKPOINTED = [_cell("checkpoint", "depth_net", n) for n in (12, 24, 48)]
-REGENERATED = [
-    _cell("mem_dfa", "depth_net", n, options={"feedback": "regenerated"}) for n in (10, 60)
-]
-REVERSIBLE = [_cell("revnet", "depth_revnet", n, execution="eager") for n in (5, 20)]
-REVERSIBLE_GRAPH = [_cell("revnet", "depth_revnet", n) for n in (5, 20)]
-RACING = [
-    *(_cell(algorithm, "conv20", 20) for algorithm in ("bp", "fa")),
-    _cell("microbatch", "conv20", 20, options={"slices": 2}),
-]
+RACING = _cells("bp,fa conv20 20; microbatch conv20 20 slices=2")
+DIRECT = _cells("dfa conv20 20")
+REGENERATED = _cells("mem_dfa depth_net 10,60 feedback=regenerated")
 CELLS = [
     *RACING,
-    DIRECT,
-    *FLAT,
-    *OTHERWISE_EXECUTED,
-    _cell("mem_dfa", "conv20", 10, batch_size=64),  # large enough for slices
-    _cell("mem_dfa", "vgg16", batch_size=8),
+    *DIRECT,
+    *_cells("mem_dfa conv20 5,20"),
+    # What keeps every activation takes 10 MiB.
+    *_cells("mem_dfa conv20 10 execution=eager; mem_dfa conv20 10 execution=xla"),
+    # Large enough for slices.
+    *_cells("mem_dfa conv20 10 batch_size=64"),
+    *_cells("mem_dfa vgg16 - batch_size=8"),
     *REGENERATED,
-    *CHECKPOINTED,
-    _cell("checkpoint_fa", "conv20", 20),
-    *REVERSIBLE,
-    *REVERSIBLE_GRAPH,
+    *_cells("checkpoint depth_net 12,24,48; checkpoint_fa conv20 20"),
+    *_cells("revnet depth_revnet 5,20 execution=eager; revnet depth_revnet 5,20"),
 ]
-SQUARE_ROOT = "checkpoint depth_net, 12, 24, 48 layers: grow as n^e, e is from 0.5 by"
-HELD = "mem_dfa depth_net, regenerated feedback: resident bytes but weights, a layer"
-REVERSIBLE_FLAT = "revnet depth_revnet {}, 5, 20 layers: differ by"
-RELATIONS = [
-    Claim("mem_dfa conv20 graph, 5, 20 layers: differ by", "requested_spread", FLAT, 3.0),
-    # Two adjacent activations need a seventh.
-    Claim("mem_dfa conv20, 20 layers: over dfa's", "requested_share", [FLAT[-1], DIRECT], 1 / 5),
-    Claim(SQUARE_ROOT, "growth 0.5", CHECKPOINTED, 0.15),
-    Claim(REVERSIBLE_FLAT.format("eager"), "requested_spread", REVERSIBLE, 5.0),
-    Claim(REVERSIBLE_FLAT.format("graph"), "requested_spread", REVERSIBLE_GRAPH, 5.0),
-    Claim(HELD, "held_a_layer", REGENERATED, 2048),  # a stored matrix is 160 times as large
-]
+RELATIONS = claims(GATE, _make)
 _RACING_TITLES = {cell.title for cell in RACING}
 
 

@@ -137,7 +137,7 @@ def test_what_was_written_passes_again(gate: Gate) -> None:
 
 
 def test_a_peak_that_falls_by_a_tenth_fails_until_it_is_written(gate: Gate) -> None:
-    chosen = gate_cells.DIRECT
+    chosen = gate_cells.DIRECT[0]
 
     def lower(cell: Cell) -> int:
         return round(promised(cell) * (0.9 if cell.title == chosen.title else 1))
@@ -168,7 +168,7 @@ def test_what_is_within_its_tolerance_is_not_written(gate: Gate) -> None:
 
 def test_a_new_name_of_a_block_is_written(gate: Gate) -> None:
     """The sum is equal, so nothing creeps, and later differences have the right names."""
-    title = gate_cells.DIRECT.title
+    title = gate_cells.DIRECT[0].title
 
     def renamed(task: str, cells: Sequence[Cell], *rest: Any) -> dict[str, Any]:
         result = fake()(task, cells, *rest)
@@ -234,7 +234,7 @@ def test_a_cell_that_fails(gate: Gate) -> None:
     def call(task: str, cells: Sequence[Cell], _: Any, limits: worker.Limits) -> dict[str, Any]:
         assert limits.time_s
         broken = {"status": "timed_out", "error": "broken on purpose"}
-        failing = gate_cells.DIRECT.title in [cell.title for cell in cells]
+        failing = gate_cells.DIRECT[0].title in [cell.title for cell in cells]
         return broken if failing else fake()(task, cells)
 
     status, said = gate(call)
@@ -271,6 +271,13 @@ def verdicts(step: Callable[[Cell], int], held: int = 0) -> list[str]:
         if cell.layers
     }
     return [finding["verdict"] for finding in gate_cells.relations(measured)]
+
+
+def test_relations_are_of_the_cells() -> None:
+    """Of others nothing is ever known."""
+    assert {c.title for claim in gate_cells.RELATIONS for c in claim.cells} <= {
+        cell.title for cell in gate_cells.CELLS
+    }
 
 
 def test_relations() -> None:
