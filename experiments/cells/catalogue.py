@@ -1,5 +1,7 @@
 """What may be named on the command line, found without importing TensorFlow."""
 
+from mem_dfa import registry
+from mem_dfa.data import prepared
 from mem_dfa.registry import AlgorithmEntry, Look
 
 OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
@@ -26,3 +28,11 @@ PEERS = {
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")
+
+
+def dataset(asked: str, model: str, data_dir: str | None) -> str:
+    """The data set that "auto" stands for: the model's own where it is prepared."""
+    own = registry.MODELS[model].dataset
+    if asked != "auto":
+        return asked
+    return own if prepared.find(own, data_dir) else "synthetic"

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from mem_dfa.experiments.store import results
 
-FOLDER = "baselines"
+FOLDER = "results/baselines"
 FORMAT_VERSION = 2
 QUANTITIES = ("kept", "step", "resident")
 VERSIONS = ("tensorflow", "keras", "device")
@@ -116,7 +116,7 @@ def check_writable() -> None:
         results.ResultsError: it cannot.
     """
     try:
-        Path(FOLDER).mkdir(exist_ok=True)
+        Path(FOLDER).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=FOLDER):
             pass
     except OSError as error:
@@ -136,7 +136,6 @@ def write(versions: Mapping[str, str], weights: Weights) -> Path:
     content = {"format_version": FORMAT_VERSION, **versions, "cells": cells}
     path = path_of(versions)
     try:
-        path.parent.mkdir(exist_ok=True)
         results.replace(path, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise _unwritable(error) from error

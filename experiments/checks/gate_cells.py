@@ -1,4 +1,6 @@
-"""The cells of the gate: small batches, because the shape of memory does not depend on them.
+"""The cells of the gate, and what holds of them on any machine, with no baseline.
+
+Batches are small, because the shape of memory does not depend on them.
 
 Bytes are those that operations ask for, which neither the allocator's rounding nor the kind of
 processor changes. A chain under DFA, MEM-DFA, checkpointing or RevNet asks for the same in every
@@ -8,49 +10,37 @@ at once, which moves the peak by up to 5 %: its tolerance is wider, and what the
 for the backward pass, which no order changes, is judged as closely as everything else.
 """
 
-import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks.baseline import QUANTITIES, Parts
-from mem_dfa.experiments.checks.findings import make_cell
+from mem_dfa.experiments.checks.baseline import QUANTITIES, Parts, Weights
+from mem_dfa.experiments.checks.cells import cells_of, make_cell
+from mem_dfa.experiments.checks.claim import Known
+from mem_dfa.experiments.checks.claims_table import GATE, claims
+from mem_dfa.experiments.checks.finding import Finding, judge
 
 TOLERANCE_PERCENT, TWO_GRADIENTS_PERCENT = 1.0, 10.0
-STEPS = 3
-BATCH_SIZE, SLICED_BATCH_SIZE, WIDE_BATCH_SIZE = 16, 64, 8
+_make = functools.partial(make_cell, dataset="synthetic", steps=3, batch_size=16)
+_cells = functools.partial(cells_of, make=_make)
 
-
-def _cell(algorithm: str, model: str, layers: int | None = None, **changes: Any) -> Cell:
-    """A cell on synthetic images, with the command line's defaults but `changes`."""
-    usual = {"dataset": "synthetic", "batch_size": BATCH_SIZE, "steps": STEPS}
-    return dataclasses.replace(make_cell(algorithm, model, layers), **usual | changes)
-
-
-FLAT = [_cell("mem_dfa", "conv20", layers) for layers in (5, 20)]
-# What keeps every activation takes 10 MiB.
-OTHERWISE_EXECUTED = [_cell("mem_dfa", "conv20", 10, execution=how) for how in ("eager", "xla")]
-DIRECT = _cell("dfa", "conv20", 20)
-CHECKPOINTED = [_cell("checkpoint", "depth_net", layers) for layers in (12, 24, 48)]
-REGENERATED = [_cell("mem_dfa", "depth_net", layers, feedback="regenerated") for layers in (10, 60)]
-REVERSIBLE = [_cell("revnet", "depth_revnet", n, execution="eager") for n in (5, 20)]
-REVERSIBLE_GRAPH = [_cell("revnet", "depth_revnet", n) for n in (5, 20)]
-RACING = [
-    *(_cell(algorithm, "conv20", 20) for algorithm in ("bp", "fa")),
-    _cell("microbatch", "conv20", 20, slices=2),
-]
+RACING = _cells("bp,fa conv20 20; microbatch conv20 20 slices=2")
+DIRECT = _cells("dfa conv20 20")
+REGENERATED = _cells("mem_dfa depth_net 10,60 feedback=regenerated")
 CELLS = [
     *RACING,
-    DIRECT,
-    *FLAT,
-    *OTHERWISE_EXECUTED,
-    _cell("mem_dfa", "conv20", 10, batch_size=SLICED_BATCH_SIZE),  # large enough for slices
-    _cell("mem_dfa", "vgg16", batch_size=WIDE_BATCH_SIZE),
+    *DIRECT,
+    *_cells("mem_dfa conv20 5,20"),
+    # What keeps every activation takes 10 MiB.
+    *_cells("mem_dfa conv20 10 execution=eager; mem_dfa conv20 10 execution=xla"),
+    # Large enough for slices.
+    *_cells("mem_dfa conv20 10 batch_size=64"),
+    *_cells("mem_dfa vgg16 - batch_size=8"),
     *REGENERATED,
-    *CHECKPOINTED,
-    _cell("checkpoint_fa", "conv20", 20),
-    *REVERSIBLE,
-    *REVERSIBLE_GRAPH,
+    *_cells("checkpoint depth_net 12,24,48; checkpoint_fa conv20 20"),
+    *_cells("revnet depth_revnet 5,20 execution=eager; revnet depth_revnet 5,20"),
 ]
+RELATIONS = claims(GATE, _make)
 _RACING_TITLES = {cell.title for cell in RACING}
 
 
@@ -64,3 +54,19 @@ def tolerance_percent(title: str, quantity: str) -> float:
     """How far a quantity of a cell may be from the baseline, up or down."""
     is_racing = quantity == "step" and title in _RACING_TITLES
     return TWO_GRADIENTS_PERCENT if is_racing else TOLERANCE_PERCENT
+
+
+def relations(weights: Weights) -> list[Finding]:
+    """Judges the relations; one whose cells were not all measured does not hold."""
+    rows = {title: _row(parts) for title, parts in weights.items()}
+    known = Known(lambda cell, repeats: rows.get(cell.title, {}))
+    return [judge(claim, known) for claim in RELATIONS]
+
+
+def _row(parts: Mapping[str, Parts]) -> dict[str, int]:
+    """What a row of measurements would say."""
+    resident = parts["resident"]
+    weights = {name: size for name, size in resident.items() if name.endswith("/parameter")}
+    sums = [sum(sizes.values()) for sizes in (parts["step"], resident, weights)]
+    names = ("step_requested_bytes", "resident_bytes", "variable_allocated_bytes")
+    return dict(zip(names, sums, strict=True))

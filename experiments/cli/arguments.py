@@ -167,7 +167,7 @@ def _add_choice(
 def cells(options: argparse.Namespace) -> list[Cell]:
     """The cells that the options ask for, all algorithms of one depth beside each other."""
     _check_taken(options)
-    data = dataset(options.dataset, options.model, options.data_dir)
+    data = catalogue.dataset(options.dataset, options.model, options.data_dir)
     own = prepared.DATASETS[data].classes
     if options.classes not in (None, own) and data != "synthetic":
         raise UsageError(
@@ -220,14 +220,6 @@ def size(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text.strip()
-
-
-def dataset(asked: str, model: str, data_dir: str | None) -> str:
-    """The data set that "auto" stands for: the model's own where it is prepared."""
-    own = registry.MODELS[model].dataset
-    if asked != "auto":
-        return asked
-    return own if prepared.find(own, data_dir) else "synthetic"
 
 
 def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:

@@ -23,7 +23,7 @@ def measure(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
     measuring.make_one_region()
     allocator = profiling.Allocator(cell.device)
     layers = [keras.Input((UNITS,)), keras.layers.Dense(UNITS), keras.layers.Dense(CLASSES)]
-    trainer = mem_dfa.MemDFA(keras.Sequential(layers), seed=cell.seed, **cell.options)
+    trainer = mem_dfa.MemDFA(keras.Sequential(layers), seed=cell.seed, **dict(cell.options))
     building.compile_trainer(trainer, cell)
     images = np.random.default_rng(cell.seed).standard_normal((BATCH_SIZE, UNITS), np.float32)
     batch = building.held((images, np.arange(BATCH_SIZE, dtype=np.int32) % CLASSES))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from mem_dfa.experiments.cells.catalogue import dataset
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
-from mem_dfa.experiments.cli.arguments import dataset
 from mem_dfa.experiments.engine.worker import Limits
 
 # All that train any net; revnet trains reversible nets alone.

@@ -11,7 +11,7 @@ import pytest
 from mem_dfa.experiments import bench
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks.findings import make_cell
+from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.measure import peers
 from mem_dfa.experiments.store import results

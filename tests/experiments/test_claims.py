@@ -2,15 +2,31 @@
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks.findings import FAIL, distance_of_growth
+from mem_dfa.experiments.checks import claims_table, reading
+from mem_dfa.experiments.checks.cells import make_cell
+from mem_dfa.experiments.checks.claim import Claim, Known
+from mem_dfa.experiments.checks.claims_table import PARTS
+from mem_dfa.experiments.checks.finding import FAIL, PASS, QUANTITIES, judge
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
+
+
+def judged(quantity: str, limit: float | str, *numbers: float | None) -> dict[str, Any]:
+    """A claim about so many cells, with these numbers of bytes; None failed."""
+    cells = [make_cell("bp", "conv20", layers + 1) for layers in range(len(numbers))]
+
+    def row(cell: Cell, repeats: int) -> dict[str, float | None]:
+        names = ("step_bytes", "step_requested_bytes", "feedback_bytes")
+        return dict.fromkeys(names, numbers[cell.layers - 1])
+
+    return judge(Claim("one", quantity, cells, limit), Known(row))
 
 
 @pytest.mark.parametrize(
@@ -20,15 +36,60 @@ from mem_dfa.experiments.store import results
 def test_growth_is_told_apart_from_what_stays(
     sizes: list[float], exponent: float, distance: float
 ) -> None:
-    assert distance_of_growth(sizes, exponent) == pytest.approx(distance)
+    assert judged(f"growth {exponent}", 0, *sizes)["measured"] == pytest.approx(distance)
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 2], [2, 1, 3], [1, 3, 2]])
 def test_what_does_not_grow_has_no_exponent(sizes: list[int]) -> None:
-    assert distance_of_growth(sizes, 0.5) == math.inf
+    assert judged("growth 0.5", 1e9, *sizes)["measured"] == math.inf
 
 
-@pytest.mark.parametrize("part", claims.PARTS)
+def test_claims_judge_at_the_boundary() -> None:
+    """The limit itself holds, a byte more does not, and neither does what was not measured."""
+    assert judged("step_bytes", 28, 28 * 2**20)["verdict"] == PASS
+    assert judged("step_bytes", 28, 28 * 2**20 + 1)["verdict"] == FAIL
+    assert judged("step_bytes", 28, None)["verdict"] == FAIL
+    assert judged("requested_spread", 3.0, 100, 103, 102)["verdict"] == PASS
+    assert judged("requested_spread", 3.0, 100, 104, 102)["verdict"] == FAIL
+    assert judged("requested_spread", 3.0, 100, 103, None)["verdict"] == FAIL
+
+
+def test_a_limit_that_is_measured_too() -> None:
+    assert judged("step_bytes", "budget 1", 2**20) == judged("step_bytes", 1.0, 2**20)
+    assert judged("step_bytes", "budget 0.9", 2**20)["verdict"] == FAIL
+    assert judged("feedback_bytes", "budget 0.9", None)["limit"] is None
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_committed_tables_are_of_these_claims(part: str) -> None:
+    path = Path(__file__).parents[2] / "results" / f"claims_{part}.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = claims_table.claims(part, make_cell)
+    told = [(row["claim"], row["unit"], float(row["reference"] or 0)) for row in rows]
+    assert told == [
+        (c.title, QUANTITIES[c.quantity.split()[0]][0], c.reference or 0) for c in known
+    ]
+    for row, claim in zip(rows, known, strict=True):
+        assert isinstance(claim.limit, str) or float(row["limit"]) == claim.limit
+
+
+def test_titles_tell_of_their_cells() -> None:
+    """Every cell's model and depth, where these are few."""
+    known = [claim for part in PARTS for claim in claims_table.claims(part, make_cell)]
+    assert len({claim.title for claim in known}) == len(known)
+    for claim in known:
+        if len(claim.cells) == 1 and claim.quantity == "step_bytes":
+            (cell,) = claim.cells
+            words = re.split(r"[ ,:]+", claim.title)
+            assert {cell.algorithm, cell.model} <= set(words)
+            assert cell.layers is None or f"{cell.layers} layers" in claim.title
+            assert "batch" not in words or f"batch {cell.batch_size}" in claim.title
+            assert cell.optimizer in ("sgd", "momentum") or cell.optimizer in words
+            assert cell.execution == "graph" or cell.execution in claim.title.lower()
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_a_machine_on_which_everything_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -36,6 +97,7 @@ def test_a_machine_on_which_everything_fails(
         failed = {"status": "failed", "error": "no room"}
         return {**dict.fromkeys(results.COLUMNS), **vars(cell), **failed}, []
 
+    monkeypatch.setattr(reading, "READINGS", 1)
     monkeypatch.setattr(processes, "check", lambda cells, report: cells)
     monkeypatch.setattr(processes, "measure", measure)
     monkeypatch.setattr(worker, "call", lambda *_, **__: {"status": "failed", "error": "no room"})
