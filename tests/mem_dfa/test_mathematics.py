@@ -1,6 +1,7 @@
 """Every algorithm computes what its paper says, in every execution mode."""
 
 from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -9,7 +10,14 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, FA, MemDFA
 from tests.mem_dfa.comparison import EXECUTIONS, batch, change, compiled, distance
-from tests.mem_dfa.table import ANY_NETWORK, normalisation, reversible, trainer_by
+from tests.mem_dfa.table import (
+    ANY_NETWORK,
+    TABLE,
+    normalisation,
+    reversible,
+    trainer_by,
+    with_the_same_nets,
+)
 
 
 def small_net(dtype: str = "float32", dropout: float = 0.4, algorithm: str = "bp") -> keras.Model:
@@ -74,20 +82,25 @@ def test_execution_does_not_change_the_result(algorithm: str) -> None:
     assert distance(trained("xla", 0.0), trained("graph", 0.0)) <= 1e-5
 
 
+@cache
+def moved_by_keras(algorithm: str) -> keras.Model:
+    """The algorithm's net after three steps that leave its weights as they are."""
+    reference = compiled(small_net(algorithm=algorithm), keras.optimizers.SGD(0.0))
+    change(reference, 3)
+    return reference
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_dropout_and_statistics_move_once_a_step(algorithm: str) -> None:
-    network = small_net(algorithm=algorithm)
+    network, row = small_net(algorithm=algorithm), TABLE[algorithm]
     trainer = compiled(trainer_by(algorithm, network), keras.optimizers.SGD(0.0))
-    reference = compiled(small_net(algorithm=algorithm), keras.optimizers.SGD(0.0))
     change(trainer, 3)
-    change(reference, 3)
+    reference = moved_by_keras(with_the_same_nets(algorithm))
     layers = (net._flatten_layers() for net in (network, reference))
     for ours, keras_own in zip(*layers, strict=True):
         if isinstance(ours, keras.layers.Dropout):
-            # A Keras seed generator counts its draws in the second number of its state. Microbatch
-            # draws once for each of its slices.
-            draws = 3 * 3 if algorithm == "microbatch" else 3
-            assert ours.seed_generator.state.numpy()[1] == draws
+            # A Keras seed generator counts its draws in the second number of its state.
+            assert ours.seed_generator.state.numpy()[1] == 3 * row.slices
         if isinstance(ours, keras.layers.BatchNormalization):
             for moved, expected in zip(ours.get_weights(), keras_own.get_weights(), strict=True):
                 np.testing.assert_allclose(moved, expected, rtol=1e-5)
