@@ -7,6 +7,7 @@ import tensorflow as tf
 from mem_dfa import profiling
 from tests.mem_dfa.table import normalisation, reversible
 
+EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Keras losses compute in float32 unless told: e would then be rounded before it is fed back.
 LOSS_FLOAT64 = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")

@@ -1,9 +1,13 @@
 """Shared fixtures."""
 
+import os
 from collections.abc import Iterator
 
 import keras
 import pytest
+
+# What XLA makes of a step is compared, not timed: LLVM need not make it fast, which takes longest.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 
 @pytest.fixture

@@ -1,31 +1,80 @@
-"""For each algorithm, what the networks of the common tests have to be like for it."""
+"""For each algorithm, what the common tests expect of it and what their networks have to be like.
+
+The common tests run for every algorithm of the registry: one more needs a row here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
 from mem_dfa import ALGORITHMS, Algorithm
 from mem_dfa.layers.reversible import ReversibleBlock
 
-# They take the step block by block themselves; the others leave it to Keras.
-BLOCK_BY_BLOCK = ("dfa", "mem_dfa", "checkpoint", "revnet")
-# They run blocks a second time in the backward pass.
-REPLAYING = ("mem_dfa", "checkpoint", "checkpoint_fa", "revnet")
-# Any network will do: RevNet needs a ReversibleBlock in it, so that a given one may be refused.
-ANY_NETWORK = tuple(name for name in ALGORITHMS if name != "revnet")
-# Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
-ARGUMENTS = {"microbatch": {"slices": 3}}
+
+@dataclass(frozen=True)
+class Row:
+    """An algorithm, to the common tests."""
+
+    is_exact: bool = False
+    """Its gradient is BP's."""
+    opens: bool = True
+    """It cuts the network into blocks; one that does not runs whatever `call` the network has."""
+    is_block_by_block: bool = False
+    """It takes the step block by block itself; the others leave it to Keras."""
+    replays: bool = False
+    """It runs blocks a second time in the backward pass."""
+    takes_outputs: bool = False
+    """It trains networks of several outputs."""
+    needs_reversible: bool = False
+    """It refuses a network without a ReversibleBlock."""
+    slices: int = 1
+    """Into which it cuts a batch, between which examples must not meet."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the common tests give it."""
+    again: Mapping[str, Any] = field(default_factory=dict)
+    """With what it runs the blocks of small networks again, too."""
+
+
+TABLE = {
+    "bp": Row(is_exact=True, opens=False, takes_outputs=True),
+    "fa": Row(takes_outputs=True),
+    "dfa": Row(is_block_by_block=True),
+    "mem_dfa": Row(is_block_by_block=True, replays=True),
+    "checkpoint": Row(is_exact=True, is_block_by_block=True, replays=True, again={"every": 1}),
+    "checkpoint_fa": Row(replays=True, again={"every": 1}),
+    "revnet": Row(is_exact=True, is_block_by_block=True, replays=True, needs_reversible=True),
+    # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
+    "microbatch": Row(
+        is_exact=True, opens=False, takes_outputs=True, slices=3, arguments={"slices": 3}
+    ),
+}
+ORDINARY = Row()
+"""For networks that no algorithm is named for."""
+
+EXACT = tuple(name for name, row in TABLE.items() if row.is_exact)
+BLOCK_BY_BLOCK = tuple(name for name, row in TABLE.items() if row.is_block_by_block)
+REPLAYING = tuple(name for name, row in TABLE.items() if row.replays)
+ANY_NETWORK = tuple(name for name, row in TABLE.items() if not row.needs_reversible)
+
+
+def with_the_same_nets(algorithm: str) -> str:
+    """The first algorithm that networks are made for in the same way."""
+    due = TABLE[algorithm]
+    needs = due.needs_reversible, due.slices > 1
+    return next(n for n, row in TABLE.items() if (row.needs_reversible, row.slices > 1) == needs)
 
 
 def trainer_by(algorithm: str, network: keras.Model, **how) -> Algorithm:  # noqa: ANN003
     """An algorithm's trainer with what the common tests give it."""
-    return ALGORITHMS[algorithm](network, **ARGUMENTS.get(algorithm, {}), **how)
+    return ALGORITHMS[algorithm](network, **TABLE[algorithm].arguments, **how)
 
 
 def normalisation(algorithm: str, **how) -> keras.layers.Layer:  # noqa: ANN003
     """BatchNormalization, or what stands for it where examples must not meet."""
-    layers = keras.layers
-    return (layers.LayerNormalization if algorithm == "microbatch" else layers.BatchNormalization)(
-        **how
-    )
+    layers, apart = keras.layers, TABLE.get(algorithm, ORDINARY).slices > 1
+    return (layers.LayerNormalization if apart else layers.BatchNormalization)(**how)
 
 
 def dense_branch(width: int, dtype: str | None = None) -> keras.Sequential:
@@ -44,8 +93,8 @@ def convolution_branch(channels: int, dtype: str | None = None) -> keras.Sequent
 
 
 def reversible(algorithm: str, channels: int, rank: int = 1, dtype: str | None = None) -> list:
-    """A ReversibleBlock to put behind a layer with that many channels, for RevNet alone."""
-    if algorithm != "revnet":
+    """A ReversibleBlock to put behind a layer with that many channels, for those that need one."""
+    if not TABLE.get(algorithm, ORDINARY).needs_reversible:
         return []
     branch = dense_branch if rank == 1 else convolution_branch
     halves = [branch(channels // 2, dtype) for _ in range(2)]

@@ -12,7 +12,15 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, FA, MODELS, Checkpoint, CheckpointFA, UnsupportedError
-from tests.mem_dfa.comparison import batch, blobs, change, compiled, distance, recorded
+from tests.mem_dfa.comparison import (
+    EXECUTIONS,
+    batch,
+    blobs,
+    change,
+    compiled,
+    distance,
+    recorded,
+)
 
 DEPTH = 5
 BATCH = 16  # of comparison.batch
@@ -51,50 +59,48 @@ def adam() -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(0.01, epsilon=1e-3)
 
 
+def states(net: keras.Model) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Moving statistics, and the states of seed generators."""
+    kinds = keras.layers.BatchNormalization, keras.layers.Dropout
+    normalisations, dropouts = ([x for x in net.layers if isinstance(x, kind)] for kind in kinds)
+    statistics = [value for layer in normalisations for value in layer.get_weights()[2:]]
+    return statistics, [layer.seed_generator.state.numpy() for layer in dropouts]
+
+
 @cache
-def changes_of_bp(optimizer: Callable, dtype: str = "float32") -> list[list[np.ndarray]]:
-    """What the first step changes, and what the two after it do."""
+def steps_of_bp(optimizer: Callable, dtype: str = "float32") -> tuple[list, tuple]:
+    """What the first step changes and what the two after it do, and the states between them."""
     trainer = compiled(BP(deep_net()), optimizer())
-    return [change(trainer, steps, dtype) for steps in (1, 2)]
+    first, between = change(trainer, 1, dtype), states(trainer.network)
+    return [first, change(trainer, 2, dtype)], between
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_the_weights_are_those_of_bp(plan: str) -> None:
-    trainer = compiled(Checkpoint(deep_net(), **PLANS[plan]), momentum())
+@pytest.mark.parametrize(
+    ("plan", "execution"), [*((plan, "graph") for plan in PLANS), ("every", "eager")]
+)
+def test_the_weights_are_those_of_bp_and_states_move_once_a_step(plan: str, execution: str) -> None:
+    trainer = Checkpoint(deep_net(), **PLANS[plan])
+    trainer = compiled(trainer, momentum(), **EXECUTIONS[execution])
     assert any(segment.recomputed for segment in trainer.plan(BATCH).segments)
-    for steps, expected in zip((1, 2), changes_of_bp(momentum), strict=True):
-        assert all(np.any(weight != 0) for weight in expected[-2:])
-        assert distance(change(trainer, steps), expected) <= 1e-5
+    expected, (statistics, seeds) = steps_of_bp(momentum)
+    assert all(np.any(weight != 0) for step in expected for weight in step[-2:])
+    assert distance(change(trainer, 1), expected[0]) <= 1e-5
+    ours = states(trainer.network)
+    for one, other in zip(ours[0], statistics, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert sum(np.any(one != np.round(one)) for one in ours[0]) == 2 * DEPTH
+    for one, other in zip(ours[1], seeds, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one[1] == 1
+    assert distance(change(trainer, 2), expected[1]) <= 1e-5
 
 
 @pytest.mark.parametrize("plan", ["root", "every"])
 @pytest.mark.usefixtures("float64")
 def test_the_weights_are_those_of_bp_in_float64_with_adam(plan: str) -> None:
     trainer = compiled(Checkpoint(deep_net(), **PLANS[plan]), adam())
-    for steps, expected in zip((1, 2), changes_of_bp(adam, "float64"), strict=True):
+    for steps, expected in zip((1, 2), steps_of_bp(adam, "float64")[0], strict=True):
         assert distance(change(trainer, steps, "float64"), expected) <= 1e-10
-
-
-def test_eager_steps_are_those_of_bp() -> None:
-    ours = change(compiled(Checkpoint(deep_net(), every=2), momentum(), run_eagerly=True), 2)
-    assert distance(ours, change(compiled(BP(deep_net()), momentum(), run_eagerly=True), 2)) <= 1e-5
-
-
-def test_statistics_and_seeds_move_once_a_step() -> None:
-    nets = [deep_net(), deep_net()]
-    for make, net in zip((Checkpoint, BP), nets, strict=True):
-        change(compiled(make(net), momentum()), 1)
-    moved = 0
-    for ours, keras_own in zip(*(net.layers for net in nets), strict=True):
-        if isinstance(ours, keras.layers.BatchNormalization):
-            for one, other in zip(ours.get_weights()[2:], keras_own.get_weights()[2:], strict=True):
-                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-                moved += np.any(one != np.round(one))
-        if isinstance(ours, keras.layers.Dropout):
-            states = [layer.seed_generator.state.numpy() for layer in (ours, keras_own)]
-            np.testing.assert_array_equal(*states)
-            assert states[0][1] == 1
-    assert moved == 2 * DEPTH
 
 
 def stopped_net(regularizer: str | None = None) -> keras.Model:
@@ -108,29 +114,37 @@ def stopped_net(regularizer: str | None = None) -> keras.Model:
     return keras.Model(inputs, layers.Dense(3)(layers.Dense(4)(hidden)))
 
 
+def two_steps(trainer: keras.Model, execution: str = "graph") -> list[np.ndarray]:
+    """Weights that no gradient reaches stay; statistics move."""
+    compiled(trainer, keras.optimizers.SGD(0.1, momentum=0.9), **EXECUTIONS[execution])
+    first = trainer.network.get_layer("first")
+    before = first.get_weights()
+    for _ in range(2):
+        trainer.train_on_batch(*blobs(8))
+    np.testing.assert_array_equal(before[0], first.get_weights()[0])
+    return trainer.network.get_weights()
+
+
+@pytest.fixture(scope="module")
+def stopped_by_bp() -> list[np.ndarray]:
+    return two_steps(BP(stopped_net()))
+
+
 @pytest.mark.parametrize(
     ("plan", "execution"),
     [
-        *(({"every": n}, {}) for n in (1, 2, 3)),
-        (PLANS["budget"], {}),
-        ({"every": 1}, {"run_eagerly": True}),
-        ({"every": 1}, {"jit_compile": True}),
+        *(({"every": n}, "graph") for n in (1, 2, 3)),
+        (PLANS["budget"], "graph"),
+        ({"every": 1}, "eager"),
+        ({"every": 1}, "xla"),
     ],
 )
-def test_what_no_gradient_reaches_stays_as_under_bp(plan: dict, execution: dict) -> None:
-    """Weights stay; statistics move."""
-    trained = []
-    for algorithm, how in ((BP, {}), (Checkpoint, plan)):
-        network = stopped_net()
-        optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-        trainer = compiled(algorithm(network, **how), optimizer, **execution)
-        before = network.get_layer("first").get_weights()
-        for _ in range(2):
-            trainer.train_on_batch(*blobs(8))
-        np.testing.assert_array_equal(before[0], network.get_layer("first").get_weights()[0])
-        trained.append(network.get_weights())
-    for expected, got in zip(*trained, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+def test_what_no_gradient_reaches_stays_as_under_bp(
+    plan: dict, execution: str, stopped_by_bp: list[np.ndarray]
+) -> None:
+    got = two_steps(Checkpoint(stopped_net(), **plan), execution)
+    for expected, ours in zip(stopped_by_bp, got, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_penalty_that_no_gradient_reaches_is_refused() -> None:
@@ -144,7 +158,8 @@ def test_checkpointed_feedback_alignment_is_feedback_alignment() -> None:
     expected = change(compiled(FA(deep_net(), seed=4), momentum()), 3)
     assert distance(ours, expected) <= 1e-5
     # Its error signals are not BP's.
-    assert distance(change(compiled(BP(deep_net()), momentum()), 3), expected) > 0.01
+    of_bp = [sum(steps) for steps in zip(*steps_of_bp(momentum)[0], strict=True)]
+    assert distance(of_bp, expected) > 0.01
 
 
 @pytest.mark.parametrize("algorithm", ["checkpoint", "checkpoint_fa"])

@@ -1,5 +1,6 @@
 """Data are found, normalised, labelled and missed as documented."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_real_data(
     if prepared.find(name) is None:
         pytest.skip(f"{name} is not prepared in {prepared.directory()}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = batches._read  # each image is decoded once
+    monkeypatch.setattr(batches, "_read", functools.cache(lambda *which: own(*which).cache()))
     statistics = batches.pixel_statistics(name)
     assert batches.pixel_statistics(name) == statistics
     assert len(list(tmp_path.rglob("*.json"))) == 1

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from mem_dfa import MemDFA, profiling
 from mem_dfa.memory import repeated_blocks
-from tests.mem_dfa.comparison import change, compiled, distance
-from tests.mem_dfa.test_slices import EXECUTIONS, net
+from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
+from tests.mem_dfa.test_slices import net
 
 HOW = [
     ("graph", 3, "regenerated", False),

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS
 from tests.mem_dfa.comparison import blobs, distance
-from tests.mem_dfa.table import reversible, trainer_by
+from tests.mem_dfa.table import TABLE, reversible, trainer_by
 
 LOSS = "sparse_categorical_crossentropy"
 POINTS, LABELS = blobs(13)  # which three slices cut unequally
@@ -60,11 +60,10 @@ CASES = [
 @pytest.mark.parametrize(("makes", "run_eagerly"), CASES)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_they_train_as_the_numbers_they_stand_for(name, makes, run_eagerly) -> None:  # noqa: ANN001
-    how = {"every": 1} if name.startswith("checkpoint") else {}
     changes = []
     for make in makes:
         net, batch = make(name)
-        trainer = trainer_by(name, net, **how)
+        trainer = trainer_by(name, net, **TABLE[name].again)
         trainer.compile(keras.optimizers.SGD(0.1), LOSS, run_eagerly=run_eagerly, jit_compile=False)
         before = net.get_weights()
         trainer.train_on_batch(batch, LABELS)

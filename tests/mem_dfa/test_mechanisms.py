@@ -2,6 +2,8 @@
 
 import itertools
 import sys
+from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -55,6 +57,15 @@ def recorded(trainer: keras.Model) -> profiling.Timeline:
     return timeline
 
 
+@cache
+def timeline_of(
+    algorithm: str, depth: int = DEPTH, dropout: bool = False, slices: int | None = None
+) -> profiling.Timeline:
+    """A step of a net of which nothing is changed."""
+    options = {} if slices is None else {"slices": slices}
+    return recorded(trained_conv(algorithm, depth, dropout, options))
+
+
 def activations(
     timeline: profiling.Timeline, phase: str, size: int = ACTIVATION_BYTES
 ) -> list[str]:
@@ -71,12 +82,12 @@ def requested_peak(trainer: keras.Model) -> int:
 def test_the_second_forward_pass_really_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts executed convolutions by the memory each takes for its output."""
     blocks = [f"block_{i:03d}" for i in range(1, DEPTH + 1)]
-    timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
+    timeline = timeline_of("mem_dfa", slices=1)
     for phase in ("forward", "replay"):
         assert activations(timeline, phase) == blocks
     # Whole first, because the classifier's gradient takes as much, then slice by slice.
     in_turn = [block for block in blocks for _ in range(SLICES)]
-    timeline = recorded(trained_conv("mem_dfa", options={"slices": SLICES}))
+    timeline = timeline_of("mem_dfa", slices=SLICES)
     assert activations(timeline, "forward") == blocks
     assert activations(timeline, "replay") == []
     assert activations(timeline, "replay", SLICE_BYTES) == in_turn
@@ -88,13 +99,13 @@ def test_the_second_forward_pass_really_runs_again(monkeypatch: pytest.MonkeyPat
 
 
 def test_dfa_runs_forward_once() -> None:
-    timeline = recorded(trained_conv("dfa"))
+    timeline = timeline_of("dfa")
     assert len(activations(timeline, "forward")) == DEPTH
     assert activations(timeline, "replay") == []
 
 
 def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs() -> None:
-    timeline = recorded(trained_conv("mem_dfa", options={"slices": 1}))
+    timeline = timeline_of("mem_dfa", slices=1)
     most = 0
     for time_ns in timeline.events["time_ns"]:
         live = timeline.live_at(time_ns)
@@ -108,7 +119,7 @@ def test_nothing_of_a_block_is_alive_when_the_second_next_one_runs() -> None:
 @pytest.mark.parametrize("dropout", [False, True])
 def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(dropout: bool) -> None:
     peaks = {
-        (algorithm, layers): requested_peak(trained_conv(algorithm, layers, dropout))
+        (algorithm, layers): timeline_of(algorithm, layers, dropout).step_requested_bytes
         for algorithm in ("mem_dfa", "dfa")
         for layers in (3, 9)
     }
@@ -120,8 +131,7 @@ def test_mem_dfa_does_not_grow_with_depth_and_dfa_does(dropout: bool) -> None:
 def test_slices_of_a_block_are_freed_one_by_one() -> None:
     """Alive are slices of one activation, and of the next block those that replace them."""
     sliced, whole = (
-        requested_peak(trained_conv("mem_dfa", options={"slices": slices}))
-        for slices in (SLICES, 1)
+        timeline_of("mem_dfa", slices=slices).step_requested_bytes for slices in (SLICES, 1)
     )
     assert whole >= 3 * ACTIVATION_BYTES
     # Input or output whole, and what is at work; gradients of the classifier, the largest weights.
@@ -156,7 +166,7 @@ def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) ->
     """The ordering is what saves the memory: taken away, TensorFlow keeps what it should not."""
     from mem_dfa.chain import block
 
-    ordered = requested_peak(trained_conv("mem_dfa", 9))
+    ordered = timeline_of("mem_dfa", 9).step_requested_bytes
     for module in (algorithm, block):
         monkeypatch.setattr(module, "after", lambda tensor, earlier: tensor)
     unordered = requested_peak(trained_conv("mem_dfa", 9))
@@ -189,6 +199,23 @@ def test_step_two_does_not_retrace(algorithm: str) -> None:
     assert len(traces) == first
 
 
+@cache
+def probe_in_float64() -> keras.Model:
+    """Its change by one step at the rate 1 is the gradient."""
+    trainer = ALGORITHMS["mem_dfa"](MODELS["mlp"](seed=0))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
+    return trainer
+
+
+def gradients(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> list[tf.Tensor]:
+    probe = probe_in_float64()
+    probe.network.set_weights(weights)
+    probe.train_on_batch(x, y)
+    after = probe.network.get_weights()
+    return [tf.constant(b - a) for b, a in zip(weights, after, strict=True)]
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -203,7 +230,7 @@ def test_step_two_does_not_retrace(algorithm: str) -> None:
 )
 @pytest.mark.usefixtures("float64")
 @pytest.mark.filterwarnings("ignore:.*needs every gradient at once")
-def test_block_by_block_is_one_step_of_any_optimizer(optimizer) -> None:  # noqa: ANN001
+def test_block_by_block_is_one_step_of_any_optimizer(optimizer: Callable) -> None:
     """Oracle: the gradients of a unit-rate SGD step, given to the optimizer all at once."""
 
     def network() -> keras.Model:
@@ -217,13 +244,7 @@ def test_block_by_block_is_one_step_of_any_optimizer(optimizer) -> None:  # noqa
     whole = optimizer()
     whole.build(reference.trainable_variables)
     for _ in range(3):
-        probe = ALGORITHMS["mem_dfa"](network())
-        probe.network.set_weights(reference.get_weights())
-        probe.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
-        before = probe.network.get_weights()
-        probe.train_on_batch(x, y)
-        after = probe.network.get_weights()
-        whole.apply([tf.constant(b - a) for b, a in zip(before, after, strict=True)])
+        whole.apply(gradients(reference.get_weights(), x, y))
         trainer.train_on_batch(x, y)
     assert int(trainer.optimizer.iterations) == int(whole.iterations)
     start, got = network().get_weights(), trainer.network.get_weights()

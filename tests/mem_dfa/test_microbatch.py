@@ -1,6 +1,7 @@
 """Slices of a batch add up to BP's own step."""
 
 import re
+from functools import cache
 
 import keras
 import numpy as np
@@ -55,6 +56,11 @@ def trained(
     return [a - b for a, b in zip(after, before, strict=True)], logs
 
 
+@cache
+def trained_by_bp(weighted: bool) -> tuple[list[np.ndarray], dict[str, float]]:
+    return trained(compiled(BP(plain_net()), sgd()), weighted)
+
+
 # 3 and 7 do not divide the ten examples; 14 are more slices than examples.
 @pytest.mark.parametrize(
     ("slices", "weighted"), [(1, False), (3, False), (7, True), (EXAMPLES, False), (14, True)]
@@ -62,7 +68,7 @@ def trained(
 @pytest.mark.usefixtures("float64")
 def test_the_sum_of_the_slices_is_bps_step(slices: int, weighted: bool) -> None:
     ours, logs = trained(compiled(Microbatch(plain_net(), slices), sgd()), weighted)
-    expected, expected_logs = trained(compiled(BP(plain_net()), sgd()), weighted)
+    expected, expected_logs = trained_by_bp(weighted)
     assert all(np.any(weight != 0) for weight in expected)
     assert distance(ours, expected) <= 1e-10
     assert logs.keys() == expected_logs.keys() == {"loss", "accuracy"}

@@ -1,12 +1,25 @@
-"""The residual nets: their sizes as published, their arguments."""
+"""The models: their sizes as published, cut into chains; the arguments of the residual ones."""
 
+import keras
 import numpy as np
 import pytest
 
 from mem_dfa import MODELS
+from tests.mem_dfa.test_chain import assert_the_chain_is
 
-# Trainable values with ten classes; the shortcuts are 1×1 convolutions with BatchNormalization.
+# Trainable values with ten classes.
 PARAMETERS = {
+    # Kernels and dense biases as in the reference implementation; mlp counts all three biases.
+    "vgg16": 33_633_994,
+    "mnist_conv": 1_256_010,
+    "liao_cifar": 288_490,
+    "mlp": 784 * 100 + 100 + 100 * 30 + 30 + 30 * 10 + 10,
+    # Twenty convolutions with biases, then a dense layer on 32×32×16.
+    "conv20": 75 * 16 + 16 + 19 * (400 * 16 + 16) + 16_384 * 10 + 10,
+    # A hundred 3×3 convolutions to 8 channels, then a dense layer on 32×32×8.
+    "depth_revnet": 27 * 8 + 8 + 100 * 2 * (36 * 4 + 4) + 8_192 * 10 + 10,
+    "depth_net": 27 * 8 + 8 + 99 * (72 * 8 + 8) + 8_192 * 10 + 10,
+    # The shortcuts are 1×1 convolutions with BatchNormalization.
     "resnet32": 466_906,
     "resnet110": 1_730_714,
     "resnet164": 1_704_154,
@@ -24,13 +37,24 @@ UNITS = {
 }
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_are_counted(name: str) -> None:
-    network = MODELS[name]()
-    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == PARAMETERS[name]
+@pytest.fixture(scope="module", params=MODELS)
+def whole(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
+    """A model as it is made where nothing is said."""
+    return request.param, MODELS[request.param]()
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_counted(whole: tuple[str, keras.Model]) -> None:
+    name, model = whole
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == PARAMETERS[name]
+    if name not in UNITS:  # the others have BatchNormalization's statistics as well
+        assert model.count_params() == PARAMETERS[name]
+
+
+def test_the_chain_computes_what_the_model_computes(whole: tuple[str, keras.Model]) -> None:
+    assert_the_chain_is(whole[1])
+
+
+@pytest.mark.parametrize("name", UNITS)
 def test_classes_and_layers_are_what_was_asked_for(name: str) -> None:
     network = MODELS[name](classes=100, layers=2, input_shape=(16, 16, 3))
     assert network.output_shape == (None, 100)

@@ -15,14 +15,13 @@ from mem_dfa import BP, DFA, Algorithm, Checkpoint, MemDFA, RevNet
 from mem_dfa.chain.foreign_code import is_keras_only
 from mem_dfa.layers.reversible import ReversibleBlock
 from mem_dfa.memory.batch_slices import can_be_sliced
-from tests.mem_dfa.comparison import blobs, compiled, distance, recorded
+from tests.mem_dfa.comparison import EXECUTIONS, blobs, compiled, distance, recorded
 
 layers, ops = keras.layers, keras.ops
 STEPS = 3
 MODULE_SEED = keras.random.SeedGenerator(3)
 MEAN = keras.metrics.Mean()
 COUNT = keras.Variable(0.0, name="count", trainable=False)
-EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
 TRAINERS: dict[str, tuple[Callable, type[Algorithm]]] = {
     "checkpoint": (functools.partial(Checkpoint, every=2), BP),
     "mem_dfa": (functools.partial(MemDFA, slices=2), DFA),

@@ -11,6 +11,7 @@ import mem_dfa
 from mem_dfa import registry
 from mem_dfa.data import prepared
 from mem_dfa.feedback import distributions, matrices
+from tests.mem_dfa.table import TABLE
 
 
 @pytest.mark.parametrize("name", registry.ALGORITHMS)
@@ -25,6 +26,10 @@ def test_an_algorithm_takes_the_options_of_its_entry_and_no_other(name: str) -> 
     }
     own = {option.name for option in registry.ALGORITHMS[name].options}
     assert own == taken & {option.name for option in registry.OPTIONS}
+
+
+def test_every_algorithm_has_a_row_in_the_table_of_the_common_tests() -> None:
+    assert list(TABLE) == list(registry.ALGORITHMS)
 
 
 def test_models_and_feedback_can_be_loaded() -> None:

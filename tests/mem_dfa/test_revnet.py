@@ -13,6 +13,7 @@ from mem_dfa.layers.reversible import COUPLINGS, ReversibleBlock
 from mem_dfa.memory.rebuilt_inputs import Greatest
 from tests.mem_dfa import table
 from tests.mem_dfa.comparison import (
+    EXECUTIONS,
     batch,
     blobs,
     change,
@@ -150,9 +151,6 @@ def test_the_reconstruction_error_is_in_the_logs() -> None:
     history = trainer.fit(x, y, batch_size=8, epochs=2, verbose=0).history
     assert len(history["reconstruction_error"]) == 2
     assert all(0 < error < 1e-4 for error in history["reconstruction_error"])
-
-
-EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

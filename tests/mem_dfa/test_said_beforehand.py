@@ -9,6 +9,7 @@ from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError
 from mem_dfa.feedback import matrices
 from mem_dfa.layers.reversible import ReversibleBlock
 from tests.mem_dfa.comparison import LOSS
+from tests.mem_dfa.table import BLOCK_BY_BLOCK, TABLE
 
 layers = keras.layers
 
@@ -35,9 +36,9 @@ def said(algorithm: str, net: keras.Model) -> list[str]:
     return [str(one.message) for one in found if "weight layers" in str(one.message)]
 
 
-@pytest.mark.parametrize("algorithm", ["dfa", "mem_dfa", "checkpoint", "revnet"])
+@pytest.mark.parametrize("algorithm", BLOCK_BY_BLOCK)
 def test_one_block_that_holds_the_net_is_named_once(algorithm: str) -> None:
-    reversible = algorithm == "revnet"
+    reversible = TABLE[algorithm].needs_reversible
     (message,) = said(algorithm, skipped(1, 6, reversible))
     assert "('inside_0' to 'inside_5')" in message
     share = 73 if reversible else 89

@@ -1,6 +1,7 @@
 """Blocks in slices of the batch: the same step, of less."""
 
 from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -17,9 +18,7 @@ from mem_dfa.memory.batch_slices import (
     peak_bytes,
     slice_counts,
 )
-from tests.mem_dfa.comparison import batch, change, compiled, distance
-
-EXECUTIONS = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
+from tests.mem_dfa.comparison import EXECUTIONS, batch, change, compiled, distance
 
 
 def net(between: keras.layers.Layer | None = None, regularizer: str | None = None) -> keras.Model:
@@ -50,24 +49,20 @@ BETWEEN = {
 }
 
 
+@cache
+def changed(slices: int, execution: str) -> list[np.ndarray]:
+    """By ten steps of a net with penalties."""
+    trainer = MemDFA(net(regularizer="l2"), slices=slices)
+    compiled(trainer, keras.optimizers.Adam(0.01), **EXECUTIONS[execution])
+    return change(trainer, steps=10, dtype="float64")
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("slices", "execution"), [(3, "graph"), (100, "graph"), (3, "eager"), (3, "xla")]
 )
 def test_slices_do_not_change_the_step(slices: int, execution: str) -> None:
-    changes = [
-        change(
-            compiled(
-                MemDFA(net(regularizer="l2"), slices=number),
-                keras.optimizers.Adam(0.01),
-                **EXECUTIONS[execution],
-            ),
-            steps=10,
-            dtype="float64",
-        )
-        for number in (slices, 1)
-    ]
-    assert distance(*changes) <= 1e-7
+    assert distance(changed(slices, execution), changed(1, "graph")) <= 1e-7
 
 
 @pytest.mark.parametrize("between", BETWEEN)
@@ -85,26 +80,30 @@ def test_slices_do_not_change_the_step_in_float32(between: str) -> None:
     assert distance(*changes) <= 1e-5
 
 
+def with_an_embedding(make: Callable, execution: str) -> list[np.ndarray]:
+    words = np.random.default_rng(0).integers(50, size=(64, 200))
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    body = [layers.Embedding(50, 48), layers.Conv1D(32, 5, activation="relu")]
+    body += [layers.GlobalMaxPooling1D(), layers.Dense(10)]
+    trainer = make(keras.Sequential([keras.Input((200,)), *body]))
+    compiled(trainer, keras.optimizers.SGD(0.1), **EXECUTIONS[execution])
+    trainer.train_on_batch(words, np.arange(64) % 10)
+    return trainer.network.get_weights()
+
+
+@cache
+def of_dfa_with_an_embedding() -> list[np.ndarray]:
+    return with_an_embedding(DFA, "graph")
+
+
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("slices", [None, 1, 3])
 def test_the_rows_of_an_embedding_add_up(slices: int | None, execution: str) -> None:
     """Each slice's gradient has the rows of its own words."""
-    words = np.random.default_rng(0).integers(50, size=(64, 200))
-    trained = []
-    for make in (DFA, lambda network: MemDFA(network, slices=slices)):
-        keras.utils.set_random_seed(0)
-        layers = keras.layers
-        body = [layers.Embedding(50, 48), layers.Conv1D(32, 5, activation="relu")]
-        body += [layers.GlobalMaxPooling1D(), layers.Dense(10)]
-        trainer = compiled(
-            make(keras.Sequential([keras.Input((200,)), *body])),
-            keras.optimizers.SGD(0.1),
-            **EXECUTIONS[execution],
-        )
-        trainer.train_on_batch(words, np.arange(64) % 10)
-        trained.append(trainer.network.get_weights())
-    for expected, got in zip(*trained, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    got = with_an_embedding(lambda network: MemDFA(network, slices=slices), execution)
+    for expected, ours in zip(of_dfa_with_an_embedding(), got, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("float64")

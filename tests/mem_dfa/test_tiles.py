@@ -1,6 +1,7 @@
 """Row tiles: the step of every elementwise optimizer, and that no tensor is as wide as a kernel."""
 
 from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -97,21 +98,26 @@ def tiled(trainer: MemDFA) -> list[str]:
     ]
 
 
-def same_as_whole(
-    monkeypatch: pytest.MonkeyPatch, build: Callable[[], keras.Model], make: Make, **how: object
-) -> MemDFA:
+@cache
+def whole(build: Callable[[], keras.Model], make: Make) -> tuple[list[np.ndarray], ...]:
+    """Weights before, after, and the optimizer's variables of a training without tiles."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
+        trainer = trained(build(), make)
+        assert tiled(trainer) == []
+    slots = [variable.numpy() for variable in trainer.optimizer.variables]
+    return build().get_weights(), trainer.network.get_weights(), slots
+
+
+def same_as_whole(build: Callable[[], keras.Model], make: Make, **how: object) -> MemDFA:
     """Train in tiles and whole from the same start; every weight and slot must agree."""
-    start = build().get_weights()
+    start, weights, slots = whole(build, make)
     ours = trained(build(), make, **how)
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
-    expected = trained(build(), make, **how)
-    assert tiled(expected) == []
-    pairs = zip(ours.network.get_weights(), expected.network.get_weights(), start, strict=True)
-    for got, wanted, before in pairs:
+    for got, wanted, before in zip(ours.network.get_weights(), weights, start, strict=True):
         assert np.linalg.norm(wanted - before) > 0
         assert np.linalg.norm(got - wanted) <= 1e-12 * np.linalg.norm(wanted - before)
-    for got, wanted in zip(ours.optimizer.variables, expected.optimizer.variables, strict=True):
-        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-10, atol=1e-15)
+    for got, wanted in zip(ours.optimizer.variables, slots, strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-10, atol=1e-15)
     return ours
 
 
@@ -127,7 +133,7 @@ def test_a_step_in_tiles_is_the_whole_step(
         wide_kernel.TiledGradient, "rows", lambda *args: formed.append(args) or rows(*args)
     )
     how = {"run_eagerly": execution == "eager"}
-    same_as_whole(monkeypatch, network, TILED[name], **how)
+    same_as_whole(network, TILED[name], **how)
     assert formed  # in tiles indeed
 
 
@@ -135,24 +141,20 @@ def test_a_step_in_tiles_is_the_whole_step(
 @pytest.mark.usefixtures("float64", "small_tiles")
 def test_under_xla_the_step_is_taken_whole(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(wide_kernel.TiledGradient, "rows", None)
-    same_as_whole(monkeypatch, network, TILED[name], jit_compile=True)
+    same_as_whole(network, TILED[name], jit_compile=True)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2", keras.regularizers.L1L2(0.01, 0.02)])
 @pytest.mark.usefixtures("float64", "small_tiles")
-def test_penalties_count_once(
-    monkeypatch: pytest.MonkeyPatch, penalty: str | keras.regularizers.Regularizer
-) -> None:
+def test_penalties_count_once(penalty: str | keras.regularizers.Regularizer) -> None:
     def build() -> keras.Model:
         return network(kernel_regularizer=penalty)
 
-    scaled = same_as_whole(monkeypatch, build, TILED["loss_scale"])
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
-    assert len(tiled(scaled)) == 2
+    assert len(tiled(same_as_whole(build, TILED["loss_scale"]))) == 2
 
 
 @pytest.mark.usefixtures("float64", "small_tiles")
-def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequences_shared_layers_and_layers_inside_a_unit() -> None:
     """Inputs of rank 3, a layer called twice, a wide layer behind another in one block."""
 
     def build() -> keras.Model:
@@ -166,9 +168,8 @@ def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.Mo
         outputs = layers.Dense(3)(layers.Flatten()(outputs))
         return keras.Model(inputs, layers.Softmax()(outputs))
 
-    trainer = same_as_whole(monkeypatch, build, TILED["adam"])
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
-    assert len(tiled(trainer)) == 5  # the classifier of 120 rows is one
+    # The classifier of 120 rows is one.
+    assert len(tiled(same_as_whole(build, TILED["adam"]))) == 5
 
 
 @pytest.mark.usefixtures("float64", "small_tiles")
@@ -196,7 +197,7 @@ def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(wide_kernel.TiledGradient, "rows", counting)
     monkeypatch.setattr(batch_slices, "LEAST_SLICE_BYTES", 1)
-    same_as_whole(monkeypatch, build, TILED["adam"])
+    same_as_whole(build, TILED["adam"])
     assert max(shares) > 1
 
 

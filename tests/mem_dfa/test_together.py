@@ -1,6 +1,7 @@
 """Small variables updated in one call: the optimizer's own step, and nothing that stays."""
 
 from collections import Counter
+from functools import cache
 
 import keras
 import numpy as np
@@ -46,6 +47,7 @@ def test_every_optimizer_with_slots_is_tested() -> None:
     assert {type(make()) for make in OPTIMIZERS.values()} == set(SLOTS)
 
 
+@cache
 def trained(name: str, together: bool, compiled: bool = False) -> list[np.ndarray]:
     """The variables and the optimizer's own after some steps."""
     optimizer, held = OPTIMIZERS[name](), variables()

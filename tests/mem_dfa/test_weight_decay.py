@@ -1,6 +1,7 @@
 """Which variables an optimizer decays, in every way a step is taken: as Keras decides."""
 
 from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -25,6 +26,7 @@ EXCLUDED = {
 }
 
 
+@cache
 def stepped(kind: type, excluded: str, way: str) -> list[np.ndarray]:
     """A dense kernel and the optimizer's variables after some steps."""
     layer = keras.layers.Dense(4, use_bias=False, kernel_initializer="ones", name="hidden")
