@@ -6,14 +6,13 @@ from abc import abstractmethod
 from typing import Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 
-from mem_dfa.chain.atom import is_graph
 from mem_dfa.chain.overrides import refuse_own_training
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import check_initializer
+from mem_dfa.shapes.graph_models import is_graph
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 
 
@@ -179,11 +178,6 @@ def _hdf5_error(trainer: Algorithm) -> UnsupportedError:
         f"{type(trainer).__name__} cannot be saved as an HDF5 file, which Keras could not load: "
         "save the trainer to a .keras file, its weights by save_weights, or trainer.network alone."
     )
-
-
-def variable_bytes(variables: list[keras.Variable]) -> int:
-    """Bytes of the values of `variables`."""
-    return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in variables)
 
 
 class FeedbackAlgorithm(Algorithm):

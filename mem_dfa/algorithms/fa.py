@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
-from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
+from mem_dfa.algorithms.base import FeedbackAlgorithm
 from mem_dfa.chain.atom import (
     NORMALISATIONS,
     LayerAtom,
@@ -37,7 +37,7 @@ from mem_dfa.chain.rehearsal import run_noted
 from mem_dfa.chain.rematerialised import without_rematerialisation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import for_kernel
-from mem_dfa.shapes.layer_bytes import backpropagation_bytes
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, variable_bytes
 
 Kernels = list[tuple[keras.Variable, keras.Variable]]
 

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from mem_dfa.algorithms.random_feedback import RandomFeedback
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.factored_gradient import TiledGradient, present_tensors
 from mem_dfa.chain.local_gradient import Recording
 from mem_dfa.chain.outside import Seen
 from mem_dfa.chain.rehearsal import Rehearsal
@@ -33,7 +34,6 @@ from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.batch_parts import add_parts, cut, cut_errors
 from mem_dfa.memory.batch_slices import chain_peak_bytes, first_pass_counts, slice_counts
 from mem_dfa.memory.repeated_blocks import Alike, alike
-from mem_dfa.optimizer.factored_gradient import TiledGradient, present_tensors
 from mem_dfa.optimizer.step import Update, tiled_layers
 
 

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 from keras.src.losses.loss import unscale_loss_for_distribution
 
-from mem_dfa.algorithms.base import Algorithm, variable_bytes
+from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.block import held_back_variables
 from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
@@ -30,7 +30,7 @@ from mem_dfa.memory.first_batches import looked_at_first
 from mem_dfa.memory.slices_proof import is_shown
 from mem_dfa.memory.whole_batch import refuse_layers, refuse_pass, refuse_reductions
 from mem_dfa.memory.whole_pass import kept_trackers, trackers
-from mem_dfa.shapes.layer_bytes import backpropagation_bytes, looping_layer
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, looping_layer, variable_bytes
 
 DEFAULT_SLICES = 8
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mem_dfa.algorithms.base import FeedbackAlgorithm, variable_bytes
+from mem_dfa.algorithms.base import FeedbackAlgorithm
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain.chain import Chain
 from mem_dfa.errors import UnsupportedError
@@ -18,7 +18,7 @@ from mem_dfa.feedback.matrices import KINDS, Matrices, check_bytes, check_kind
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.checkpoint_plan import NOMINAL_BATCH
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
-from mem_dfa.shapes.layer_bytes import backpropagation_bytes
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, variable_bytes
 
 
 class RandomFeedback(FeedbackAlgorithm, Blockwise):

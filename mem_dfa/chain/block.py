@@ -17,7 +17,6 @@ from mem_dfa.chain.rematerialised import without_rematerialisation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import after
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.optimizer.wide_kernel import tiled_bytes
 from mem_dfa.shapes.layer_bytes import (
     LayerBytes,
     backward_peak_bytes,
@@ -27,6 +26,7 @@ from mem_dfa.shapes.layer_bytes import (
     spec_bytes,
 )
 from mem_dfa.shapes.layer_calls import Call, spec_of
+from mem_dfa.shapes.row_tiles import tiled_bytes
 
 Tensor = tf.Tensor
 

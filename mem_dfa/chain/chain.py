@@ -16,10 +16,11 @@ import keras
 from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.chain.atom import ActivationPart, Atom, LinearPart, is_graph, is_linear
+from mem_dfa.chain.atom import ActivationPart, Atom, LinearPart, is_linear
 from mem_dfa.chain.block import Block
 from mem_dfa.chain.foreign_code import is_known_layer
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.shapes.graph_models import is_graph
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 from mem_dfa.shapes.layer_calls import spec_of
 

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.factored_gradient import TiledGradient, recorded_uses, tiled_gradients
 from mem_dfa.chain.outside import NOTHING_SEEN, Seen
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.optimizer.factored_gradient import TiledGradient, recorded_uses, tiled_gradients
 
 Tensor = tf.Tensor
 

@@ -11,6 +11,7 @@ from mem_dfa import MemDFA
 from mem_dfa.memory import batch_slices
 from mem_dfa.optimizer import wide_kernel
 from mem_dfa.optimizer.step import tiled_layers
+from mem_dfa.shapes import row_tiles
 from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64, recorded
 
 optimizers = keras.optimizers
@@ -52,9 +53,9 @@ WHOLE: dict[str, Make] = {
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tile the tests' small kernels: three rows of 24 float64 values, so that a rest remains."""
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
-    monkeypatch.setattr(wide_kernel, "TILE_BYTES", 3 * 24 * 8)
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(row_tiles, "TILE_BYTES", 3 * 24 * 8)
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 2)
 
 
 def network(**dense: object) -> keras.Sequential:
@@ -103,7 +104,7 @@ def same_as_whole(
     """Train in tiles and whole from the same start; every weight and slot must agree."""
     start = build().get_weights()
     ours = trained(build(), make, **how)
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 2**40)
     expected = trained(build(), make, **how)
     assert tiled(expected) == []
     pairs = zip(ours.network.get_weights(), expected.network.get_weights(), start, strict=True)
@@ -147,7 +148,7 @@ def test_penalties_count_once(
         return network(kernel_regularizer=penalty)
 
     scaled = same_as_whole(monkeypatch, build, TILED["loss_scale"])
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 1024)
     assert len(tiled(scaled)) == 2
 
 
@@ -167,7 +168,7 @@ def test_sequences_shared_layers_and_layers_inside_a_unit(monkeypatch: pytest.Mo
         return keras.Model(inputs, layers.Softmax()(outputs))
 
     trainer = same_as_whole(monkeypatch, build, TILED["adam"])
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 1024)
     assert len(tiled(trainer)) == 5  # the classifier of 120 rows is one
 
 
@@ -234,10 +235,10 @@ def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lora = built()
     lora.enable_lora(2)
     assert not is_tiled(lora)
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 5)  # of a quarter of the kernel each
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 5)  # of a quarter of the kernel each
     assert not is_tiled(built())
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 2)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
     assert not is_tiled(built())
 
 
@@ -247,7 +248,7 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
 ) -> None:
     width = 1024
     if not in_tiles:
-        monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
+        monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 2**40)
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [keras.Input((width,)), keras.layers.Dense(width), keras.layers.Dense(3)]
