@@ -20,6 +20,7 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.block import held_back_variables
+from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import after, runs_as_a_graph, token
@@ -84,7 +85,7 @@ class Microbatch(Algorithm):
         self._warn_if_more_than_bp()
 
     def _warn_if_more_than_bp(self) -> None:
-        size = self.batch_size or checkpoint_plan.NOMINAL_BATCH
+        size = self.batch_size or NOMINAL_BATCH
         try:
             own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
         except ValueError:  # the layers' shapes are not known, or the budget is too small

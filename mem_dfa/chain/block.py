@@ -256,9 +256,9 @@ class Block:
         return all(is_linear(reader) and follows_shapes(reader) for reader in readers)
 
     def hold_back(
-        self, inputs: Tensor, earlier: Tensor
+        self, inputs: Tensor, earlier: Tensor | None
     ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
-        """Make everything in a run wait for `earlier`, a scalar from `ordering.token`.
+        """Make everything in a run wait for `earlier`, a scalar from `token`; None for nothing.
 
         A block starts when its input and its weights are there, and draws when its seeds are:
         held back are the seeds (all blocks would otherwise draw when the step starts), and the
@@ -268,6 +268,8 @@ class Block:
         Returns:
             The input, and the values that are to stand for variables during the run.
         """
+        if earlier is None:
+            return inputs, []
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
         fewer = weight_values < math.prod(size or 1 for size in inputs.shape)

@@ -24,6 +24,8 @@ from mem_dfa.shapes.graph_models import is_graph
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 from mem_dfa.shapes.layer_calls import spec_of
 
+# Where the batch is not known: hardly anything that is compared depends on it.
+NOMINAL_BATCH = 32
 # What is planned for where an axis of the batch has no fixed size: of pixels or words.
 NOMINAL_SIZE = 224
 RESHAPES = (

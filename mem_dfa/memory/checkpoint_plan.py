@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 from mem_dfa.units import parse_bytes
 
 # The allocator rounds and does not split every chunk: measured 4 % above what operations ask for.
 ALLOCATOR_MARGIN = 0.05
-# Where the batch is not known: hardly anything that is compared depends on it.
-NOMINAL_BATCH = 32
 # A last block's small gradient is no reason to run a whole block again.
 PEAK_TOLERANCE = 0.015
 
