@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.optimizer.elementwise import SLOTS, slots_of, step_on
-from mem_dfa.optimizer.rows import Rows
+from mem_dfa.optimizer.stand_in import Rows
 from mem_dfa.shapes.row_tiles import is_wide, rows_per_tile
 
 Tensor = tf.Tensor
@@ -58,7 +58,7 @@ def update_in_tiles(
     count, tile = int(kernel.shape[0]), rows_per_tile(kernel)
 
     def tile_step(start: Tensor | int, size: int) -> None:
-        rows, *slot_rows = (Rows(v.value, start, size) for v in (kernel, *slots.values()))
+        rows, *slot_rows = (Rows(v, start, size) for v in (kernel, *slots.values()))
         part = gradient.rows(start, size)
         if kernel.regularizer is not None:
             part += _penalty_gradient(optimizer, kernel, rows)
@@ -75,7 +75,7 @@ def update_in_tiles(
     if count % tile:
         tile_step(count - count % tile, count % tile)
     for variable in (kernel, *slots.values()):
-        Rows.finish(variable.value)
+        Rows.finish(variable)
 
 
 def _penalty_gradient(
