@@ -11,9 +11,9 @@ import tensorflow as tf
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.chain import Chain
 from mem_dfa.chain.refuse_unrepeatable import refuse_borrowed
+from mem_dfa.chain.warn_one_block import warn_if_one_block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.memory.checkpoint_plan import warn_if_one_block
 from mem_dfa.optimizer.step import Update, warn_if_whole
 from mem_dfa.schedules.schedule import Schedule
 

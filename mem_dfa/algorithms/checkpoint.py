@@ -22,6 +22,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.kernels import KernelFeedback
 from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory.budget import budget_bytes, refuse_unknown
 from mem_dfa.memory.checkpoint_plan import Plan
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
@@ -63,7 +64,7 @@ class Checkpoint(Blockwise):
                 "words; give one of every, blocks, budget, or none."
             )
         if budget is not None and (batch_size is None or None in self.chain.input.shape[1:]):
-            checkpoint_plan.budget_bytes(budget)  # the batch is not known yet
+            budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
 
@@ -75,12 +76,12 @@ class Checkpoint(Blockwise):
         """
         costs = checkpoint_plan.block_costs(self.chain.blocks, batch_size)
         if self.budget is not None:
-            checkpoint_plan.refuse_unknown(
+            refuse_unknown(
                 f"Checkpoint received budget={self.budget!r}",
                 lambda: self.chain.require_known_bytes(batch_size),
                 "every=... or blocks=[...]",
             )
-            return checkpoint_plan.within_budget(costs, checkpoint_plan.budget_bytes(self.budget))
+            return checkpoint_plan.within_budget(costs, budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
                 raise UnsupportedError(

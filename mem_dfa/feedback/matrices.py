@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,20 +19,12 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution, Initializer, for_matrix, seeded
 from mem_dfa.graph.once import constant, once
 from mem_dfa.graph.ordering import after, token
-from mem_dfa.machine_memory import memory_limit_bytes
-from mem_dfa.units import show_bytes
 
 TILE_BYTES = 2**24
 """Of a wider matrix so many bytes are drawn at a time."""
 
 ENTRY_BYTES = 4
 """Matrices are drawn in float32."""
-
-LARGE_BYTES = 2**30
-"""What is worth a warning whatever the step takes."""
-
-MOST_DRAWN_BYTES = 2**36
-"""Of all matrices, where they are drawn: each tile is traced by itself."""
 
 Seed = Sequence[int]
 
@@ -257,50 +247,6 @@ class Shared(Matrices):
 
 
 KINDS: Mapping[str, type[Matrices]] = registry.Loaded(registry.FEEDBACK_KINDS)
-
-
-def check_kind(kind: Any) -> None:
-    """Accept a name in KINDS.
-
-    Raises:
-        UnsupportedError: it is none.
-    """
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
-
-
-def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int | None) -> None:
-    """Say what feedback will take where that is much, before it is there.
-
-    Args:
-        kind: a name in KINDS.
-        classes: C, the number of logits.
-        widths: n_i of each block that is sent an error.
-        step_bytes: of BP's whole step on some batch; None where they are not known.
-
-    Raises:
-        UnsupportedError: it is more than the memory that this process may take.
-    """
-    sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
-    limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
-    if sizes["stored"] > MOST_DRAWN_BYTES:
-        sizes["regenerated"] = sizes["stored"]
-        limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
-    own, (limit, what) = sizes[kind], limits[kind]
-    less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
-    others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
-    says = (
-        f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
-        f"{sum(widths)} units of {len(widths)} blocks"
-    )
-    if own > limit:
-        raise UnsupportedError(
-            f"{says}, more than the {show_bytes(limit)} {what}; use "
-            f"{others or 'a net with fewer logits, or train with checkpoint'}."
-        )
-    if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
-        compared = "" if step_bytes is None else f" (BP's whole step: {show_bytes(step_bytes)})"
-        warnings.warn(f"{says}{compared}; {others} would take less.", stacklevel=2)
 
 
 def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:

@@ -14,7 +14,8 @@ from mem_dfa.chain.block import Block
 from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer, check_initializer
-from mem_dfa.feedback.matrices import KINDS, check_bytes, check_kind
+from mem_dfa.feedback.matrices import KINDS
+from mem_dfa.feedback.matrix_bytes import check_bytes, check_kind
 from mem_dfa.feedback.signal import Signal, serialized
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
