@@ -77,6 +77,8 @@ class KernelFeedback(Signal):
                 ]
                 self.kernels.append((layer, pairs))
             error_is_used = True
+        # Where Keras finds the layers' kernels first: it is their place in a saved trainer.
+        trainer._random_kernels = self.kernels
 
     def _weight(
         self, layer: keras.layers.Layer, kernel: keras.Variable, seed: int
