@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,16 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 
 
+def machine_bytes() -> int:
+    """The machine's memory; on Windows, which does not tell it this way, no limit."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def memory_limit_bytes() -> int:
     """The machine's memory, or what the control groups of this process allow where that is less."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([machine, *(limit for limit, _ in _groups())])
+    return min([machine_bytes(), *(limit for limit, _ in _groups())])
 
 
 def memory_available_bytes() -> int:
@@ -21,6 +28,7 @@ def memory_available_bytes() -> int:
 
     Pages of files that nobody used lately count as free, as they do for the machine.
     """
+    # Which comes with the experiments, the only ones to ask.
     import psutil
 
     free = (limit - used for limit, used in _groups())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras.src.backend.common.global_state import get_global_attribute
 
-from mem_dfa.chain.atom import is_graph
 from mem_dfa.chain.overrides import refuse_own_training
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.distributions import check_initializer
+from mem_dfa.feedback.signal import Exact, Signal
+from mem_dfa.shapes.graph_models import is_graph
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
+from mem_dfa.shapes.layer_bytes import variable_bytes
 
 
 class Algorithm(keras.Model):
@@ -54,8 +53,8 @@ class Algorithm(keras.Model):
                 "call the model on a batch, model(x), first."
             )
         refuse_own_training(network, type(self).__name__)
-        self.network = network
-        self.seed = seed
+        self.network, self.seed = network, seed
+        self.signal: Signal = Exact()
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -64,8 +63,8 @@ class Algorithm(keras.Model):
 
     @property
     def feedback_bytes(self) -> int:
-        """Bytes of the feedback matrices that are held."""
-        return 0
+        """Bytes of the random weights that the error signal takes and that are held."""
+        return variable_bytes(self.signal.held)
 
     def predict_step_bytes(self, batch_size: int) -> int | None:
         """Step bytes in graph execution, from shapes; None for what nobody predicts or knows."""
@@ -113,13 +112,18 @@ class Algorithm(keras.Model):
         if get_global_attribute("use_legacy_config", False):
             raise _hdf5_error(self)
         network = keras.saving.serialize_keras_object(self.network)
-        return {"network": network, "seed": self.seed, "name": self.name}
+        own = {"network": network, "seed": self.seed, "name": self.name}
+        return {**own, **self.signal.get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Self:
         """As in Keras."""
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        return cls(**{**config, "network": network})
+        made = {
+            name: keras.saving.deserialize_keras_object(value, custom_objects)
+            for name, value in config.items()
+            if isinstance(value, dict)
+        }
+        return cls(**{**config, **made})
 
     def _refuse_at_compile(self) -> None:
         """Raise UnsupportedError for what this algorithm cannot honour."""
@@ -133,6 +137,7 @@ class Algorithm(keras.Model):
         refuse_own_training(self.network, type(self).__name__)
         super().compile(*args, **kwargs)
         self._refuse_at_compile()
+        self.signal.refuse_at_compile(self.loss)
 
     def make_train_function(self, force: bool = False) -> None:
         """As in Keras, with the optimizer's slots there: a step that makes them is traced twice.
@@ -142,6 +147,11 @@ class Algorithm(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         super().make_train_function(force)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Keras's own, in which error signals pass layers back as the `signal` says."""
+        with self.signal.way_back(self):
+            return super().train_step(data)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras."""
@@ -179,53 +189,3 @@ def _hdf5_error(trainer: Algorithm) -> UnsupportedError:
         f"{type(trainer).__name__} cannot be saved as an HDF5 file, which Keras could not load: "
         "save the trainer to a .keras file, its weights by save_weights, or trainer.network alone."
     )
-
-
-def variable_bytes(variables: list[keras.Variable]) -> int:
-    """Bytes of the values of `variables`."""
-    return sum(int(np.prod(v.shape)) * tf.as_dtype(v.dtype).size for v in variables)
-
-
-class FeedbackAlgorithm(Algorithm):
-    """An algorithm with random weights of its own, which are saved and loaded with it."""
-
-    def __init__(
-        self,
-        network: keras.Model,
-        feedback_initializer: str | keras.initializers.Initializer = "uniform",
-        **details: Any,
-    ) -> None:
-        """Wrap `network`.
-
-        Args:
-            network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `feedback.INITIALIZERS`, or a Keras initializer.
-            **details: `seed`, which the random weights are drawn from, and `name`; what a class
-                that is an algorithm of another kind as well takes for that.
-
-        Raises:
-            UnsupportedError: the algorithm cannot train the network; unknown initializer.
-        """
-        super().__init__(network, **details)
-        check_initializer(feedback_initializer)
-        self.feedback_initializer = feedback_initializer
-        self._draw_feedback()
-
-    @abstractmethod
-    def _draw_feedback(self) -> None:
-        """Make the random weights; raises UnsupportedError for a network it cannot train."""
-
-    def get_config(self) -> dict[str, Any]:
-        """As in Keras."""
-        initializer = self.feedback_initializer
-        if not isinstance(initializer, str):
-            initializer = keras.saving.serialize_keras_object(initializer)
-        return {**super().get_config(), "feedback_initializer": initializer}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Self:
-        """As in Keras."""
-        initializer = config["feedback_initializer"]
-        if not isinstance(initializer, str):
-            initializer = keras.saving.deserialize_keras_object(initializer)
-        return super().from_config({**config, "feedback_initializer": initializer}, custom_objects)

@@ -11,25 +11,58 @@ import tensorflow as tf
 from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.chain import Chain
 from mem_dfa.chain.refuse_unrepeatable import refuse_borrowed
+from mem_dfa.chain.warn_one_block import warn_if_one_block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.memory.checkpoint_plan import warn_if_one_block
 from mem_dfa.optimizer.step import Update, warn_if_whole
+from mem_dfa.schedules.schedule import Schedule
 
 
 class Blockwise(Algorithm):
-    """One optimizer step a batch, taken by `update_blocks` in the order the algorithm chooses."""
+    """One optimizer step a batch, taken by the algorithm's `schedule`.
 
-    @property
-    @abstractmethod
-    def chain(self) -> Chain:
-        """The network as this algorithm cuts it."""
+    Attributes:
+        chain: the network as this algorithm cuts it.
+    """
+
+    alone: tuple[type[keras.layers.Layer], ...] = ()
+    """Kinds of layers that are a block of their own."""
+
+    def __init__(self, network: keras.Model, **details: Any) -> None:
+        """Cut `network` into blocks.
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            **details: `seed` and `name`, as in `Algorithm`.
+
+        Raises:
+            UnsupportedError: the network cannot be cut.
+        """
+        super().__init__(network, **details)
+        self.chain = Chain.from_model(network, alone=self.alone)
 
     @abstractmethod
+    def schedule(self, update: Update, batch_size: int | None) -> Schedule:
+        """The passes of one step.
+
+        Args:
+            update: the optimizer's step.
+            batch_size: None where it is not known.
+        """
+
     def update_blocks(
         self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
     ) -> tf.Tensor:
         """Update every block once and return the network's output, shape (batch, ...)."""
+        outputs: list[tf.Tensor] = []
+
+        def error_of(logits: tf.Tensor) -> tf.Tensor:
+            error, output = self.output_error(inputs, logits, y, sample_weight)
+            outputs.append(output)
+            return error
+
+        self.schedule(update, inputs.shape[0]).run(inputs, error_of)
+        return outputs[0]
 
     def _refuse_at_compile(self) -> None:
         super()._refuse_at_compile()
@@ -60,6 +93,7 @@ class Blockwise(Algorithm):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
+        self.signal.refuse_unfrozen()  # layers may have been unfrozen since `compile`
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs = _as_input(x, self.chain.input)
         self.chain.see(inputs.shape)
@@ -67,7 +101,8 @@ class Blockwise(Algorithm):
             # On all variables: the blocks' own calls each name a few of them.
             self.optimizer.build(self.trainable_variables)
         update = Update(self.optimizer, compiled=bool(self.jit_compile))
-        y_pred = self.update_blocks(inputs, y, sample_weight, update)
+        with self.signal.way_back(self):
+            y_pred = self.update_blocks(inputs, y, sample_weight, update)
         update.finish()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 

@@ -8,21 +8,50 @@ kept from the forward pass until its block is updated: O(n), as in BP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from mem_dfa.algorithms.random_feedback import RandomFeedback
-from mem_dfa.chain.local_gradient import Recording
-from mem_dfa.graph.ordering import after, token
-from mem_dfa.graph.profile_scope import scope
+from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.optimizer.step import Update
+from mem_dfa.schedules.backward_sweep import BackwardSweep
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class DFA(RandomFeedback):
-    """One forward pass that keeps everything, then updates from the last block to the first."""
+class DFA(Blockwise):
+    """A backward sweep that keeps everything, with output feedback."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        feedback_initializer: str | Initializer = "uniform",
+        feedback: str = "stored",
+        projected: Sequence[str] | None = None,
+        **details: Any,
+    ) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
+            feedback: "stored", "regenerated" or "shared", see `matrices`.
+            projected: names of the blocks that get a matrix; None for those that have something to
+                train now. A saved trainer keeps its own, whatever was frozen since.
+            **details: `seed`, which the matrices are drawn from, and `name`.
+
+        Raises:
+            UnsupportedError: the algorithm cannot train the network; unknown initializer or kind
+                of feedback; a Keras initializer for matrices that are not stored.
+        """
+        super().__init__(network, **details)
+        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected)
+
+    def schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
+        """Forward through all blocks, then project, differentiate and update each."""
+        return BackwardSweep(type(self).__name__, self.chain.blocks, self.signal, update)
 
     def _predict_step_bytes(self, batch_size: int) -> int:
         """Every activation, freed block by block from the last to the first."""
@@ -33,31 +62,3 @@ class DFA(RandomFeedback):
             kept -= size.kept
             peak = max(peak, kept + size.update_peak)
         return peak
-
-    def update_blocks(
-        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
-    ) -> tf.Tensor:
-        """Forward through all blocks, then project, differentiate and update each."""
-        recordings = []
-        activation = inputs
-        for block in self.chain.blocks:
-            # a_i = f_i(a_{i-1}; W_i)
-            recordings.append(Recording(block, activation, "forward"))
-            activation = recordings[-1].outputs
-        error, outputs = self.output_error(inputs, activation, y, sample_weight)
-        del activation
-        done = token([error])
-        while recordings:
-            recording = recordings.pop()
-            if not recording.variables:
-                continue
-            block, shape = recording.block, recording.outputs.shape[1:]
-            # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
-            # activations.
-            with scope("backward", block.name):
-                late_error = after(error, done)
-            signal = self.error_signal(block.name, late_error, shape)
-            gradients = recording.gradients(signal, self.optimizer.scale_loss)
-            # W_i ← W_i − η·G_iᵀ δ_i
-            done = update.apply(block.name, gradients, recording.variables)
-        return outputs

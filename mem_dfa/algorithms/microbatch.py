@@ -18,19 +18,20 @@ import keras
 import tensorflow as tf
 from keras.src.losses.loss import unscale_loss_for_distribution
 
-from mem_dfa.algorithms.base import Algorithm, variable_bytes
+from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.block import held_back_variables
+from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import after, runs_as_a_graph, token
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.memory import checkpoint_plan
 from mem_dfa.memory.batch_parts import Part, add_parts
+from mem_dfa.memory.budget import ALLOCATOR_MARGIN, budget_bytes, refuse_unknown
 from mem_dfa.memory.first_batches import looked_at_first
 from mem_dfa.memory.slices_proof import is_shown
 from mem_dfa.memory.whole_batch import refuse_layers, refuse_pass, refuse_reductions
 from mem_dfa.memory.whole_pass import kept_trackers, trackers
-from mem_dfa.shapes.layer_bytes import backpropagation_bytes, looping_layer
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, looping_layer, variable_bytes
 
 DEFAULT_SLICES = 8
 
@@ -68,7 +69,7 @@ class Microbatch(Algorithm):
                 f"Microbatch received slices={slices!r}: give a whole number, at least 1."
             )
         if budget is not None:
-            checkpoint_plan.budget_bytes(budget)
+            budget_bytes(budget)
         self.slices, self.budget, self.batch_size = slices, budget, batch_size
 
     def get_config(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class Microbatch(Algorithm):
         self._warn_if_more_than_bp()
 
     def _warn_if_more_than_bp(self) -> None:
-        size = self.batch_size or checkpoint_plan.NOMINAL_BATCH
+        size = self.batch_size or NOMINAL_BATCH
         try:
             own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
         except ValueError:  # the layers' shapes are not known, or the budget is too small
@@ -112,7 +113,7 @@ class Microbatch(Algorithm):
                 f"Microbatch received budget={self.budget!r} and batches of no fixed size: give "
                 "batch_size=..., or batch the data with drop_remainder=True."
             )
-        checkpoint_plan.refuse_unknown(
+        refuse_unknown(
             f"Microbatch received budget={self.budget!r}",
             lambda: self._step_bytes(batch_size, batch_size),
             "slices=...",
@@ -125,11 +126,11 @@ class Microbatch(Algorithm):
                 "TensorFlow works on up to 32 turns at once. Give slices=... instead, or ask "
                 "`python -m experiments.fit`, which measures."
             )
-        limit = checkpoint_plan.budget_bytes(self.budget) / (1 + checkpoint_plan.ALLOCATOR_MARGIN)
+        limit = budget_bytes(self.budget) / (1 + ALLOCATOR_MARGIN)
         for slices in range(1, batch_size + 1):
             if self._step_bytes(batch_size, slices) <= limit:
                 return slices
-        least = self._step_bytes(batch_size, batch_size) * (1 + checkpoint_plan.ALLOCATOR_MARGIN)
+        least = self._step_bytes(batch_size, batch_size) * (1 + ALLOCATOR_MARGIN)
         raise UnsupportedError(
             f"Microbatch received budget={self.budget!r}: one example at a time takes "
             f"{int(least) + 1} bytes ({least / 2**20:.1f} MiB), which is the least."

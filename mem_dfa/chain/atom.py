@@ -12,10 +12,9 @@ from keras.src.layers.convolutional.base_conv import BaseConv
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
-from keras.src.models import Functional
 from keras.src.ops.node import Node
 
-from mem_dfa.chain.overrides import has_own_call
+from mem_dfa.shapes.graph_models import has_own_call, is_graph
 from mem_dfa.shapes.layer_calls import Call, calls_of
 
 Tensor = tf.Tensor
@@ -37,11 +36,6 @@ NORMALISATIONS = (
     keras.layers.RMSNormalization,
     keras.layers.UnitNormalization,
 )
-
-
-def is_graph(layer: object) -> bool:
-    """Whether running its layers is all that a model does: one with its own `call` is one layer."""
-    return isinstance(layer, (keras.Sequential, Functional)) and not has_own_call(layer)
 
 
 def is_linear(layer: object) -> bool:

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.factored_gradient import TiledGradient, recorded_uses, tiled_gradients
 from mem_dfa.chain.outside import NOTHING_SEEN, Seen
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.optimizer.factored_gradient import TiledGradient, recorded_uses, tiled_gradients
 
 Tensor = tf.Tensor
 
@@ -25,7 +25,6 @@ class Recording:
         phase: str,
         earlier: Tensor | None = None,
         differentiate_input: bool = False,
-        weights: Sequence[Tensor] | None = None,
         tiled: Sequence[keras.layers.Layer] = (),
         seen: Seen = NOTHING_SEEN,
     ) -> None:
@@ -37,18 +36,13 @@ class Recording:
             phase: see `Block.run`.
             earlier: a scalar from `ordering.token` that has to be there before anything starts.
             differentiate_input: whether `backward` also gives the error signal at the input.
-            weights: values in the place of all the layers' variables, in their order.
             tiled: dense layers of the block whose kernels get a `TiledGradient`.
             seen: what the block's first run found outside of its own variables.
         """
         self.block = block
         self.variables = block.trainable_variables
         in_tiles = {id(layer.kernel) for layer in tiled}
-        values: list[tuple[keras.Variable, Tensor]] = []
-        if earlier is not None:
-            inputs, values = block.hold_back(inputs, earlier)
-        elif weights is not None:
-            values = list(zip(block.variables, weights, strict=True))
+        inputs, values = block.hold_back(inputs, earlier)
         values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [

@@ -6,6 +6,7 @@ import keras
 from keras.src.trainers.trainer import Trainer
 
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.shapes.graph_models import owner
 
 # What Keras's trainers are made of, and what they ask a model for; without old names that nothing
 # calls.
@@ -23,19 +24,6 @@ TRAINING = {
 }
 
 
-def _owner(layer: keras.layers.Layer, name: str) -> str | None:
-    """The class that gives the layer its attribute `name`; None if that is one of Keras's."""
-    if name in vars(layer):
-        return "the model itself"
-    kind = next((kind for kind in type(layer).__mro__ if name in vars(kind)), keras.Model)
-    return None if kind.__module__.partition(".")[0] == "keras" else f"class {kind.__name__}"
-
-
-def has_own_call(layer: keras.layers.Layer) -> bool:
-    """Whether a layer of a kind that Keras has runs something else when it is called."""
-    return any(_owner(layer, name) for name in ("call", "__call__"))
-
-
 def refuse_own_training(network: keras.Model, algorithm: str) -> None:
     """Look for what Keras would run when it trained the network, and a trainer does not.
 
@@ -46,10 +34,10 @@ def refuse_own_training(network: keras.Model, algorithm: str) -> None:
     Raises:
         UnsupportedError: there is some; the message names each method and where it is from.
     """
-    owners = {name: _owner(network, name) for name in sorted(TRAINING)}
-    own = {name: owner for name, owner in owners.items() if owner is not None}
+    owners = {name: owner(network, name) for name in sorted(TRAINING)}
+    own = {name: found for name, found in owners.items() if found is not None}
     if own:
-        names = ", ".join(f"{name} (of {owner})" for name, owner in own.items())
+        names = ", ".join(f"{name} (of {found})" for name, found in own.items())
         raise UnsupportedError(
             f"{algorithm} received model '{network.name}' with training of its own, which a "
             f"trainer around it does not run: {names}; put the term into the loss or metrics given "

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mem_dfa.chain.atom import with_call
 from mem_dfa.chain.block import Block, held_back_variables
-from mem_dfa.chain.outside import OutsideScope, Seen
+from mem_dfa.chain.outside import NOTHING_SEEN, OutsideScope, Seen
 from mem_dfa.chain.refuse_unrepeatable import refuse_unrepeatable
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import token
@@ -61,8 +61,8 @@ class Rehearsal:
         return outputs
 
     def seen_by(self, block_or_part: Block | keras.layers.Layer) -> Seen:
-        """What the first run of a block, or of a part of one, found outside."""
-        return self._seen[id(block_or_part)]
+        """What the first run of a block or part, if there was one, found outside."""
+        return self._seen.get(id(block_or_part), NOTHING_SEEN)
 
 
 def run_noted(layer: keras.layers.Layer, run: Callable[[], Tensor]) -> tuple[Tensor, Seen]:

@@ -7,33 +7,24 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mem_dfa import registry
+from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution, Initializer, for_matrix, seeded
 from mem_dfa.graph.once import constant, once
 from mem_dfa.graph.ordering import after, token
-from mem_dfa.machine_memory import memory_limit_bytes
-from mem_dfa.units import show_bytes
 
 TILE_BYTES = 2**24
 """Of a wider matrix so many bytes are drawn at a time."""
 
 ENTRY_BYTES = 4
 """Matrices are drawn in float32."""
-
-LARGE_BYTES = 2**30
-"""What is worth a warning whatever the step takes."""
-
-MOST_DRAWN_BYTES = 2**36
-"""Of all matrices, where they are drawn: each tile is traced by itself."""
 
 Seed = Sequence[int]
 
@@ -87,20 +78,24 @@ class Matrices(ABC):
         """What there is of each block's B_i between two uses; taken after `earlier`, a token."""
 
     @abstractmethod
-    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
-        """B_i from its source; the same for all blocks of this one's width."""
+    def made(self, source: tf.Tensor, width: int, error: tf.Tensor) -> tf.Tensor:
+        """B_i of that width, n_i, from its source; not before `error` where it has to be made."""
 
-    def is_drawn_in_tiles(self, block: str) -> bool:
-        """Whether `project` never has the block's B_i whole."""
-        return False
+    def matrix(self, block: Block, error: tf.Tensor, source: tf.Tensor | None = None) -> tf.Tensor:
+        """B_i, shape (C, n_i); for the arguments see `project`."""
+        if source is None:
+            (source,) = self.sources([block.name])
+        return self.made(source, block.width, error)
 
-    def matrix(self, block: str, error: tf.Tensor) -> tf.Tensor:
-        """B_i, shape (C, n_i); not before `error` where it has to be made."""
-        return self.made(*self.sources([block]), block, error)
+    def project(self, block: Block, error: tf.Tensor, source: tf.Tensor | None = None) -> tf.Tensor:
+        """e·B_i, shape (batch, n_i).
 
-    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
-        """e·B_i, shape (batch, n_i), from e, shape (batch, C)."""
-        return error @ tf.cast(self.matrix(block, error), error.dtype)
+        Args:
+            block: which; with a source, any one of its width.
+            error: e, shape (batch, C).
+            source: where it was taken before.
+        """
+        return error @ tf.cast(self.matrix(block, error, source), error.dtype)
 
     def _refuse_unsupported(self) -> None:
         if isinstance(self.initializer, Initializer):
@@ -111,18 +106,16 @@ class Matrices(ABC):
                 "feedback='stored'."
             )
 
-    def _distribution(self, block: str) -> Distribution:
-        return for_matrix(self.initializer, self.classes, self.widths[block])
+    def _distribution(self, width: int) -> Distribution:
+        return for_matrix(self.initializer, self.classes, width)
 
-    def _drawn(self, distribution: Distribution, block: str, seed: tf.Tensor | Seed) -> tf.Tensor:
-        """The whole matrix of a block, tile by tile."""
-        widths = tile_widths(self.classes, self.widths[block])
-        return _side_by_side(
-            [
-                distribution.matrix(_tile_seed(seed, number), self.classes, width)
-                for number, width in enumerate(widths)
-            ]
-        )
+    def _drawn(self, distribution: Distribution, width: int, seed: tf.Tensor | Seed) -> tf.Tensor:
+        """A whole matrix, tile by tile."""
+        tiles = [
+            distribution.matrix(_tile_seed(seed, number), self.classes, columns)
+            for number, columns in enumerate(tile_widths(self.classes, width))
+        ]
+        return _side_by_side(tiles)
 
 
 class Stored(Matrices):
@@ -140,24 +133,24 @@ class Stored(Matrices):
         return {
             block: add_weight(
                 shape=(self.classes, width),
-                initializer=self._variable_initializer(block),
+                initializer=self._variable_initializer(block, width),
                 trainable=False,
                 name=f"feedback_{block}",
             )
             for block, width in self.widths.items()
         }
 
-    def _variable_initializer(self, block: str) -> Callable[..., tf.Tensor]:
+    def _variable_initializer(self, block: str, width: int) -> Callable[..., tf.Tensor]:
         seed = self.seeds[block]
         if isinstance(self.initializer, Initializer):
             return seeded(self.initializer, int(seed[0]))
-        return lambda _, dtype: tf.cast(self._drawn(self._distribution(block), block, seed), dtype)
+        return lambda _, dtype: tf.cast(self._drawn(self._distribution(width), width, seed), dtype)
 
     def sources(self, blocks: Sequence[str], earlier: tf.Tensor | None = None) -> list[tf.Tensor]:
         """The variables' values, which are there at any time."""
         return [tf.convert_to_tensor(self.held[block].value) for block in blocks]
 
-    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+    def made(self, source: tf.Tensor, width: int, error: tf.Tensor) -> tf.Tensor:
         """As it is."""
         return source
 
@@ -196,18 +189,19 @@ class Regenerated(Matrices):
         rows = tf.gather(seeds, constant([self._rows[block] for block in blocks], tf.int32))
         return tf.unstack(after(rows, earlier))
 
-    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+    def made(self, source: tf.Tensor, width: int, error: tf.Tensor) -> tf.Tensor:
         """The draw."""
-        return self._drawn(self._distribution(block), block, after(source, token([error])))
+        return self._drawn(self._distribution(width), width, after(source, token([error])))
 
-    def is_drawn_in_tiles(self, block: str) -> bool:
-        """Whether the matrix is large."""
-        return len(tile_widths(self.classes, self.widths.get(block, 0))) > 1
-
-    def project(self, block: str, error: tf.Tensor) -> tf.Tensor:
+    def project(self, block: Block, error: tf.Tensor, source: tf.Tensor | None = None) -> tf.Tensor:
         """One tile of the matrix at a time, each drawn after the one before it was used."""
-        distribution, (source,), parts = self._distribution(block), self.sources([block]), [error]
-        for number, width in enumerate(tile_widths(self.classes, self.widths[block])):
+        widths = tile_widths(self.classes, block.width)
+        if len(widths) == 1:
+            return super().project(block, error, source)
+        if source is None:
+            (source,) = self.sources([block.name])
+        distribution, parts = self._distribution(block.width), [error]
+        for number, width in enumerate(widths):
             seed = _tile_seed(after(source, token([parts[-1]])), number)
             tile = distribution.matrix(seed, self.classes, width)
             parts.append(error @ tf.cast(tile, error.dtype))
@@ -231,12 +225,11 @@ class Shared(Matrices):
         if not self.widths:
             return {}
         widest = max(self.widths, key=self.widths.__getitem__)
-        units = Distribution(self._distribution(widest).draw, 1.0)
+        width, seed = self.widths[widest], self.seeds[widest]
+        units = Distribution(self._distribution(width).draw, 1.0)
         matrix = add_weight(
-            shape=(self.classes, self.widths[widest]),
-            initializer=lambda _, dtype: tf.cast(
-                self._drawn(units, widest, self.seeds[widest]), dtype
-            ),
+            shape=(self.classes, width),
+            initializer=lambda _, dtype: tf.cast(self._drawn(units, width, seed), dtype),
             trainable=False,
             name="feedback_shared",
         )
@@ -246,59 +239,14 @@ class Shared(Matrices):
         """The one matrix, for each."""
         return [tf.convert_to_tensor(self.held["shared"].value)] * len(blocks)
 
-    def made(self, source: tf.Tensor, block: str, error: tf.Tensor) -> tf.Tensor:
+    def made(self, source: tf.Tensor, width: int, error: tf.Tensor) -> tf.Tensor:
         """The first columns, scaled; a copy, which starts after the error."""
         first = after(constant([0, 0], tf.int32), token([error]))
-        size = constant([self.classes, self.widths[block]], tf.int32)
-        columns = tf.slice(source, first, size)
-        return columns * constant(self._distribution(block).scale, columns.dtype)
+        columns = tf.slice(source, first, constant([self.classes, width], tf.int32))
+        return columns * constant(self._distribution(width).scale, columns.dtype)
 
 
 KINDS: Mapping[str, type[Matrices]] = registry.Loaded(registry.FEEDBACK_KINDS)
-
-
-def check_kind(kind: Any) -> None:
-    """Accept a name in KINDS.
-
-    Raises:
-        UnsupportedError: it is none.
-    """
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
-
-
-def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int | None) -> None:
-    """Say what feedback will take where that is much, before it is there.
-
-    Args:
-        kind: a name in KINDS.
-        classes: C, the number of logits.
-        widths: n_i of each block that is sent an error.
-        step_bytes: of BP's whole step on some batch; None where they are not known.
-
-    Raises:
-        UnsupportedError: it is more than the memory that this process may take.
-    """
-    sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
-    limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
-    if sizes["stored"] > MOST_DRAWN_BYTES:
-        sizes["regenerated"] = sizes["stored"]
-        limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
-    own, (limit, what) = sizes[kind], limits[kind]
-    less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
-    others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
-    says = (
-        f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
-        f"{sum(widths)} units of {len(widths)} blocks"
-    )
-    if own > limit:
-        raise UnsupportedError(
-            f"{says}, more than the {show_bytes(limit)} {what}; use "
-            f"{others or 'a net with fewer logits, or train with checkpoint'}."
-        )
-    if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
-        compared = "" if step_bytes is None else f" (BP's whole step: {show_bytes(step_bytes)})"
-        warnings.warn(f"{says}{compared}; {others} would take less.", stacklevel=2)
 
 
 def _tile_seed(seed: tf.Tensor | Seed, number: int) -> tf.Tensor:

@@ -23,8 +23,9 @@ class TracedOnce:
             body: of nested tensors; one of its name.
             *arguments: nested tensors, handles of variables, and None where there is none.
         """
-        flat = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
-        key = (body.__name__, *((tuple(tensor.shape), tensor.dtype) for tensor in flat))
+        given = tf.nest.flatten(arguments)
+        key = (body.__name__, *(t if t is None else (tuple(t.shape), t.dtype) for t in given))
+        flat = [tensor for tensor in given if tensor is not None]
         if key not in self._traced:
             # Not inlined: it would be as large as what it stands for.
             once = tf.function(body, autograph=False, experimental_attributes={"_noinline": True})

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.chain.local_gradient import added
-from mem_dfa.optimizer.factored_gradient import TiledGradient
 
 Tensor = tf.Tensor
 Gradient = Tensor | TiledGradient | None

@@ -12,40 +12,14 @@ from collections.abc import Sequence
 import keras
 
 from mem_dfa.chain.block import Block
-from mem_dfa.chain.foreign_code import is_known_layer
-from mem_dfa.memory.checkpoint_plan import NOMINAL_BATCH
+from mem_dfa.chain.chain import NOMINAL_BATCH
+from mem_dfa.chain.sliceable import can_be_sliced
 from mem_dfa.shapes.layer_bytes import tensor_bytes
 
 # More make the peak little lower: input and output stay, and kernels slow down on small batches.
 DEFAULT_SLICES = 4
 # A smaller slice of the widest output saves less than its operations cost in time.
 LEAST_SLICE_BYTES = 2**20
-
-
-def can_be_sliced(block: Block) -> bool:
-    """Whether slices of the batch give what the whole batch gives.
-
-    Not so for statistics over the batch (BatchNormalization), for random draws (Dropout draws one
-    mask for all), along the batch's axis, and for what is not Keras's own and may do either. A
-    sparse batch is not cut.
-    """
-    if block.state_variables or not block.runs_only_keras or block.atoms[0].before.sparse:
-        return False
-    return all(
-        isinstance(operation, keras.layers.Layer)
-        and all(_takes_example_by_example(layer) for layer in operation._flatten_layers())
-        for operation in [*block.operations, *block.layers]
-    )
-
-
-def _takes_example_by_example(layer: keras.layers.Layer) -> bool:
-    """Of a layer that has no state and runs Keras's code alone: not along the batch's axis."""
-    if not is_known_layer(layer):
-        return False
-    # A negative axis of Keras's is counted from the end once the layer is built, or by its rank.
-    inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
-    rank = len(inputs[0].shape) if inputs else 0
-    return not {0, -rank} & set(keras.tree.flatten(getattr(layer, "axis", None)))
 
 
 def slice_counts(

@@ -9,20 +9,13 @@ segments before it is still there, so peak = held before + the segment's own.
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.shapes.graph_tensors import UnknownBytesError
-from mem_dfa.units import parse_bytes
+from mem_dfa.memory.budget import ALLOCATOR_MARGIN
 
-# The allocator rounds and does not split every chunk: measured 4 % above what operations ask for.
-ALLOCATOR_MARGIN = 0.05
-# Where the batch is not known: hardly anything that is compared depends on it.
-NOMINAL_BATCH = 32
 # A last block's small gradient is no reason to run a whole block again.
 PEAK_TOLERANCE = 0.015
 
@@ -82,65 +75,6 @@ class _State:
 
     def plan(self) -> Plan:
         return Plan(self.segments(), self.peak, self.operations)
-
-
-def budget_bytes(budget: str | int) -> int:
-    """Whole bytes from a number of them or a size such as "64 MiB".
-
-    Raises:
-        UnsupportedError: neither.
-    """
-    if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
-        return budget
-    try:
-        return parse_bytes(budget)
-    except (TypeError, ValueError) as error:
-        raise UnsupportedError(
-            f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
-            '"64 MiB".'
-        ) from error
-
-
-def refuse_unknown(received: str, check: Callable[[], Any], instead: str) -> None:
-    """Refuse a budget where `check` raises because bytes are not known.
-
-    Args:
-        received: what was asked for.
-        check: raises UnknownBytesError with the reason.
-        instead: what needs no bytes.
-
-    Raises:
-        UnsupportedError: the budget cannot be planned for.
-    """
-    try:
-        check()
-    except UnknownBytesError as error:
-        raise UnsupportedError(
-            f"{received}, but what a step takes is not known from shapes: {error}. Give {instead} "
-            "instead; `python -m experiments.fit` finds by measuring what fits."
-        ) from error
-
-
-def warn_if_one_block(name: str, blocks: Sequence[Block]) -> None:
-    """Say that one block with several weight layers holds most of a net.
-
-    Args:
-        name: of the algorithm.
-        blocks: of the net.
-    """
-    layers = [len(block.weight_layers) for block in blocks]
-    sizes = [block.bytes(NOMINAL_BATCH) for block in blocks]
-    kept = [0 if any(size.unknown for size in sizes) else size.kept for size in sizes]
-    for block, count, own in zip(blocks, layers, kept, strict=True):
-        if count > 1 and (2 * count > sum(layers) or 2 * own > sum(kept)):
-            share = f" and {own / sum(kept):.0%} of the bytes kept" if any(kept) else ""
-            warnings.warn(
-                f"{name}: {block.name} ('{block.weight_layers[0].name}' to "
-                f"'{block.weight_layers[-1].name}') holds {count} of {sum(layers)} weight "
-                f"layers{share}: inside a block everything is kept and the gradient is BP's, so "
-                "little is saved. A skip from its first to its last layer makes it one block.",
-                stacklevel=4,
-            )
 
 
 def block_costs(blocks: Sequence[Block], batch_size: int) -> list[BlockCost]:

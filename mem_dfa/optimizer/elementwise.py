@@ -1,15 +1,14 @@
 """The step of an elementwise optimizer on stand-ins: parts of a variable, or values in its place.
 
-Whatever takes the place of a variable and of its slots is asked for what `keras.Optimizer` asks of
-variables: conversion to a tensor, arithmetic, the three assignments.
+What takes the place of a variable and of its slots is a `StandIn`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
+
+from mem_dfa.optimizer.stand_in import StandIn
 
 Tensor = tf.Tensor
 
@@ -47,8 +46,8 @@ def is_decayed(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) 
 def step_on(
     optimizer: keras.optimizers.Optimizer,
     variable: keras.Variable,
-    stand_in: Any,
-    slots: dict[str, Any],
+    stand_in: StandIn,
+    slots: dict[str, StandIn],
     gradient: Tensor,
     iterations: Tensor | None = None,
     rate: Tensor | None = None,

@@ -15,41 +15,10 @@ import tensorflow as tf
 
 from mem_dfa.graph.traced_call import TracedOnce, read
 from mem_dfa.optimizer.elementwise import SLOTS, is_decayed, slots_of, step_on
+from mem_dfa.optimizer.stand_in import StandIn
 
 Tensor = tf.Tensor
 Pair = tuple[Tensor, keras.Variable]
-
-
-class Value:
-    """A tensor in the place of a variable; assignments replace it."""
-
-    def __init__(self, value: Tensor, variable: keras.Variable) -> None:
-        """Stand for `variable`, which has `value` now."""
-        self.value, self.dtype, self.shape = value, value.dtype, value.shape
-        # By which an optimizer finds the slots of a variable.
-        self._unique_id = variable.value._unique_id
-
-    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> Tensor:
-        """Let TensorFlow's and Keras's operations take it as a tensor."""
-        return tf.convert_to_tensor(self.value, dtype=dtype, name=name)
-
-    def assign(self, value: Tensor) -> None:
-        """Replace the value."""
-        self.value = tf.convert_to_tensor(value, self.dtype)
-
-    def assign_add(self, value: Tensor) -> None:
-        """Add to the value."""
-        self.value += tf.convert_to_tensor(value, self.dtype)
-
-    def assign_sub(self, value: Tensor) -> None:
-        """Subtract from the value."""
-        self.value -= tf.convert_to_tensor(value, self.dtype)
-
-    def __mul__(self, other: Any) -> Tensor:
-        """The value times a number or tensor."""
-        return self.value * other
-
-    __rmul__ = __mul__
 
 
 class Together:
@@ -102,10 +71,10 @@ class Together:
         ) -> list[list[Tensor]]:
             results = []
             for gradient, own, variable in zip(gradients, values, variables, strict=True):
-                weight, *slots = (Value(value, variable) for value in own)
+                weight, *slots = (StandIn(variable, value) for value in own)
                 named = dict(zip(slots_of(optimizer, variable), slots, strict=True))
                 step_on(optimizer, variable, weight, named, gradient, iterations, rate)
-                results.append([weight.value, *(slot.value for slot in slots)])
+                results.append([weight.read(), *(slot.read() for slot in slots)])
             return results
 
         steps.__name__ = f"steps_{key}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +10,12 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.factored_gradient import TiledGradient, present_tensors
 from mem_dfa.graph.ordering import token
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.optimizer.factored_gradient import TiledGradient, present_tensors
 from mem_dfa.optimizer.small_variables import Together
 from mem_dfa.optimizer.wide_kernel import can_tile, update_in_tiles
-from mem_dfa.shapes.layer_bytes import tensor_bytes
+from mem_dfa.shapes.layer_bytes import tensor_bytes, variable_bytes
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
 # call multiplies its momentum product; nor is any optimizer this list does not know.
@@ -73,7 +72,7 @@ def tiled_layers(
 def warn_if_whole(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
     """Say what it costs in bytes that an optimizer needs every gradient at once."""
     if not is_blockwise(optimizer):
-        price = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+        price = variable_bytes(variables)
         warnings.warn(
             f"{type(optimizer).__name__} as configured needs every gradient at once: "
             f"{price} bytes of gradients are kept until the end of the step.",

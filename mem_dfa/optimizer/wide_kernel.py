@@ -11,18 +11,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.optimizer.elementwise import SLOTS, slots_of, step_on
-from mem_dfa.optimizer.factored_gradient import TiledGradient
-from mem_dfa.optimizer.rows import Rows
+from mem_dfa.optimizer.stand_in import Rows
+from mem_dfa.shapes.row_tiles import is_wide, rows_per_tile
 
 Tensor = tf.Tensor
-
-# The one rule: a dense kernel of this many bytes and more is updated in tiles, if those alive at
-# once take less than its gradient does. A smaller kernel is not what sets a network's peak.
-TILED_FROM_BYTES = 4 * 2**20
-TILE_BYTES = 2**19
-# Tiles alive at once, at most: rows of the gradient, of slots and what is computed from them.
-HELD_TILES = 7
 
 ELEMENTWISE_REGULARIZERS = (
     keras.regularizers.L1,
@@ -52,16 +46,6 @@ def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -
     )
 
 
-def tiled_bytes(layer: keras.layers.Layer) -> int:
-    """What the update of the layer takes when its kernel is tiled: tiles, and its bias whole."""
-    others = sum(
-        tf.TensorShape(v.shape).num_elements() * tf.as_dtype(v.dtype).size
-        for v in layer.trainable_variables
-        if v is not layer.kernel
-    )
-    return _held_bytes(layer.kernel) + others
-
-
 def update_in_tiles(
     optimizer: keras.optimizers.Optimizer, kernel: keras.Variable, gradient: TiledGradient
 ) -> None:
@@ -71,10 +55,10 @@ def update_in_tiles(
     single rows, which TensorFlow does in place only while no other operation holds the value.
     """
     slots = slots_of(optimizer, kernel)
-    count, tile = int(kernel.shape[0]), _rows_per_tile(kernel)
+    count, tile = int(kernel.shape[0]), rows_per_tile(kernel)
 
     def tile_step(start: Tensor | int, size: int) -> None:
-        rows, *slot_rows = (Rows(v.value, start, size) for v in (kernel, *slots.values()))
+        rows, *slot_rows = (Rows(v, start, size) for v in (kernel, *slots.values()))
         part = gradient.rows(start, size)
         if kernel.regularizer is not None:
             part += _penalty_gradient(optimizer, kernel, rows)
@@ -91,7 +75,7 @@ def update_in_tiles(
     if count % tile:
         tile_step(count - count % tile, count % tile)
     for variable in (kernel, *slots.values()):
-        Rows.finish(variable.value)
+        Rows.finish(variable)
 
 
 def _penalty_gradient(
@@ -102,21 +86,3 @@ def _penalty_gradient(
         tape.watch(values)
         penalty = optimizer.scale_loss(kernel.regularizer(values))
     return tape.gradient(penalty, values)
-
-
-def is_wide(kernel: keras.Variable) -> bool:
-    """Whether a dense kernel may set a network's peak."""
-    kernel_bytes = int(kernel.shape[0]) * _row_bytes(kernel)
-    return kernel_bytes >= TILED_FROM_BYTES and kernel_bytes > _held_bytes(kernel)
-
-
-def _held_bytes(kernel: keras.Variable) -> int:
-    return HELD_TILES * _rows_per_tile(kernel) * _row_bytes(kernel)
-
-
-def _row_bytes(kernel: keras.Variable) -> int:
-    return int(kernel.shape[1]) * tf.as_dtype(kernel.dtype).size
-
-
-def _rows_per_tile(kernel: keras.Variable) -> int:
-    return min(int(kernel.shape[0]), max(1, TILE_BYTES // _row_bytes(kernel)))

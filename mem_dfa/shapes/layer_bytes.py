@@ -1,4 +1,4 @@
-"""Bytes of a Keras layer's call, from shapes alone; the one thing that both packages share.
+"""Bytes of a Keras layer's call, from shapes alone.
 
 The rules follow TensorFlow's graph execution: every layer's output is kept for the backward pass
 unless the layer works in place; the backward pass frees it layer by layer, holding the error
@@ -193,13 +193,23 @@ def tensor_bytes(shape: Iterable[int | None], dtype: str) -> int:
     Raises:
         ValueError: the shape is not known.
     """
-    from tensorflow import as_dtype
-
     sizes = tuple(shape)
     if None in sizes:
         raise ValueError(f"Received a tensor of shape {sizes}; give the model's Input its shape.")
-    nbytes = math.prod(sizes) * as_dtype(dtype).size
+    nbytes = raw_bytes(sizes, dtype)
     return -(-nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
+
+
+def raw_bytes(shape: Iterable[int], dtype: str) -> int:
+    """Bytes of a tensor's values alone."""
+    from tensorflow import as_dtype
+
+    return math.prod(shape) * as_dtype(dtype).size
+
+
+def variable_bytes(variables: Iterable[Any]) -> int:
+    """Bytes of the values of `variables`."""
+    return sum(raw_bytes(variable.shape, variable.dtype) for variable in variables)
 
 
 def backpropagation_bytes(model: Any, batch_size: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mem_dfa.random_state import restored_draws
+from mem_dfa.shapes.graph_models import graph_of
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 
 Spec = Any  # a keras.KerasTensor
@@ -49,7 +50,7 @@ def calls_of_model(model: Any, batch_size: int) -> Iterator[Call]:
     Raises:
         UnknownBytesError: the model has no such graph, as a subclassed one, or its input no size.
     """
-    inner = _graph(model)
+    inner = graph_of(model)
     if inner is None:
         raise UnknownBytesError(
             f"model {model.name!r} is no Sequential or functional model, so its layers' shapes are "
@@ -70,7 +71,7 @@ def calls_of(nodes: Iterable[Any], specs: Specs) -> Iterator[Call]:
         specs: for the id of each recorded tensor, what it is here; what comes out is added.
     """
     for node in nodes:
-        inner = _graph(node.operation)
+        inner = graph_of(node.operation)
         inputs = tuple(specs[id(tensor)] for tensor in node.input_tensors)
         if inner is not None:
             inside = {id(tensor): spec for tensor, spec in zip(inner.inputs, inputs, strict=True)}
@@ -100,15 +101,6 @@ def _outputs(node: Any, inputs: Sequence[Spec], specs: Specs) -> tuple[Spec, ...
             # It may know less than its own call.
             outputs = keras.Operation.compute_output_spec(operation, *args, **kwargs)
     return tuple(keras.tree.flatten(outputs))
-
-
-def _graph(operation: Any) -> Any | None:
-    """What holds the graph of a Sequential or functional model; a `call` of its own may do more."""
-    inner = getattr(operation, "_functional", None) or operation  # what a Sequential is made of
-    if not hasattr(inner, "_nodes_by_depth"):
-        return None
-    caller = next(kind for kind in type(operation).__mro__ if "call" in vars(kind))
-    return inner if caller.__module__.startswith("keras.") else None
 
 
 def _nodes(inner: Any) -> Iterator[Any]:

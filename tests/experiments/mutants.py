@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import mem_dfa
 from mem_dfa.graph.ordering import after, token
+from mem_dfa.optimizer.step import Update
+from mem_dfa.schedules.second_forward import SecondForward
 
 KEPT = "block_003"
 """Whose activation stays alive."""
@@ -32,11 +34,18 @@ class KeepsOne(mem_dfa.MemDFA):
         late = tf.reduce_max(after(self._kept, self._done))
         return outputs + tf.cast(late > float("inf"), outputs.dtype)
 
-    def _replay(self, block: Any, *arguments: Any) -> tuple[list[tf.Tensor], tf.Tensor]:
-        outputs, self._done = super()._replay(block, *arguments)
-        if block.name == KEPT:
-            self._kept = outputs[0]
-        return outputs, self._done
+    def schedule(self, update: Update, batch_size: int | None) -> SecondForward:
+        schedule = super().schedule(update, batch_size)
+        replay = schedule._replay
+
+        def keeping(block: Any, *arguments: Any) -> tuple[list[tf.Tensor], tf.Tensor]:
+            outputs, self._done = replay(block, *arguments)
+            if block.name == KEPT:
+                self._kept = outputs[0]
+            return outputs, self._done
+
+        schedule._replay = keeping
+        return schedule
 
 
 class StoresAgain(mem_dfa.MemDFA):

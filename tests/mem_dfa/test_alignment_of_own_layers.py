@@ -69,7 +69,7 @@ def test_the_way_back_has_the_draws_of_the_way_there(
     how = {"every": 1} if make is CheckpointFA else {}
     trainer = make(network, **how)
     trainer.compile(keras.optimizers.SGD(1.0), "mse", **{"jit_compile": False, **execution})
-    (((_, feedback),),) = [pairs for _, pairs in trainer._random_kernels]
+    (((_, feedback),),) = [pairs for _, pairs in trainer.signal.kernels]
     x, y = blobs(8)[0], np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     for _ in range(STEPS):
         w1, w2 = first.kernel.numpy(), second.kernel.numpy()

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import MemDFA
+from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
 from mem_dfa.feedback import matrices
-from mem_dfa.memory import repeated_blocks as module
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
 
 

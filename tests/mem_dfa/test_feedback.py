@@ -46,7 +46,7 @@ def all_matrices(trainer: keras.Model, execution: str = "eager") -> list[np.ndar
 
     def draw(error: tf.Tensor) -> list[tf.Tensor]:
         blocks = trainer.chain.blocks[:-1]
-        return [trainer.matrices.matrix(block.name, error) for block in blocks]
+        return [trainer.signal.matrices.matrix(block, error) for block in blocks]
 
     if execution != "eager":
         draw = tf.function(draw, jit_compile=execution == "xla")
@@ -96,7 +96,7 @@ def test_the_error_signal_is_the_projection_of_any_number_of_rows(kind: str, row
     trainer = DFA(network(), feedback=kind)
     error = tf.random.stateless_normal((rows, 3), (1, 2))
     for block, matrix in zip(trainer.chain.blocks, all_matrices(trainer), strict=False):
-        signal = trainer.error_signal(block.name, error, (block.width,))
+        signal = tf.reshape(trainer.signal.project(block, error), [rows, -1])
         np.testing.assert_allclose(signal, error.numpy() @ matrix, rtol=1e-5, atol=1e-7)
 
 
@@ -144,7 +144,7 @@ def test_the_kind_and_the_seed_survive_saving(kind: str, tmp_path: Path) -> None
     trainer.train_on_batch(*data())
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    assert loaded.feedback == kind
+    assert loaded.get_config()["feedback"] == kind
     assert_same(all_matrices(trainer), all_matrices(loaded))
     # Weights bring their feedback along, whatever the other trainer's seed.
     trainer.save_weights(tmp_path / "last.weights.h5")

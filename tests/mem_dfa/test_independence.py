@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import MemDFA, profiling
-from mem_dfa.memory import repeated_blocks
+from mem_dfa.chain import repeated_blocks
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
 from tests.mem_dfa.test_slices import net
 

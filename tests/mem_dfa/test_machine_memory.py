@@ -1,6 +1,5 @@
 """What control groups allow, as Linux tells it in files."""
 
-import os
 from pathlib import Path
 
 import psutil
@@ -21,8 +20,7 @@ class Memory:
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where control groups are told of; the machine itself has 16 GiB, 10 of them free."""
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    pages = {"SC_PHYS_PAGES": TOTAL // 4096, "SC_PAGE_SIZE": 4096}
-    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(machine_memory, "machine_bytes", lambda: TOTAL)
     monkeypatch.setattr(machine_memory, "CONTROL_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(machine_memory, "OWN_GROUPS", tmp_path / "own")
     return tmp_path
@@ -69,3 +67,7 @@ def test_without_groups_it_is_the_machine(told: str | None, groups: Path) -> Non
         (groups / "own").write_text(told)
     assert machine_memory.memory_limit_bytes() == TOTAL
     assert machine_memory.memory_available_bytes() == FREE
+
+
+def test_the_machines_memory_is_what_psutil_says() -> None:
+    assert machine_memory.machine_bytes() == psutil.virtual_memory().total

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, MODELS, profiling
-from mem_dfa.algorithms import mem_dfa as algorithm
 from mem_dfa.optimizer.step import BLOCKWISE, is_blockwise
+from mem_dfa.schedules import second_forward as schedule
 from tests.mem_dfa.table import reversible, trainer_by
 
 DEPTH = 6
@@ -92,7 +92,7 @@ def test_the_second_forward_pass_really_runs_again(monkeypatch: pytest.MonkeyPat
     assert activations(timeline, "replay") == []
     assert activations(timeline, "replay", SLICE_BYTES) == in_turn
     # Where a whole first pass would set the peak, a slice goes through all blocks at once.
-    monkeypatch.setattr(algorithm, "first_pass_counts", lambda blocks, counts, *rest: counts)
+    monkeypatch.setattr(schedule, "first_pass_counts", lambda blocks, counts, *rest: counts)
     timeline = recorded(trained_conv("mem_dfa", options={"slices": SLICES}))
     assert activations(timeline, "forward") == []
     assert activations(timeline, "forward", SLICE_BYTES) == blocks * SLICES
@@ -156,7 +156,7 @@ def test_slices_are_joined_when_their_block_is_done_with(monkeypatch: pytest.Mon
     """A block that takes a whole input has it made beside the slices, not beside their errors."""
     monkeypatch.setattr(sys.modules[__name__], "BATCH", 4 * BATCH)
     monkeypatch.setattr(
-        algorithm, "slice_counts", lambda blocks, *rest: [2] * (len(blocks) - 1) + [1]
+        schedule, "slice_counts", lambda blocks, *rest: [2] * (len(blocks) - 1) + [1]
     )
     peak = requested_peak(trained_conv("mem_dfa"))
     assert 2 * 4 * ACTIVATION_BYTES <= peak <= 2.75 * 4 * ACTIVATION_BYTES
@@ -167,7 +167,7 @@ def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) ->
     from mem_dfa.chain import block
 
     ordered = timeline_of("mem_dfa", 9).step_requested_bytes
-    for module in (algorithm, block):
+    for module in (schedule, block):
         monkeypatch.setattr(module, "after", lambda tensor, earlier: tensor)
     unordered = requested_peak(trained_conv("mem_dfa", 9))
     assert unordered >= ordered + 4 * ACTIVATION_BYTES

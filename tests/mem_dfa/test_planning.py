@@ -10,6 +10,7 @@ import pytest
 
 from mem_dfa import UnsupportedError
 from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory.budget import budget_bytes
 from mem_dfa.memory.checkpoint_plan import BlockCost, Segment
 
 UNIT = 1000
@@ -143,12 +144,8 @@ def test_given_borders_are_kept_to() -> None:
 @pytest.mark.parametrize("budget", [0, -1, True, 1.5, "much", "64", None])
 def test_budgets_that_are_no_size_are_refused(budget: object) -> None:
     with pytest.raises(UnsupportedError, match="64 MiB"):
-        checkpoint_plan.budget_bytes(budget)
+        budget_bytes(budget)
 
 
 def test_budgets_are_bytes_or_sizes() -> None:
-    assert (
-        checkpoint_plan.budget_bytes("64 MiB")
-        == checkpoint_plan.budget_bytes(64 * 2**20)
-        == 64 * 2**20
-    )
+    assert budget_bytes("64 MiB") == budget_bytes(64 * 2**20) == 64 * 2**20

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError
-from mem_dfa.feedback import matrices
+from mem_dfa.feedback import matrix_bytes
 from mem_dfa.layers.reversible import ReversibleBlock
 from tests.mem_dfa.comparison import LOSS
 from tests.mem_dfa.table import BLOCK_BY_BLOCK, TABLE
@@ -75,13 +75,13 @@ def segmentation(size: int, biggest: int = 4) -> keras.Model:
 def test_feedback_that_no_memory_holds_is_refused_before_it_is_made(
     make: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrices, "memory_limit_bytes", lambda: 2**30)
+    monkeypatch.setattr(matrix_bytes, "memory_limit_bytes", lambda: 2**30)
     # 2·64² logits times 2·4·64² units.
     with pytest.raises(UnsupportedError, match=r"takes 1.1 GiB.*'regenerated' \(16.0 MiB\)") as e:
         make(segmentation(64, biggest=5))
     assert "8192 logits an example times 36864 units of 2 blocks" in str(e.value)
     # 2·1024² logits: so many matrices that drawing them is no way out, either.
-    for kind in matrices.KINDS:
+    for kind in matrix_bytes.KINDS:
         with pytest.raises(UnsupportedError, match=f"feedback='{kind}' takes .* TiB.*checkpoint"):
             make(segmentation(1024), feedback=kind)
 
@@ -93,9 +93,9 @@ def test_feedback_larger_than_bps_step_is_said(monkeypatch: pytest.MonkeyPatch) 
         warnings.simplefilter("error")
         DFA(segmentation(16), feedback="regenerated")
         DFA(MODELS["mlp"]())
-        monkeypatch.setattr(matrices, "LARGE_BYTES", 1000)
+        monkeypatch.setattr(matrix_bytes, "LARGE_BYTES", 1000)
         with pytest.raises(UserWarning, match=r"feedback='stored' takes 5.1 KiB"):
             DFA(MODELS["mlp"]())
-    monkeypatch.setattr(matrices, "memory_limit_bytes", lambda: 5000)
+    monkeypatch.setattr(matrix_bytes, "memory_limit_bytes", lambda: 5000)
     with pytest.raises(UnsupportedError, match=r"more than the 4.9 KiB of memory there are"):
         DFA(MODELS["mlp"]())

@@ -12,6 +12,7 @@ from mem_dfa import MemDFA
 from mem_dfa.memory import batch_slices
 from mem_dfa.optimizer import wide_kernel
 from mem_dfa.optimizer.step import tiled_layers
+from mem_dfa.shapes import row_tiles
 from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64, recorded
 
 optimizers = keras.optimizers
@@ -53,9 +54,9 @@ WHOLE: dict[str, Make] = {
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tile the tests' small kernels: three rows of 24 float64 values, so that a rest remains."""
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 1024)
-    monkeypatch.setattr(wide_kernel, "TILE_BYTES", 3 * 24 * 8)
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 1024)
+    monkeypatch.setattr(row_tiles, "TILE_BYTES", 3 * 24 * 8)
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 2)
 
 
 def network(**dense: object) -> keras.Sequential:
@@ -102,7 +103,7 @@ def tiled(trainer: MemDFA) -> list[str]:
 def whole(build: Callable[[], keras.Model], make: Make) -> tuple[list[np.ndarray], ...]:
     """Weights before, after, and the optimizer's variables of a training without tiles."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
+        patch.setattr(row_tiles, "TILED_FROM_BYTES", 2**40)
         trainer = trained(build(), make)
         assert tiled(trainer) == []
     slots = [variable.numpy() for variable in trainer.optimizer.variables]
@@ -235,10 +236,10 @@ def test_which_layers_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lora = built()
     lora.enable_lora(2)
     assert not is_tiled(lora)
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 5)  # of a quarter of the kernel each
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 5)  # of a quarter of the kernel each
     assert not is_tiled(built())
-    monkeypatch.setattr(wide_kernel, "HELD_TILES", 2)
-    monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
+    monkeypatch.setattr(row_tiles, "HELD_TILES", 2)
+    monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 24 * 24 * 4 + 1)
     assert not is_tiled(built())
 
 
@@ -248,7 +249,7 @@ def test_no_tensor_is_as_large_as_a_wide_kernel(
 ) -> None:
     width = 1024
     if not in_tiles:
-        monkeypatch.setattr(wide_kernel, "TILED_FROM_BYTES", 2**40)
+        monkeypatch.setattr(row_tiles, "TILED_FROM_BYTES", 2**40)
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [keras.Input((width,)), keras.layers.Dense(width), keras.layers.Dense(3)]

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import BP, Checkpoint
+from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.optimizer.elementwise import SLOTS
-from mem_dfa.optimizer.factored_gradient import TiledGradient
 from mem_dfa.optimizer.small_variables import Together
 from mem_dfa.optimizer.wide_kernel import update_in_tiles
 from tests.mem_dfa.comparison import blobs, compiled, small_network

@@ -1,0 +1,139 @@
+"""What a block takes for one batch, from shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import keras
+
+from mem_dfa.chain.atom import Atom
+from mem_dfa.shapes.layer_bytes import (
+    LayerBytes,
+    backward_peak_bytes,
+    bytes_of_calls,
+    forward_peak_bytes,
+    spec_bytes,
+)
+from mem_dfa.shapes.layer_calls import Call, spec_of
+from mem_dfa.shapes.row_tiles import tiled_bytes
+
+
+@dataclass(frozen=True)
+class BlockBytes:
+    """What one block takes for one batch, from shapes.
+
+    Attributes:
+        kept: kept for its local gradient.
+        output: of a_i.
+        forward_peak: while it runs and nothing is kept, its input included.
+        update_peak: while it is differentiated and updated, its own activations and error signals.
+        backward_peak: the same with the error signal at its input.
+        unknown: why these are estimates only; else empty.
+    """
+
+    kept: int
+    output: int
+    forward_peak: int
+    update_peak: int
+    backward_peak: int
+    unknown: str = ""
+
+
+# Where not even the nominal size tells anything, blocks count alike.
+ALIKE = BlockBytes(kept=1, output=1, forward_peak=2, update_peak=2, backward_peak=3)
+
+
+class Sized:
+    """Consecutive atoms of which the bytes are told.
+
+    Attributes:
+        atoms: in the order in which they run.
+    """
+
+    def __init__(self, atoms: Sequence[Atom]) -> None:
+        """Take consecutive atoms of a chain."""
+        self.atoms = tuple(atoms)
+        self.plan_for(None, "no batch is known")
+
+    def follow(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Shape and dtype of a_i where those of a_{i-1} are like `inputs`."""
+        first, last = self.atoms[0].before, self.atoms[-1].after
+        if None not in last.shape[1:] and inputs.shape[1:] == first.shape[1:]:
+            return spec_of(last, inputs.shape[0])
+        for atom in self.atoms:
+            inputs = atom.calls(inputs)[1]
+        return inputs
+
+    def plan_for(self, example: keras.KerasTensor | None, unknown: str) -> None:
+        """Tell bytes for inputs like `example`, a batch of one; None if nobody knows any.
+
+        Args:
+            example: a_{i-1} of one example.
+            unknown: why bytes for it are estimates only; else empty.
+        """
+        self._example, self._unknown = example, unknown
+        self._sizes: dict[int, tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]] = {}
+
+    def _sizes_for(
+        self, batch_size: int
+    ) -> tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]:
+        """The calls inside with what each holds, and a_i."""
+        if batch_size not in self._sizes:
+            inputs, calls = self._input_of(batch_size), []
+            for atom in self.atoms:
+                found, inputs = atom.calls(inputs)
+                calls += found
+            pairs = list(zip(calls, bytes_of_calls(calls), strict=True))
+            self._sizes[batch_size] = pairs, inputs
+        return self._sizes[batch_size]
+
+    def _input_of(self, batch_size: int) -> keras.KerasTensor:
+        return spec_of(self._example, batch_size * self._example.shape[0])
+
+    def bytes(self, batch_size: int, tiled: Sequence[keras.layers.Layer] = ()) -> BlockBytes:
+        """What a run of the block takes, from shapes, for graph execution.
+
+        Args:
+            batch_size: examples in a batch.
+            tiled: dense layers whose kernels are updated in row tiles.
+        """
+        if self._example is None:
+            return replace(ALIKE, unknown=self._unknown)
+        in_tiles = {id(layer) for layer in tiled}
+        calls, output = self._sizes_for(batch_size)
+        layers = [
+            replace(size, weight_bytes=tiled_bytes(call.operation))
+            if id(call.operation) in in_tiles
+            else size
+            for call, size in calls
+        ]
+        input_bytes = spec_bytes(self._input_of(batch_size))
+        kept = sum(layer.kept_bytes for layer in layers)
+        # Of branches, what one made waits for the other: at most all of it.
+        branched = any(len(atom.operations) > 1 for atom in self.atoms)
+        forward_peak = forward_peak_bytes(layers, input_bytes)
+        return BlockBytes(
+            kept=kept,
+            output=spec_bytes(output),
+            forward_peak=input_bytes + kept if branched else forward_peak,
+            # Nothing else reads the weights of a block updated apart: they change in place.
+            update_peak=backward_peak_bytes(layers, weight_copies=1),
+            backward_peak=backward_peak_bytes(layers, 1, input_bytes),
+            unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
+        )
+
+    def operations_count(self, batch_size: int) -> int:
+        """Multiplications and additions of one run, roughly: what its time is in proportion to."""
+        if self._example is None:
+            return 1
+        count = 0
+        for call, _ in self._sizes_for(batch_size)[0]:
+            shapes = [spec.shape[1:] for spec in call.outputs]
+            values = sum(map(math.prod, shapes))
+            positions = sum(math.prod(shape[:-1]) for shape in shapes)
+            weights = getattr(call.operation, "trainable_variables", ())
+            kernels = sum(math.prod(v.shape) for v in weights if len(v.shape) > 1)
+            count += values + 2 * kernels * max(1, positions)
+        return batch_size * count

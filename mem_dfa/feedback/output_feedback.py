@@ -1,0 +1,141 @@
+"""The output error through a fixed random matrix for each block: δ_n = e, δ_i = e·B_i."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mem_dfa.chain.block import Block
+from mem_dfa.chain.chain import NOMINAL_BATCH
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback.distributions import Initializer, check_initializer
+from mem_dfa.feedback.matrices import KINDS
+from mem_dfa.feedback.matrix_bytes import check_bytes, check_kind
+from mem_dfa.feedback.signal import Signal, serialized
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.shapes.graph_tensors import UnknownBytesError
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes
+
+
+class OutputFeedback(Signal):
+    """Blocks whose error signal is the output error, projected to the size of their outputs."""
+
+    def __init__(
+        self,
+        trainer: Any,
+        initializer: str | Initializer,
+        kind: str,
+        projected: Sequence[str] | None,
+    ) -> None:
+        """Make a feedback matrix for each block but the last.
+
+        Args:
+            trainer: whose blocks they are for, which holds and saves them: its `chain`, `network`
+                and `seed` are looked at.
+            initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
+            kind: "stored", "regenerated" or "shared", see `matrices`.
+            projected: names of the blocks that get a matrix; None for those that have something to
+                train now. A saved trainer keeps its own, whatever was frozen since.
+
+        Raises:
+            UnsupportedError: unknown initializer or kind; a Keras initializer for matrices that are
+                not stored; more bytes than there are.
+        """
+        check_kind(kind)
+        check_initializer(initializer)
+        self._owner, self._chain, self._kind = type(trainer).__name__, trainer.chain, kind
+        *hidden, last = self._chain.blocks
+        names = projected
+        if names is None:
+            names = [block.name for block in hidden if block.trainable_variables]
+        # Of every block, so that they do not depend on which blocks are frozen.
+        seeds = np.random.default_rng(trainer.seed).integers(2**31 - 1, size=(len(hidden), 2))
+        widths = {block.name: block.width for block in hidden if block.name in names}
+        check_bytes(kind, last.width, list(widths.values()), _step_bytes(trainer.network))
+        self.matrices = KINDS[kind](
+            initializer,
+            last.width,
+            widths,
+            {block.name: pair for block, pair in zip(hidden, seeds, strict=True)},
+            trainer.add_weight,
+        )
+
+    @property
+    def held(self) -> Sequence[keras.Variable]:
+        """The matrices between two steps."""
+        return list(self.matrices.held.values())
+
+    def get_config(self) -> dict[str, Any]:
+        """The trainer's arguments that made it."""
+        return {
+            "feedback_initializer": serialized(self.matrices.initializer),
+            "feedback": self._kind,
+            "projected": list(self.matrices.widths),
+        }
+
+    def project(self, block: Block, error: tf.Tensor, source: tf.Tensor | None = None) -> tf.Tensor:
+        """δ_i from the output error.
+
+        Args:
+            block: the last one's error signal is e itself.
+            error: e = dL/dz, shape (batch, ...).
+            source: of the block's matrix, where it was taken before, see `Matrices.sources`.
+
+        Returns:
+            δ_i, shape of a_i.
+        """
+        batch = tf.shape(error)[0]
+        if block.name == self._chain.blocks[-1].name:
+            return error
+        with scope("backward", block.name):
+            # δ_i = e·B_i
+            signal = self.matrices.project(block, tf.reshape(error, [batch, -1]), source)
+            return tf.reshape(signal, [batch, *block.output_shape[1:]])
+
+    def refuse_at_compile(self, loss: Any) -> None:
+        """Raise UnsupportedError where e cannot be had at the logits."""
+        self.refuse_unfrozen()
+        if not self._chain.head.atoms and _expects_probabilities(loss):
+            last = self._chain.blocks[-1].atoms[-1].operations[-1]
+            raise UnsupportedError(
+                f"{self._owner} received loss={loss!r}, which takes probabilities, "
+                f"and a model that ends in '{last.name}' ({type(last).__name__}), where no "
+                "activation is to be seen to take the error before: end the model in a "
+                "keras.layers.Softmax or an activation of a Dense, or in logits and give the loss "
+                "from_logits=True."
+            )
+
+    def refuse_unfrozen(self) -> None:
+        """Raise UnsupportedError for blocks that have something to train and no matrix."""
+        for block in self._chain.blocks[:-1]:
+            if block.trainable_variables and block.name not in self.matrices.widths:
+                raise UnsupportedError(
+                    f"{self._owner}: {block.name} ({block.layer_names}) was frozen when "
+                    "the trainer was made and has no feedback matrix: unfreeze its layers before "
+                    "making the trainer."
+                )
+
+
+def _step_bytes(network: keras.Model) -> int | None:
+    """Of BP on a nominal batch; None where they are not known."""
+    try:
+        return backpropagation_bytes(network, NOMINAL_BATCH)
+    except UnknownBytesError:
+        return None
+
+
+def _expects_probabilities(loss: Any) -> bool:
+    """Whether a loss, as `compile` takes it, is one of logits or probabilities, and of these."""
+    (loss,) = keras.tree.flatten(loss)
+    if loss in ("crossentropy", "ce"):  # which Keras chooses a function for
+        return True
+    loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return not getattr(loss, "from_logits", True)
+    parameter = inspect.signature(loss).parameters.get("from_logits")
+    return parameter is not None and not parameter.default

@@ -1,0 +1,74 @@
+"""A signal says where the error signal δ_i of each block comes from.
+
+It is a collaborator of a trainer, not a kind of one: what is random in it is held by the trainer as
+weights, so that it is saved with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.chain.block import Block
+from mem_dfa.feedback.distributions import Initializer
+
+
+class Signal:
+    """The exact one, δ_{i-1} = J_iᵀ δ_i: the chain rule, and nothing held. Others change that."""
+
+    learns = False
+    """Whether `learn` does something, for which a_i has to be there."""
+
+    @property
+    def held(self) -> Sequence[keras.Variable]:
+        """The random weights between two steps."""
+        return ()
+
+    def get_config(self) -> dict[str, Any]:
+        """The trainer's arguments that made it, as in Keras."""
+        return {}
+
+    def refuse_at_compile(self, loss: Any) -> None:
+        """Raise UnsupportedError for what this signal cannot honour.
+
+        Args:
+            loss: as the trainer's `compile` was given it.
+        """
+
+    def refuse_unfrozen(self) -> None:
+        """Raise UnsupportedError for blocks that were unfrozen after it was made."""
+
+    def way_back(self, trainer: keras.Model) -> contextlib.AbstractContextManager[Any]:
+        """Within the context the trainer's layers pass error signals back as this signal says."""
+        return contextlib.nullcontext()
+
+    def learn(
+        self,
+        block: Block,
+        outputs: tf.Tensor | None,
+        error: tf.Tensor,
+        gradients: Sequence[Any],
+    ) -> None:
+        """Called after each block's gradients, of a slice of the batch where it runs in slices.
+
+        Args:
+            block: which.
+            outputs: a_i; None unless the signal `learns`.
+            error: δ_i.
+            gradients: of the block's trainable variables.
+        """
+
+
+class Exact(Signal):
+    """The error signal of backpropagation."""
+
+
+def serialized(initializer: str | Initializer) -> str | dict[str, Any]:
+    """A feedback initializer for `get_config`."""
+    if isinstance(initializer, str):
+        return initializer
+    return keras.saving.serialize_keras_object(initializer)
