@@ -8,7 +8,8 @@ import pytest
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper import commands, planned_figures
 from mem_dfa.experiments.pictures import search_plots
-from mem_dfa.experiments.store import measured, trainings
+
+from tests.experiments.made import trained
 
 RESULTS = Path(__file__).parents[2] / "results"
 SEARCHES = [
@@ -44,11 +45,12 @@ def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
     in_training = [0.5, 0.4, 0.6, 0.3, 0.7]
     for cell, accuracy in zip(cells, in_training, strict=True):
         epoch = {"epoch": 1, "train_accuracy": accuracy, "test_accuracy": 1 - accuracy}
-        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
+        trained(tmp_path, cell, [epoch])
     found = search_plots.read_search(str(tmp_path), cells)
     assert list(found.values()) == pytest.approx([50, 40, 60, 30, 70])
     best = search_plots.chosen(found)
-    assert (best["bp"].learning_rate, best["dfa"].feedback_initializer) == (0.2, "signs")
+    signs = (("feedback_initializer", "signs"),)
+    assert (best["bp"].learning_rate, best["dfa"].options) == (0.2, signs)
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
     points = [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines]
     assert points[0] == [[0.1, 50], [0.2, 60]]
@@ -66,16 +68,16 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
     _, low, _, high, signs = cells_of(LINES)
     cells = [low, high]
     bad = {"epoch": 1, "train_loss": None, "test_accuracy": 0.1}
-    trainings.write(tmp_path, measured.with_depth(vars(signs)), [bad])  # of other settings
+    trained(tmp_path, signs, [bad])  # of other settings
     for cell, accuracy in zip(cells, (0.4, 0.6), strict=True):
         epoch = {"epoch": 1, "train_loss": 2.0, "train_accuracy": accuracy, "test_accuracy": 0.5}
-        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
+        trained(tmp_path, cell, [epoch])
     epochs = [
         {"epoch": number, "train_loss": loss, "test_accuracy": 0.1}
         for number, loss in enumerate(losses, start=1)
     ]
     longer = dataclasses.replace(high, seed=3, epochs=len(losses))
-    trainings.write(tmp_path, measured.with_depth(vars(longer)), epochs)
+    trained(tmp_path, longer, epochs)
     found = search_plots.read_search(str(tmp_path), cells)
     struck = search_plots.read_diverged(str(tmp_path), cells)
     assert struck == ({high} if diverged else set())
@@ -106,10 +108,7 @@ def test_what_is_trained_is_what_the_search_found(figure: planned_figures.Planne
     for algorithm, options in taken.items():
         (cell,) = cells_of((f"sweep --algo {algorithm} --model mlp {options}",))
         wanted = best[algorithm]
-        assert (cell.learning_rate, cell.feedback_initializer) == (
-            wanted.learning_rate,
-            wanted.feedback_initializer,
-        )
+        assert (cell.learning_rate, cell.options) == (wanted.learning_rate, wanted.options)
 
 
 def test_the_search_uses_no_seed_that_is_reported() -> None:
