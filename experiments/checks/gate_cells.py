@@ -31,12 +31,15 @@ FLAT = [_cell("mem_dfa", "conv20", layers) for layers in (5, 20)]
 OTHERWISE_EXECUTED = [_cell("mem_dfa", "conv20", 10, execution=how) for how in ("eager", "xla")]
 DIRECT = _cell("dfa", "conv20", 20)
 CHECKPOINTED = [_cell("checkpoint", "depth_net", layers) for layers in (12, 24, 48)]
-REGENERATED = [_cell("mem_dfa", "depth_net", layers, feedback="regenerated") for layers in (10, 60)]
+REGENERATED = [
+    _cell("mem_dfa", "depth_net", layers, options={"feedback": "regenerated"})
+    for layers in (10, 60)
+]
 REVERSIBLE = [_cell("revnet", "depth_revnet", n, execution="eager") for n in (5, 20)]
 REVERSIBLE_GRAPH = [_cell("revnet", "depth_revnet", n) for n in (5, 20)]
 RACING = [
     *(_cell(algorithm, "conv20", 20) for algorithm in ("bp", "fa")),
-    _cell("microbatch", "conv20", 20, slices=2),
+    _cell("microbatch", "conv20", 20, options={"slices": 2}),
 ]
 CELLS = [
     *RACING,

@@ -4,14 +4,17 @@ import csv
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.store.table import FREE_BYTES
 
+from mem_dfa import registry
 from tests.experiments import made
 
 
@@ -65,6 +68,25 @@ def test_whatever_a_value_holds_the_rows_can_be_read(tmp_path: Path) -> None:
     assert {(known["trace_file"], known["status"], known["keras"]) for known in rows} == {
         ('"out",\n it', "é,", "3 ")
     }
+
+
+def test_an_option_that_is_added_leaves_earlier_rows_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It adds no column: rows with it stand below those that know nothing of it."""
+    file = Path(__file__).parents[2] / "results" / results.FILE_NAME
+    shutil.copy(file, tmp_path)
+    before = results.read(tmp_path)
+    assert len(before) > 700
+    assert any(known["options"] for known in before)
+    rank = registry.Option("rank", "count", "of feedback", "full")
+    monkeypatch.setattr(registry, "OPTIONS", (*registry.OPTIONS, rank))
+    cell = Cell("dfa", "mlp", options={"rank": 3, "feedback": "stored"})
+    results.append(tmp_path, [made.row("dfa", model="mlp", options=cell.row()["options"])])
+    *earlier, added = results.read(tmp_path)
+    assert len(earlier) == len(before)
+    assert earlier == before
+    assert Cell.of(added).options == (("feedback", "stored"), ("rank", 3))
 
 
 def test_killed_writer_leaves_whole_rows(tmp_path: Path) -> None:
