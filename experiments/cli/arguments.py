@@ -88,7 +88,7 @@ def _add_argument(
         how["type"] = (some_of if several else one_of)(argument.help, argument.choices)
         text = f"{', '.join(argument.choices)} (default: {default})"
     elif several and argument.kind != "layers":
-        how["type"] = numbers(name.replace("_", " "), argument.kind == "count")
+        how["type"] = numbers(name.replace("_", " "), int(argument.kind == "count"))
     if several or argument.kind == "layers":
         default = [default]
         how["metavar"] += ",..."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell, on_devices
+from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.results import CELL_KINDS
 from mem_dfa.experiments.store.table import Row, Schema, Table
 
@@ -92,8 +93,11 @@ def _read(folder: Path, state: object) -> Mapping[str, Epochs]:
     longest: dict[str, Epochs] = {}
     current: dict[str, Epochs] = {}
     for row in Table(folder, EPOCHS).read():
-        key = Cell.of(row).key(*_FREE)
-        current[key] = [*(current.get(key, []) if row["epoch"] > 1 else []), row]
+        key, epoch = Cell.of(row).key(*_FREE), row["epoch"]
+        before = current.get(key, []) if epoch > 1 else []
+        if epoch != len(before) + 1:
+            raise ResultsError(f"{EPOCHS.name} in {folder} is damaged: one before {epoch} is gone")
+        current[key] = [*before, row]
         if len(current[key]) >= len(longest.get(key, [])):
             longest[key] = current[key]
     return longest

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.cells.cell import Cell, on_devices
+from mem_dfa.experiments.store import bench_rows, results, trainings
 
 MIB = 2**20
 
@@ -43,13 +43,24 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
+def turns(algorithm: str, layers: int = 20, **changes: Any) -> dict[str, Any]:
+    """A row of what `experiments.bench` found of a cell of conv20."""
+    values = row(algorithm, layers) | dict.fromkeys(bench_rows.TIMES, 1.0) | {"rounds": 15}
+    return {name: (values | changes).get(name) for name in bench_rows.BENCH.kinds}
+
+
 def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
-    """The history of a cell with the test accuracy after each epoch."""
+    """What is kept of a training with the test accuracy after each epoch."""
     epochs = [
         {"epoch": number, "test_accuracy": accuracy}
         for number, accuracy in enumerate(accuracies, start=1)
     ]
-    trainings.append(folder, {**cell.row(), "timestamp": None}, epochs)
+    trained(folder, cell, epochs)
+
+
+def trained(folder: Path, cell: Cell, epochs: Sequence[dict[str, Any]]) -> None:
+    """The epochs of a cell's training, on the first device that it may be of."""
+    trainings.append(folder, {**on_devices(cell)[0].row(), "timestamp": None}, epochs)
 
 
 def table(path: Path, *rows: dict[str, Any]) -> None:

@@ -115,10 +115,18 @@ def test_of_trainings_of_different_lengths_the_last_epoch_in_common_is_compared(
     assert "After 2 epochs mem_dfa is within 1.00 points of dfa." in texts(drawn.figure)
 
 
-def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "instead", "reason"),
+    [(",0.9,", ",9,", "test_accuracy is '9'"), (",2,,,,,0.9,", ",3,,,,,0.9,", "is damaged")],
+)
+def test_a_damaged_table_of_epochs_is_refused(
+    there: str, instead: str, reason: str, tmp_path: Path
+) -> None:
+    """Also one in which an epoch is missing."""
     cell = cells(LINE)[0]
     history(tmp_path, cell, [0.5, 0.9])
-    (file,) = tmp_path.glob("history_*.csv")
-    file.write_text("epoch,test_accuracy\n1,0.5\n3,0.9\n")
-    with pytest.raises(results.ResultsError, match="no history of training"):
+    file = tmp_path / trainings.EPOCHS.name
+    assert there in file.read_text()
+    file.write_text(file.read_text().replace(there, instead))
+    with pytest.raises(results.ResultsError, match=reason):
         trainings.read(tmp_path, cell)

@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments import run
-from mem_dfa.experiments.cli import arguments
-
-from mem_dfa import registry
+from mem_dfa.experiments import figures, run
+from mem_dfa.experiments.cli import arguments, sweep_options
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
@@ -103,11 +101,6 @@ def test_classes_are_those_of_the_data() -> None:
         arguments.cells(parser.parse([*words, "mnist", "--classes", "7"]))
 
 
-def test_every_model_has_defaults() -> None:
-    """The table of defaults and the list of models name the same."""
-    assert set(list(registry.MODELS)) == set(registry.MODELS)
-
-
 MODULES = ["run", "bench", "claims", "sweep", "regress", "fit", "figures", "reproduce"]
 
 
@@ -126,6 +119,19 @@ def test_help_answers_at_once(module: str) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert done.stdout.startswith(f"usage: python -m experiments.{module}")
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_what_was_a_command_says_what_to_do_instead() -> None:
+    line = [sys.executable, "-m", "experiments.depth", "--algo", "bp"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("error: experiments.depth is no command any more")
+    example = said[said.index("python -m experiments.sweep ") :].split(", and ")[0].split()[3:]
+    depths = {cell.layers for cell in sweep_options.cells(sweep_options.parser().parse(example))}
+    assert depths == {1, 10, 100}
+    figure = said[said.index("python -m experiments.figures ") :].split(" draws")[0].split()[3:]
+    assert figures._parser().parse(figure).figure == ["depth"]
 
 
 def test_bad_value_as_a_command(tmp_path: Path) -> None:

@@ -111,10 +111,8 @@ def test_names_are_such_as_a_file_can_have() -> None:
 
 
 def test_those_in_the_repository_are_found() -> None:
-    lines = [
-        line for figure in planned_figures.FIGURES for line in figure.commands if "--trace" in line
-    ]
-    timelines = {traces.found(cell, str(RESULTS)) for line in lines for cell in cells(line)}
+    wanted = [one for figure in planned_figures.FIGURES for one in figure.wanted if one.is_traced]
+    timelines = {traces.found(cell, str(RESULTS)) for one in wanted for cell in one.cells}
     assert timelines == set((RESULTS / traces.FOLDER).glob("*.timeline.json.gz"))
     trained = [row for row in results.read(RESULTS) if row["epochs"] and row["status"] == "ok"]
     assert len(trained) > 100

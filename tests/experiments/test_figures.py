@@ -9,7 +9,8 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 from mem_dfa.experiments import figures
 from mem_dfa.experiments.cells import catalogue
-from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.cells.cell import Cell, on_devices
+from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.pictures import (
     colours,
     depth_plot,
@@ -19,16 +20,20 @@ from mem_dfa.experiments.pictures import (
     tradeoff_plots,
 )
 from mem_dfa.experiments.pictures.drawings import DRAWINGS
-from mem_dfa.experiments.store import depth_rows, results, traces
-from mem_dfa.experiments.store.measured import ALGORITHM_OPTIONS
+from mem_dfa.experiments.store import results, traces
 
 from mem_dfa import registry
 from tests.experiments.drawn import cells, lines, texts
-from tests.experiments.made import MIB, row, table
+from tests.experiments.made import MIB, row, table, turns
 from tests.perception import distance
 from tests.profiling.drawn import small
 
 FAILED = {"status": "out_of_memory", "peak_bytes": None, "step_bytes": None, "step_time_s": None}
+TURNS = [Cell(name, "conv20", 20) for name in ("bp", "remat_scope")]
+
+
+def figure_named(name: str) -> planned_figures.PlannedFigure:
+    return next(figure for figure in planned_figures.FIGURES if figure.name == name)
 
 
 def test_every_kind_has_a_drawing() -> None:
@@ -140,7 +145,7 @@ def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
             row("bp", 20, step_time_s=0.1, peak_bytes=90 * MIB),
             row("fa", 20, step_time_s=0.2, peak_bytes=95 * MIB),
             row("mem_dfa", 20, step_time_s=0.3, peak_bytes=30 * MIB),
-            row("mem_dfa", 20, slices=8, step_time_s=0.4, peak_bytes=20 * MIB),
+            row("mem_dfa", 20, options="slices=8", step_time_s=0.4, peak_bytes=20 * MIB),
         ],
     )
     asked = [
@@ -162,76 +167,75 @@ def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
 
 
 def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
-    names = dict.fromkeys(ALGORITHM_OPTIONS)
-    common = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
-    common |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok"}
     times = {"ratio_first_quartile": 0.9, "ratio_third_quartile": 22}
     table(
         tmp_path / "bench.csv",
-        {**common, **times, "algorithm": "bp", "ratio_to_bp": 1.0, "step_bytes": 4 * MIB},
-        {**common, **times, "algorithm": "remat_scope", "ratio_to_bp": 1.3, "step_bytes": 3 * MIB},
+        turns("bp", **times, step_bytes=4 * MIB),
+        turns("remat_scope", **times, ratio_to_bp=1.2, step_bytes=3 * MIB),
+        turns("remat_scope", **times, ratio_to_bp=1.3, step_bytes=3 * MIB),
     )
-    drawn = tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+    drawn = tradeoff_plots.taking_turns(str(tmp_path), "title", TURNS)
     found = lines(drawn.figure.axes[0])
     assert (found["bp"], found["remat_scope"]) == ([[1, 4]], [[1.3, 3]])
     assert drawn.figure.axes[0].get_xlim()[1] < 2, "one slow turn must not hide the rest"
     assert "Lines that reach the edge go on." in texts(drawn.figure)
+    assert not drawn.missing
 
 
-def test_a_bench_of_another_net_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = {"model": "vgg16", "layers": 15, "batch_size": 64, "rounds": 15, "status": "ok"}
-    whole |= dict.fromkeys(ALGORITHM_OPTIONS)
-    whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "algorithm": "bp", "step_bytes": MIB}
-    whole |= {"ratio_first_quartile": 1, "ratio_third_quartile": 1, "ratio_to_bp": 1}
+def test_a_bench_of_another_net_is_not_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (wanted,) = planned_figures.wanted_by(figure_named("bench_conv20"), quick=False)
     line = ["--from", str(tmp_path), "--figure", "bench_conv20"]
-    for command, status in (("--model vgg16", 1), ("--model conv20 --layers 20", 0)):
-        table(tmp_path / "bench.csv", whole | {"command": f"python -m experiments.bench {command}"})
+    for changes, status in (({"model": "vgg16"}, 1), ({}, 0)):
+        rows = [turns(cell.algorithm, **changes) for cell in wanted.cells]
+        table(tmp_path / "bench.csv", *rows)
         assert figures.main(line) == status
         said = capsys.readouterr().err
-        assert ("bench.csv is of another command; made by" in said) is bool(status)
-        assert ("bench --model conv20 --layers 20" in said) is bool(status)
+        assert ("not drawn: bench_conv20: 5 of 5 cells are missing" in said) is bool(status)
+        assert ("reproduce --figure bench_conv20" in said) is bool(status)
 
 
 def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
-    names = dict.fromkeys(ALGORITHM_OPTIONS)
-    whole = {"model": "conv20", "layers": 20, "batch_size": 128, "rounds": 15, **names}
-    whole |= {"device": "CPU:0", "tensorflow": "2.21.0", "status": "ok", "algorithm": "bp"}
-    whole |= {
-        "ratio_first_quartile": 1,
-        "ratio_third_quartile": 1,
-        "ratio_to_bp": 1,
-        "step_bytes": MIB,
-    }
-    path = tmp_path / "bench.csv"
+    whole, path = turns("bp"), tmp_path / "bench.csv"
     table(path, whole)
-    assert tradeoff_plots.taking_turns(str(tmp_path), "title", []).figure
+    assert tradeoff_plots.taking_turns(str(tmp_path), "title", TURNS).figure
     lacking = [{k: v for k, v in whole.items() if k != name} for name in ("rounds", "ratio_to_bp")]
-    for damaged in (*lacking, {**whole, "step_bytes": "many"}, {"model": "conv20"}):
+    empty = [{**whole, name: None} for name in ("rounds", "ratio_to_bp")]
+    for damaged in (*lacking, *empty, {**whole, "step_bytes": "many"}, {"model": "conv20"}):
         table(path, damaged)
         with pytest.raises(results.ResultsError, match=r"no table of experiments\.bench"):
-            tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+            tradeoff_plots.taking_turns(str(tmp_path), "title", TURNS)
     table(path, whole, whole)
     path.write_text(path.read_text().rsplit(",", 8)[0] + "\n")
     with pytest.raises(results.ResultsError, match="a row is not whole"):
-        tradeoff_plots.taking_turns(str(tmp_path), "title", [])
+        tradeoff_plots.taking_turns(str(tmp_path), "title", TURNS)
 
 
-def test_depths_are_the_rows_of_their_own_table(tmp_path: Path) -> None:
-    for algorithm, layers in (("bp", 1), ("bp", 10), ("mem_dfa", 1), ("mem_dfa", 10)):
-        values = row(algorithm, layers, model="depth_net", batch_size=32)
-        values |= {"step_requested_bytes": layers * MIB, "cell_time_s": 1.0}
-        values |= {"memory_limit_bytes": MIB, "time_limit_s": 9}
-        depth_rows.keep(str(tmp_path), {n: values.get(n) for n in depth_rows.COLUMNS})
-    drawn = depth_plot.against_depth(str(tmp_path), "title", [])
-    assert [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines] == [
-        [[1, 1], [10, 10]]
-    ] * 2
+def test_depths_are_the_rows(tmp_path: Path) -> None:
+    """On both scales; what ended before others do says why."""
+    depths = [(name, layers) for name in ("bp", "mem_dfa") for layers in (1, 10)]
+    changes = {"model": "depth_net", "batch_size": 32, "steps": 1}
+    rows = [
+        row(*depth, **changes, step_requested_bytes=depth[1] * MIB, peak_bytes=8 * MIB)
+        for depth in depths
+    ]
+    results.append(tmp_path, [*rows, row("bp", 100, **changes, **FAILED)])
+    line = "sweep --algo bp,mem_dfa --model depth_net --layers 1,10,100 --steps 1"
+    drawn = depth_plot.against_depth(str(tmp_path), "title", cells(line))
+    step, peak = drawn.figure.axes
+    assert [one.get_xydata().tolist() for one in step.lines] == [[[1, 1], [10, 10]]] * 2
+    assert [one.get_xydata().tolist() for one in peak.lines] == [[[1, 8], [10, 8]]] * 2
+    assert (step.get_xscale(), step.get_yscale()) == ("log", "log")
+    assert "bp, graph (100: out of memory)" in texts(drawn.figure)
+    assert [(cell.algorithm, cell.layers) for cell in drawn.missing] == [("mem_dfa", 100)]
 
 
 def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
-    asked = cells("run --algo bp,mem_dfa,dfa --model conv20 --layers 20 --trace")
-    small().save(traces.file_of(asked[0], str(tmp_path)))
-    traces.file_of(asked[1], str(tmp_path)).write_bytes(b"damaged")
+    asked = cells("run --algo bp,mem_dfa,dfa --model conv20 --layers 20 --device cpu --trace")
+    first, second, _ = (on_devices(cell)[0] for cell in asked)
+    small().save(traces.file_of(first, str(tmp_path)))
+    traces.file_of(second, str(tmp_path)).write_bytes(b"damaged")
     drawn = timeline_plots.against_time(str(tmp_path), "title", asked)
     assert [axes.get_title("left") for axes in drawn.figure.axes] == ["bp"]
     assert [cell.algorithm for cell in drawn.missing] == ["mem_dfa", "dfa"]
@@ -266,62 +270,52 @@ def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
     assert figures.main(["--from", str(tmp_path), "--figure", "layers_conv20,depth"]) == 1
     printed = capsys.readouterr()
     stem = tmp_path / "figures" / "layers_conv20"
-    assert f"figure: {stem}.png and .svg" in printed.out
+    assert f"figure: {stem}.png\n" in printed.out
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert stem.with_suffix(".svg").read_bytes().startswith(b"<?xml")
-    assert "not whole: layers_conv20: 139 of 140 cells are missing" in printed.err
-    (line,) = next(f for f in planned_figures.FIGURES if f.name == "layers_conv20").commands
-    assert f"    {commands.shown(line, str(tmp_path))}\n" in printed.err
-    assert f"--layers 1-20 --repeats 1 --out {tmp_path}" in printed.err
-    assert "not drawn: depth:" in printed.err
-    assert f"    python -m experiments.depth --out {tmp_path}\n" in printed.err
+    assert not stem.with_suffix(".svg").exists(), "nobody asked for it"
+    assert "not whole: layers_conv20: 139 of 140 cells are missing; measured by\n" in printed.err
+    command = "    python -m experiments.reproduce --figure"
+    assert f"{command} layers_conv20 --out {tmp_path}\n" in printed.err
+    assert "not drawn: depth: 84 of 84 cells are missing; measured by\n" in printed.err
+    assert f"{command} depth --out {tmp_path}\n" in printed.err
     assert not (tmp_path / "figures" / "depth.png").exists()
-
-
-def test_depths_that_nobody_measured_are_missed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As when the command was killed after the first one."""
-    values = row("bp", 1, model="depth_net", batch_size=32, step_requested_bytes=MIB)
-    values |= {"cell_time_s": 1.0, "memory_limit_bytes": MIB, "time_limit_s": 9}
-    depth_rows.keep(str(tmp_path), {n: values.get(n) for n in depth_rows.COLUMNS})
-    assert figures.main(["--from", str(tmp_path), "--figure", "depth"]) == 1
-    printed = capsys.readouterr()
-    assert "depth.png and .svg" in printed.out
-    assert "not whole: depth: 83 of its cells are missing; made by\n" in printed.err
-    assert f"    python -m experiments.depth --out {tmp_path}\n" in printed.err
 
 
 def test_a_figure_whose_cells_all_failed_is_not_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (figure,) = (figure for figure in planned_figures.FIGURES if figure.name == "pareto_vgg16")
-    asked = [cell for line in figure.commands for cell in cells(line)]
+    figure = figure_named("pareto_vgg16")
     failed = {"model": "vgg16", "batch_size": 64, "repeats": None, **FAILED}
     results.append(
         tmp_path,
-        [row(c.algorithm, 15, **failed, dataset=c.dataset, steps=c.steps) for c in asked],
+        [
+            row(cell.algorithm, 15, **failed, dataset=cell.dataset, steps=cell.steps)
+            for one in figure.wanted
+            for cell in one.cells
+        ],
     )
     assert figures.main(["--from", str(tmp_path), "--figure", figure.name]) == 1
     said = capsys.readouterr().err
-    assert f"not drawn: {figure.name}: every cell failed; measured again by" in said
-    assert f"{figure.commands[0]} --retry --out {tmp_path}\n" in said
+    assert f"not drawn: {figure.name}: every cell failed" in said
+    assert "--retry" in said
+    assert f"    python -m experiments.reproduce --figure {figure.name} --out {tmp_path}\n" in said
 
 
-def test_all_there_is_exit_status_0_and_equal_files(tmp_path: Path) -> None:
-    (figure,) = (figure for figure in planned_figures.FIGURES if figure.name == "pareto_residual")
-    asked = [cell for line in figure.commands for cell in cells(line)]
+def test_all_there_is_exit_status_0_and_equal_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [cell for one in figure_named("pareto_residual").wanted for cell in one.cells]
     changes = {"batch_size": 100, "optimizer": "momentum"}
-    depths = {name: entry.layers for name, entry in registry.MODELS.items()}
-    results.append(
-        tmp_path, [row(c.algorithm, depths[c.model], model=c.model, **changes) for c in asked]
-    )
+    results.append(tmp_path, [row(c.algorithm, c.depth, model=c.model, **changes) for c in asked])
     written = []
-    for out in ("one", "other"):
-        line = ["--from", str(tmp_path), "--figure", "pareto_residual", "--out"]
-        assert figures.main([*line, str(tmp_path / out)]) == 0
-        written.append((tmp_path / out / "figures" / "pareto_residual.svg").read_bytes())
+    for out in (tmp_path / "one", tmp_path / "other"):
+        line = ["--from", str(tmp_path), "--figure", "pareto_residual", "--svg", "--out"]
+        assert figures.main([*line, str(out)]) == 0
+        stem = out / "figures" / "pareto_residual"
+        assert f"figure: {stem}.svg\n" in capsys.readouterr().out
+        written.append([stem.with_suffix(kind).read_bytes() for kind in (".png", ".svg")])
     assert written[0] == written[1]
+    assert written[0][1].startswith(b"<?xml")
 
 
 def test_damaged_measurements_stop_only_what_needs_them(
@@ -330,7 +324,7 @@ def test_damaged_measurements_stop_only_what_needs_them(
     (tmp_path / results.FILE_NAME).write_text("nonsense\n")
     asked = cells("run --algo bp,mem_dfa --model vgg16 --trace")
     for cell in asked:
-        small().save(traces.file_of(cell, str(tmp_path)))
+        small().save(traces.file_of(on_devices(cell)[0], str(tmp_path)))
     line = ["--from", str(tmp_path), "--figure", "timelines_vgg16,layers_vgg16"]
     assert figures.main(line) == 1
     printed = capsys.readouterr()

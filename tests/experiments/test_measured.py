@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments.paper import commands
 from mem_dfa.experiments.store import measured, results
 
 from mem_dfa import registry
 from mem_dfa.data import prepared
+from tests.experiments.drawn import cells
 from tests.experiments.made import row
 
 LINE = "sweep --algo bp,mem_dfa --model conv20 --layers 1,2"
-CELLS = commands.plan_of(LINE).cells
+CELLS = cells(LINE)
 
 
 def select(folder: Path, *rows: dict) -> measured.Selection:

@@ -4,17 +4,24 @@ import csv
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store.table import FREE_BYTES
+
+from mem_dfa import registry
+from tests.experiments import made
 
 
 def row(number: int) -> dict[str, object]:
     """A row whose text needs quoting."""
-    return {"algorithm": "bp", "layers": number, "step_bytes": 2**40 + number, "error": 'a, "b"'}
+    unknown = {"status": "killed", "peak_bytes": None, "error": 'a, "b"'}
+    return made.row("bp", seed=number, step_bytes=2**40 + number, **unknown)
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
@@ -53,12 +60,33 @@ def test_rows_are_appended(tmp_path: Path) -> None:
 
 def test_whatever_a_value_holds_the_rows_can_be_read(tmp_path: Path) -> None:
     """As an argument does that comes from a script with Windows's ends of lines."""
-    values = {"error": "one\rtwo", "budget": '"64\n MiB', "trace_file": "out\r", "status": "é,"}
+    values = {"error": "one\rtwo", "trace_file": '"out",\n it', "status": "é,", "keras": "3\r"}
     for _ in range(2):
-        results.append(tmp_path, [values])
+        results.append(tmp_path, [row(1) | values])
     rows = results.read(tmp_path)
-    assert [row["error"] for row in rows] == ["one two"] * 2
-    assert {(row["budget"], row["status"]) for row in rows} == {(values["budget"], "é,")}
+    assert [known["error"] for known in rows] == ["one two"] * 2
+    assert {(known["trace_file"], known["status"], known["keras"]) for known in rows} == {
+        ('"out",\n it', "é,", "3 ")
+    }
+
+
+def test_an_option_that_is_added_leaves_earlier_rows_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It adds no column: rows with it stand below those that know nothing of it."""
+    file = Path(__file__).parents[2] / "results" / results.FILE_NAME
+    shutil.copy(file, tmp_path)
+    before = results.read(tmp_path)
+    assert len(before) > 700
+    assert any(known["options"] for known in before)
+    rank = registry.Option("rank", "count", "of feedback", "full")
+    monkeypatch.setattr(registry, "OPTIONS", (*registry.OPTIONS, rank))
+    cell = Cell("dfa", "mlp", options={"rank": 3, "feedback": "stored"})
+    results.append(tmp_path, [made.row("dfa", model="mlp", options=cell.row()["options"])])
+    *earlier, added = results.read(tmp_path)
+    assert len(earlier) == len(before)
+    assert earlier == before
+    assert Cell.of(added).options == (("feedback", "stored"), ("rank", 3))
 
 
 def test_killed_writer_leaves_whole_rows(tmp_path: Path) -> None:
@@ -93,14 +121,14 @@ def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    assert sorted(int(entry["layers"]) for entry in read_rows(tmp_path)) == list(range(20))
+    assert sorted(int(entry["seed"]) for entry in read_rows(tmp_path)) == list(range(20))
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"name,value\na,1\n", "columns"),
-        (b"\xff\xfe\x00\x01", "no CSV"),
+        (b"\xff\xfe\x00\x01", "no table of measurements .*decode"),
         ((",".join(results.COLUMNS) + "\nbp,mlp").encode(), "not whole"),
     ],
 )
@@ -121,7 +149,7 @@ def test_a_disk_that_is_nearly_full(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (results.FREE_BYTES, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FREE_BYTES, before[1]))
         with pytest.raises(results.ResultsError, match="cannot be written"):
             results.check_writable(tmp_path)
     finally:

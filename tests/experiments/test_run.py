@@ -126,7 +126,8 @@ def test_out_of_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("feedback", ["stored", "regenerated"])
 def test_feedback_for_many_classes(feedback: str) -> None:
     """Stored it grows with them; regenerated there is none to hold."""
-    changes = {"algorithm": "mem_dfa", "dataset": "synthetic", "classes": 50, "feedback": feedback}
+    changes: dict[str, Any] = {"algorithm": "mem_dfa", "dataset": "synthetic", "classes": 50}
+    changes["options"] = {"feedback": feedback}
     row, _ = processes.measure(
         dataclasses.replace(CELL, **changes), lambda note, done: None, repeats=1
     )
@@ -180,7 +181,7 @@ def refuse(*_: Any) -> None:
     raise results.ResultsError("no space left on the device")
 
 
-@pytest.mark.parametrize("unwritable", [(trainings, "write"), (results, "append")])
+@pytest.mark.parametrize("unwritable", [(trainings, "append"), (results, "append")])
 @pytest.mark.parametrize("command", [run.main, sweep.main])
 def test_how_far_a_training_is_goes_once_its_end_is_kept(
     command: Callable[[Sequence[str]], int],

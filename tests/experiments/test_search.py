@@ -119,16 +119,3 @@ def test_nothing_trains() -> None:
     rows, tries = found(lambda size: False, lambda size: size)
     assert tries == [1]
     assert search.bracket(rows, 10**9) == (0, 1)
-
-
-@pytest.mark.parametrize(("needed", "first"), [(71, 71), (71, 65), (71, 140), (9, 9), (500, 30)])
-def test_least_limit(needed: int, first: int) -> None:
-    """It is found between one that is too little and what the size took without a limit."""
-    known, tries = {8: False}, 0
-    while (limit := search.next_limit(known, first)) is not None:
-        assert limit not in known
-        known[limit] = limit >= needed
-        tries += 1
-        assert tries < 80
-    assert known[needed]
-    assert not known[needed - 1]

@@ -1,14 +1,15 @@
 """Settings are chosen by a recorded search, and by nothing that was seen of the test images."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.pictures import search_plots
-from mem_dfa.experiments.store import measured, trainings
+
+from tests.experiments.drawn import cells
+from tests.experiments.made import trained
 
 RESULTS = Path(__file__).parents[2] / "results"
 SEARCHES = [
@@ -22,7 +23,7 @@ LINES = (
 
 
 def cells_of(lines: tuple[str, ...]) -> list[Cell]:
-    return [cell for line in lines for cell in commands.plan_of(line).cells]
+    return [cell for line in lines for cell in cells(line)]
 
 
 def test_the_least_rate_that_is_nearly_the_best_is_taken() -> None:
@@ -40,16 +41,17 @@ def test_a_few_points_are_much_where_little_is_learned() -> None:
 
 
 def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
-    cells = cells_of(LINES)
+    asked = cells_of(LINES)
     in_training = [0.5, 0.4, 0.6, 0.3, 0.7]
-    for cell, accuracy in zip(cells, in_training, strict=True):
+    for cell, accuracy in zip(asked, in_training, strict=True):
         epoch = {"epoch": 1, "train_accuracy": accuracy, "test_accuracy": 1 - accuracy}
-        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
-    found = search_plots.read_search(str(tmp_path), cells)
+        trained(tmp_path, cell, [epoch])
+    found = search_plots.read_search(str(tmp_path), asked)
     assert list(found.values()) == pytest.approx([50, 40, 60, 30, 70])
     best = search_plots.chosen(found)
-    assert (best["bp"].learning_rate, best["dfa"].feedback_initializer) == (0.2, "signs")
-    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    signs = (("feedback_initializer", "signs"),)
+    assert (best["bp"].learning_rate, best["dfa"].options) == (0.2, signs)
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
     points = [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines]
     assert points[0] == [[0.1, 50], [0.2, 60]]
     assert not drawn.missing
@@ -64,57 +66,53 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
 ) -> None:
     """With another seed and more epochs than the search has; a loss of NaN is an empty field."""
     _, low, _, high, signs = cells_of(LINES)
-    cells = [low, high]
+    asked = [low, high]
     bad = {"epoch": 1, "train_loss": None, "test_accuracy": 0.1}
-    trainings.write(tmp_path, measured.with_depth(vars(signs)), [bad])  # of other settings
-    for cell, accuracy in zip(cells, (0.4, 0.6), strict=True):
+    trained(tmp_path, signs, [bad])  # of other settings
+    for cell, accuracy in zip(asked, (0.4, 0.6), strict=True):
         epoch = {"epoch": 1, "train_loss": 2.0, "train_accuracy": accuracy, "test_accuracy": 0.5}
-        trainings.write(tmp_path, measured.with_depth(vars(cell)), [epoch])
+        trained(tmp_path, cell, [epoch])
     epochs = [
         {"epoch": number, "train_loss": loss, "test_accuracy": 0.1}
         for number, loss in enumerate(losses, start=1)
     ]
     longer = dataclasses.replace(high, seed=3, epochs=len(losses))
-    trainings.write(tmp_path, measured.with_depth(vars(longer)), epochs)
-    found = search_plots.read_search(str(tmp_path), cells)
-    struck = search_plots.read_diverged(str(tmp_path), cells)
+    trained(tmp_path, longer, epochs)
+    found = search_plots.read_search(str(tmp_path), asked)
+    struck = search_plots.read_diverged(str(tmp_path), asked)
     assert struck == ({high} if diverged else set())
     assert search_plots.chosen(found, struck) == {"dfa": low if diverged else high}
-    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
     crosses = [line for line in drawn.figure.axes[0].lines if line.get_marker() == "x"]
     assert len(crosses) == len(struck)
     assert ("Crossed out" in " ".join(drawn.notes)) is diverged
 
 
 def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:
-    cells = cells_of(LINES)
-    drawn = search_plots.against_learning_rate(str(tmp_path), "title", cells)
+    asked = cells_of(LINES)
+    drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
     assert drawn.figure is None
-    assert drawn.missing == cells
+    assert drawn.missing == asked
 
 
 @pytest.mark.parametrize("figure", SEARCHES, ids=lambda figure: figure.name)
 def test_what_is_trained_is_what_the_search_found(figure: planned_figures.PlannedFigure) -> None:
-    cells = cells_of(figure.commands)
-    found = search_plots.read_search(str(RESULTS), cells)
-    if len(found) < len(cells):
-        pytest.skip(f"{figure.name}: {len(cells) - len(found)} cells are not trained yet")
-    best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), cells))
+    asked = [cell for one in figure.wanted for cell in one.cells]
+    found = search_plots.read_search(str(RESULTS), asked)
+    if len(found) < len(asked):
+        pytest.skip(f"{figure.name}: {len(asked) - len(found)} cells are not trained yet")
+    best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), asked))
     best.setdefault("mem_dfa", best["dfa"])  # whose updates are the same
     taken = planned_figures.CHOSEN[figure.name.removeprefix("search_")]
     assert set(taken) == set(best)
-    for algorithm, options in taken.items():
-        (cell,) = cells_of((f"sweep --algo {algorithm} --model mlp {options}",))
-        wanted = best[algorithm]
-        assert (cell.learning_rate, cell.feedback_initializer) == (
-            wanted.learning_rate,
-            wanted.feedback_initializer,
-        )
+    for algorithm, (rate, initializer) in taken.items():
+        assert best[algorithm].learning_rate == rate
+        assert dict(best[algorithm].options).get("feedback_initializer", "") == initializer
 
 
 def test_the_search_uses_no_seed_that_is_reported() -> None:
     for figure in planned_figures.FIGURES:
         if figure.kind is planned_figures.Kind.ACCURACY:
-            training = [line for line in figure.commands if "--epochs" in shlex.split(line)]
-            assert planned_figures.SEARCH_SEED not in {cell.seed for cell in cells_of(training)}
-            assert training and all("--seed" in shlex.split(line) for line in training)
+            training = [cell for one in figure.wanted for cell in one.cells if cell.epochs]
+            assert training
+            assert planned_figures.SEARCH_SEED not in {cell.seed for cell in training}

@@ -14,8 +14,9 @@ from mem_dfa.experiments import sweep
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import sweep_options
 from mem_dfa.experiments.engine import processes, worker
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import results, trainings
 from mem_dfa.experiments.store import sweep_rows as rows
+from mem_dfa.experiments.store.table import Table
 
 from tests.experiments.meter import (
     FOUR,
@@ -48,7 +49,7 @@ def test_goes_on_where_it_was_interrupted(
     assert len(read(tmp_path)) == 2
     assert sweep.main(line) == 0
     assert meter.measured == [*FOUR[:3], *FOUR[2:]]
-    assert [(row["algorithm"], int(row["layers"])) for row in read(tmp_path)] == FOUR
+    assert [(row["algorithm"], row["layers"]) for row in read(tmp_path)] == FOUR
     assert sweep.main(line) == 0
     assert len(meter.measured) == 5
     assert capsys.readouterr().out.count("4 cells: 4 ok") == 2
@@ -150,7 +151,7 @@ def test_a_net_whose_depth_no_survey_found(
     monkeypatch.setattr(processes, "survey", lambda cells, report: without)
     line = ["--algo", "bp", "--model", "mlp", "--dataset", "synthetic", "--out", str(tmp_path)]
     assert sweep.main(line) == 0
-    assert [row["layers"] for row in read(tmp_path)] == ["2"]
+    assert [row["layers"] for row in read(tmp_path)] == [2]
 
 
 def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
@@ -159,13 +160,14 @@ def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     parser = sweep_options.parser()
     line = [*words, "--model", "mlp", "--dataset", "synthetic", "--seed", "0-1"]
     first, second = sweep_options.cells(parser.parse(line))
-    task = sweep.Task(replace(first, device="CPU:0"), 2, TENSORFLOW)
+    task = sweep.Task(replace(first, device="CPU:0"), TENSORFLOW)
     results.append(tmp_path, [good(task.cell)])
     assert list(rows.Settled(str(tmp_path), 3).now()) == [task.identity]
-    assert {"1e-05", "64 MiB"} <= set(task.identity)
-    other = sweep.Task(replace(second, device="CPU:0"), 2, TENSORFLOW)
+    assert "learning_rate=1e-05" in task.identity
+    assert "options=budget=64 MiB " in task.identity
+    other = sweep.Task(replace(second, device="CPU:0"), TENSORFLOW)
     assert other.identity != task.identity
-    results.append(tmp_path, [task.completed(fail(task.cell))])
+    results.append(tmp_path, [fail(task.cell) | {"tensorflow": TENSORFLOW}])
     assert rows.Settled(str(tmp_path), 3).now()[task.identity]["status"] == "ok"
 
 
@@ -180,7 +182,7 @@ def test_a_table_that_another_program_saved_is_refused(
     pd.read_csv(file).to_csv(file, index=False)
     capsys.readouterr()
     assert sweep.main(line) == 2
-    assert "damaged: a row has '3.0' as its number of repeats" in capsys.readouterr().err
+    assert "no table of measurements (repeats is '3.0')" in capsys.readouterr().err
 
 
 def test_a_full_disk(
@@ -222,10 +224,9 @@ def test_training_leaves_its_history(
     meter.epochs = [{"epoch": 1, "test_accuracy": 0.5}]
     line = ["--algo", "bp", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
     assert sweep.main([*line, "--out", str(tmp_path)]) == 0
-    (history,) = tmp_path.glob("history_*.csv")
-    assert history.name == "history_bp_mlp_2_synthetic_100_graph_sgd_0.01_0.csv"
-    assert "0.5" in history.read_text()
-    assert written == [history.name, results.FILE_NAME]
+    (epoch,) = Table(tmp_path, trainings.EPOCHS).read()
+    assert (epoch["model"], epoch["layers"], epoch["test_accuracy"]) == ("mlp", 2, 0.5)
+    assert written == [trainings.EPOCHS.name, results.FILE_NAME]
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet110"])
@@ -238,14 +239,15 @@ def test_a_row_without_its_history_is_trained_again(
     for _ in range(2):
         assert sweep.main([*line, "--epochs", "2"]) == 0
     assert len(meter.measured) == 1
-    (history,) = tmp_path.glob("history_*.csv")
+    history = tmp_path / trainings.EPOCHS.name
     text = history.read_text()
     history.unlink()
     assert sweep.main([*line, "--epochs", "2"]) == 0
     assert len(meter.measured) == 2
     assert history.read_text() == text
-    history.write_text("epoch\n")
-    assert sweep.main([*line, "--epochs", "1"]) == 0  # no epoch, and so replaced
+    history.write_text(text.splitlines(keepends=True)[0])
+    assert sweep.main([*line, "--epochs", "2"]) == 0  # it has no epoch
+    assert history.read_text() == text
     history.write_text("nonsense\n1\n")
     assert sweep.main([*line, "--epochs", "3"]) == 2
     assert len(meter.measured) == 3
@@ -253,9 +255,7 @@ def test_a_row_without_its_history_is_trained_again(
 
 def test_a_history_that_cannot_be_kept_loses_no_row(meter: Meter, tmp_path: Path) -> None:
     def spoil(cell: Cell) -> dict[str, Any]:
-        (tmp_path / "history_bp_mlp_2_synthetic_100_graph_sgd_0.01_0.csv").write_text(
-            "nonsense\n1\n"
-        )
+        (tmp_path / trainings.EPOCHS.name).write_text("nonsense\n1\n")
         return good(cell)
 
     meter.epochs, meter.acts[0] = [{"epoch": 1, "test_accuracy": 0.5}], spoil
@@ -269,10 +269,10 @@ def test_each_cell_has_a_history_of_its_own(meter: Meter, tmp_path: Path) -> Non
     line = ["--algo", "microbatch", "--model", "mlp", "--epochs", "1", "--dataset", "synthetic"]
     for words in ([], ["--slices", "2"], ["--budget", "64 MiB"]):
         assert sweep.main([*line, *words, "--out", str(tmp_path)]) == 0
-    first, budget, slices = sorted(path.name for path in tmp_path.glob("history_*.csv"))
-    assert first.endswith("_0.csv")
-    assert budget.endswith("_0_budget_64_MiB.csv")
-    assert slices.endswith("_0_slices_2.csv")
+    kept = Table(tmp_path, trainings.EPOCHS).read()
+    assert [row["options"] for row in kept] == [None, "slices=2", "budget=64 MiB"]
+    for row in kept:
+        assert trainings.read(tmp_path, Cell.of(row | {"epochs": 1})) == [row]
 
 
 def test_as_many_at_once_as_there_is_room_for(

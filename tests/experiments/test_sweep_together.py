@@ -19,7 +19,8 @@ TWO_AT_ONCE = """
 import sys, time
 sys.path.insert(0, {folder!r})
 import meter as stand_in
-from experiments import processes, sweep
+from mem_dfa.experiments import sweep
+from mem_dfa.experiments.engine import processes
 meter = stand_in.Meter()
 def measure(cell, *rest):
     print(cell.algorithm, cell.layers, cell.seed, flush=True)
@@ -49,18 +50,18 @@ def test_two_sweeps_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_killed_sweep_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import time; from experiments import sweep_rows\n"
+        "import time; from mem_dfa.experiments.store import sweep_rows\n"
         f"holds = sweep_rows.Holds({str(tmp_path)!r})\n"
-        "print(holds.take(('a',)), flush=True); time.sleep(60)"
+        "print(holds.take('a'), flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "True\n"
     with rows.Holds(str(tmp_path)) as holds:
-        assert not holds.take(("a",))
-        assert holds.take(("b",))
+        assert not holds.take("a")
+        assert holds.take("b")
         other.kill()
         other.wait()
-        assert holds.take(("a",))
+        assert holds.take("a")
     other.stdout.close()
 
 

@@ -96,7 +96,7 @@ def test_what_nobody_can_name_is_what_was_asked_for() -> None:
 
 @pytest.mark.slow
 def test_without_order_every_block_stays() -> None:
-    table = move("step", "Unordered", feedback=None, slices=1).differences()
+    table = move("step", "Unordered", options={"slices": 1}).differences()
     grown = table[table["difference_bytes"] >= ACTIVATION_BYTES]
     named = {block for block, category in grown.index}
     assert len(named) >= 3
@@ -105,7 +105,7 @@ def test_without_order_every_block_stays() -> None:
 
 @pytest.mark.slow
 def test_one_activation_that_is_kept() -> None:
-    moved = move("step", "KeepsOne", feedback=None, slices=1)
+    moved = move("step", "KeepsOne", options={"slices": 1})
     before, after = moved.sums
     assert after - before == pytest.approx(ACTIVATION_BYTES, rel=0.01)
     table = moved.differences()["difference_bytes"]

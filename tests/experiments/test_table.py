@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from mem_dfa.experiments import sweep
-from mem_dfa.experiments.store import appended, files, results, stopping, sweep_rows
+from mem_dfa.experiments.store import files, results, stopping, sweep_rows
+from mem_dfa.experiments.store.table import Table
 
 from tests.experiments.meter import SMALL, Meter, good, read
 from tests.experiments.test_results import row
@@ -20,8 +21,8 @@ from tests.experiments.test_results import row
 STEPS = ["replace", "fsync", "open", "unlink", "fchmod"]
 
 
-def layers(folder: Path) -> list[int]:
-    return [int(known["layers"]) for known in results.read(folder)]
+def numbers(folder: Path) -> list[int]:
+    return [known["seed"] for known in results.read(folder)]
 
 
 def names(folder: Path) -> set[str]:
@@ -68,7 +69,7 @@ def test_a_signal_at_every_step_loses_no_row(
         except KeyboardInterrupt:
             is_heard = True
     assert is_heard == (calls > 0)
-    assert layers(tmp_path) == list(range(known + 1))
+    assert numbers(tmp_path) == list(range(known + 1))
     assert names(tmp_path) == {results.FILE_NAME}
 
 
@@ -92,9 +93,9 @@ def test_an_error_at_every_step_leaves_whole_rows(
             patch.setattr(os, step, broken)
             with contextlib.suppress(KeyboardInterrupt):
                 results.append(tmp_path, [row(known)])
-        assert layers(tmp_path)[:known] == list(range(known))
+        assert numbers(tmp_path)[:known] == list(range(known))
         results.append(tmp_path, [row(known)])
-        assert set(layers(tmp_path)) == set(range(known + 1))
+        assert set(numbers(tmp_path)) == set(range(known + 1))
 
 
 @pytest.mark.parametrize("part", [0, 1, 30])
@@ -107,12 +108,12 @@ def test_what_a_killed_writer_began_is_taken_back(part: int, tmp_path: Path) -> 
     begun = tmp_path / f".{path.name}.{len(before)}.begun"
     begun.touch()
     path.write_bytes(before + line[:part])
-    assert layers(tmp_path) == [0]
+    assert numbers(tmp_path) == [0]
     results.append(tmp_path, [row(2)])
-    assert layers(tmp_path) == [0, 2]
+    assert numbers(tmp_path) == [0, 2]
     begun.touch()
     results.check_writable(tmp_path)
-    assert layers(tmp_path) == [0, 2]
+    assert numbers(tmp_path) == [0, 2]
     assert not begun.exists()
 
 
@@ -133,7 +134,7 @@ def test_a_lock_held_for_long_costs_no_row(
     timer.start()
     results.append(tmp_path, [row(1)])
     timer.join()
-    assert layers(tmp_path) == [1]
+    assert numbers(tmp_path) == [1]
     assert "another run has had" in capsys.readouterr().err
 
 
@@ -147,7 +148,7 @@ def test_a_run_that_ends_as_it_waits_leaves_its_row(
     held()
     assert not (tmp_path / results.FILE_NAME).exists()
     results.check_writable(tmp_path)  # the next run's first step
-    assert layers(tmp_path) == [1]
+    assert numbers(tmp_path) == [1]
     assert names(tmp_path) == {results.FILE_NAME}
 
 
@@ -156,16 +157,16 @@ def test_a_row_costs_the_same_in_a_long_file(
 ) -> None:
     """In bytes that are read and in rows, appending and looking which cells are known."""
     parsed: list[int] = []
-    parse = appended.AppendedFile._parsed
+    parse = Table._parsed
 
-    def counted(file: appended.AppendedFile, data: bytes, has_header: bool = False) -> list:
+    def counted(table: Table, data: bytes, has_header: bool = True) -> list:
         parsed.append(len(data))
-        return parse(file, data, has_header)
+        return parse(table, data, has_header)
 
     results.append(tmp_path, [row(n) for n in range(3000)])
     settled = sweep_rows.Settled(str(tmp_path), 1)
     settled.now()
-    monkeypatch.setattr(appended.AppendedFile, "_parsed", counted)
+    monkeypatch.setattr(Table, "_parsed", counted)
     before = (tmp_path / results.FILE_NAME).stat()
     for number in range(3):
         results.append(tmp_path, [row(number)])
@@ -183,11 +184,11 @@ def test_rows_that_are_not_only_added_are_all_read_again(tmp_path: Path) -> None
     assert table.read_added() == ([], False)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3]))
-    assert [known["layers"] for known in table.read_added()[0]] == ["0", "1"]
+    assert [known["seed"] for known in table.read_added()[0]] == [0, 1]
     path.unlink()
     assert table.read_added() == ([], True)
     results.append(tmp_path, [row(7)])
-    assert [known["layers"] for known in table.read_added()[0]] == ["7"]
+    assert [known["seed"] for known in table.read_added()[0]] == [7]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
@@ -213,7 +214,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
         results.append(tmp_path, [row(number)])
     files.replace(path, path.read_text())
     assert path.is_symlink()
-    assert layers(tmp_path) == [1, 2]
+    assert numbers(tmp_path) == [1, 2]
 
 
 @pytest.mark.parametrize("name", ["{}", ".{}.lock"])
