@@ -52,6 +52,9 @@ def _lines(folder: Path) -> Iterator[str]:
         ]
 
 
-def _count(file: Path) -> int:
-    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        return max(0, sum(1 for _ in csv.reader(opened)) - 1)
+def _count(file: Path) -> str:
+    try:
+        with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+            return str(max(0, sum(1 for _ in csv.reader(opened)) - 1))
+    except (OSError, csv.Error):
+        return "-"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from mem_dfa.experiments import figures
-from mem_dfa.experiments.paper import commands, planned_figures
+from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.report import page
-from mem_dfa.experiments.store import depth_rows, fit_rows, results
+from mem_dfa.experiments.store import fit_rows, results
+from mem_dfa.experiments.store.table import Table
 
 from tests.experiments.made import row, table
 
@@ -32,29 +33,23 @@ def folder(tmp_path: Path) -> Path:
         f"| claim | verdict |\n| --- | --- |\n| {HOSTILE} | holds |\n"
     )
     table(tmp_path / "claims_exact.csv", {"claim": "as a CSV", "verdict": "-"})
-    answer = dict.fromkeys(fit_rows.ANSWERS.columns) | {
+    answer = dict.fromkeys(fit_rows.ANSWERS.kinds) | {
         **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
         **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
         **{"execution": "graph", "device": "CPU:0", "repeats": 3, "next_status": "out_of_memory"},
         "status": "ok",
     }
-    fit_rows.ANSWERS.keep(str(tmp_path), answer)
     more = {"algorithm": "dfa", "size": 1024, "batch_size": 1024}
-    fit_rows.ANSWERS.keep(str(tmp_path), answer | more)
     # What bp reaches with another memory or optimizer is no measure of it.
-    fit_rows.ANSWERS.keep(str(tmp_path), answer | more | {"memory_limit_bytes": 2**31})
-    fit_rows.ANSWERS.keep(str(tmp_path), answer | more | {"optimizer": "adam", "slices": 4})
+    others = [{"memory_limit_bytes": 2**31}, {"optimizer": "adam", "options": "slices=4"}]
+    rows = [answer, answer | more, *(answer | more | other for other in others)]
+    Table(tmp_path, fit_rows.ANSWERS).append(rows)
     return tmp_path
 
 
 def written(folder: Path, *names: str) -> str:
     figures.main(["--from", str(folder), "--figure", ",".join(names)])
     return (folder / page.FILE_NAME).read_text()
-
-
-def paper_line(name: str) -> str:
-    (line,) = next(figure.commands for figure in planned_figures.FIGURES if figure.name == name)
-    return line
 
 
 def cells_of(text: str, section: str) -> list[list[str]]:
@@ -86,21 +81,6 @@ def test_every_table_is_there(folder: Path) -> None:
     assert measured["conv20", "mem_dfa"][11:14] == ["failed", "-", "-"]
 
 
-def test_depths_are_a_line_for_each_algorithm_and_execution(folder: Path) -> None:
-    known = dict.fromkeys(depth_rows.COLUMNS) | {
-        "algorithm": "bp", "execution": "graph", "batch_size": 32, "status": "ok",
-        "step_requested_bytes": 2**20, "peak_bytes": 3 * 2**20, "timestamp": "t",
-        "model": "depth_net", "device": "CPU:0", "tensorflow": "9",
-    }  # fmt: skip
-    depth_rows.keep(str(folder), {**known, "layers": 1})
-    depth_rows.keep(str(folder), {**known, "layers": 10, "status": "timed_out"})
-    depth_rows.keep(str(folder), {**known, "layers": 10, "execution": "xla"})
-    assert cells_of(written(folder, "depth"), "table_depth") == [
-        ["bp", "graph", "32", "1.0 / 3.0", "timed out"],
-        ["bp", "xla", "32", "-", "1.0 / 3.0"],
-    ]
-
-
 def test_nothing_comes_from_elsewhere(folder: Path) -> None:
     text = written(folder, "layers_conv20")
     assert HOSTILE not in text
@@ -112,7 +92,7 @@ def test_contents_lead_to_every_part(folder: Path) -> None:
     text = written(folder, "layers_conv20")
     targets = re.findall(r'href="#([^"]+)"', text)
     assert {figure.name for figure in planned_figures.FIGURES} <= set(targets)
-    assert {"machine", "table_claims_exact", "measurements", "all_commands"} <= set(targets)
+    assert {"machine", "table_claims_exact", "measurements"} <= set(targets)
     assert all(f'id="{target}"' in text for target in targets)
 
 
@@ -122,18 +102,10 @@ def test_figures_are_inside_and_missing_ones_name_their_command(folder: Path) ->
     assert re.search(r'src="data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]{1000,}"', drawn)
     missing = re.search(r'<section id="depth">(.*?)</section>', text, re.DOTALL)[1]
     assert "<img" not in missing
-    assert commands.shown("depth", str(folder)) in missing
-    part = re.search(r'<p class="missing">.* made by</p>\s*<pre>(.*?)</pre>', drawn, re.DOTALL)[1]
-    assert part.splitlines() == [commands.shown(paper_line("layers_conv20"), str(folder))]
-
-
-def test_a_table_names_its_commands(folder: Path) -> None:
-    text = written(folder, "depth")
-    part = re.search(r'<section id="table_fit">(.*?)</section>', text, re.DOTALL)[1]
-    assert commands.shown(planned_figures.TABLES[0], str(folder)) in part
-    part = re.search(r'<section id="table_claims_exact">(.*?)</section>', text, re.DOTALL)[1]
-    assert commands.shown("claims --part exact", str(folder)) in part
-    assert "fit" not in part
+    command = "python -m experiments.reproduce --figure {} --out"
+    assert command.format("depth") in missing
+    assert command.format("layers_conv20") in drawn
+    assert "cells are missing" in drawn
 
 
 def test_figures_of_earlier_runs_stay_on_the_page(folder: Path) -> None:
@@ -145,11 +117,24 @@ def test_figures_of_earlier_runs_stay_on_the_page(folder: Path) -> None:
 
 def test_versions_and_machine_are_there(folder: Path) -> None:
     assert "The processor was not recorded" in written(folder, "depth")
-    values = ("python -m experiments.depth", "2026-01-01", 3.5, 0, "some processor, 2 cores")
-    table(folder / commands.RUNS_FILE, dict(zip(commands.RUN_COLUMNS, values, strict=True)))
+    results.append(folder, [row("fa", 20, machine="some processor, 2 cores")])
     text = written(folder, "depth")
-    assert "Commands ran on some processor, 2 cores." in text
+    assert "Measured on some processor, 2 cores." in text
     assert all(f">{version}<" in text for version in ("2.21.0", "3.15.1", "3.11.7"))
+
+
+def test_the_index_names_what_is_there(folder: Path) -> None:
+    written(folder, "layers_conv20")
+    text = (folder / "README.md").read_text()
+    assert "| [measurements.csv](measurements.csv) | 5 | every measured cell" in text
+    assert (
+        "[claims_exact.csv](claims_exact.csv) | 1 | claims exact ([to read](claims_exact.md))"
+        in text
+    )
+    assert "[layers_conv20](figures/layers_conv20.png)" in text
+    assert "depth.png" not in text
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert all((folder / target).exists() for target in targets)
 
 
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
