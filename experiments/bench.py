@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.run import guarded, tell_dataset, with_baseline
@@ -26,6 +26,7 @@ from mem_dfa.experiments.store import results
 from mem_dfa.experiments.store.bench_rows import BENCH, TIMES
 from mem_dfa.experiments.store.files import write_markdown
 from mem_dfa.experiments.store.table import Row, Table
+from mem_dfa.experiments.terminal import screen
 from rich.table import Table as ShownTable
 
 PROCESSES = 3

@@ -16,11 +16,12 @@ from mem_dfa.experiments.checks import finding
 from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.checks.claims_table import PARTS, claims
 from mem_dfa.experiments.checks.kit import kit
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import results
+from mem_dfa.experiments.terminal import screen
 
 
 def main(argv: Sequence[str] | None = None) -> int:

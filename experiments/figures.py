@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.paper.outcome import Outcome, command_of
 from mem_dfa.experiments.paper.planned_figures import PlannedFigure, wanted_by
 from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
+from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import TraceError
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
@@ -26,6 +26,7 @@ from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import fit_rows, results
 from mem_dfa.experiments.store.table import Row, Table
+from mem_dfa.experiments.terminal import screen
 
 from mem_dfa import units
 from mem_dfa.data import prepared

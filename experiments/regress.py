@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.checks import baseline, finding, gate, gate_cells
 from mem_dfa.experiments.checks.baseline import Content, Weights
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.run import INTERRUPTED, guarded
+from mem_dfa.experiments.terminal import screen
 
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"

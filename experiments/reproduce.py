@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from mem_dfa.experiments import bench, claims, figures, fit, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, screen, sweep_options
+from mem_dfa.experiments.cli import arguments, sweep_options
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.engine.worker import Limits
@@ -23,6 +23,7 @@ from mem_dfa.experiments.paper import missing, planned_figures
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, PlannedFigure, Wanted
 from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results, traces
+from mem_dfa.experiments.terminal import screen
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, screen
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes, unfinished
 from mem_dfa.experiments.store import results, stopping, traces, trainings
+from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import TraceError
 
 from mem_dfa import registry

@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen, sweep_options
-from mem_dfa.experiments.cli.board import Board, title
+from mem_dfa.experiments.cli import sweep_options
 from mem_dfa.experiments.engine import engines, sweeping
 from mem_dfa.experiments.engine.sweeping import Sweep, Task
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import results
+from mem_dfa.experiments.terminal import screen
+from mem_dfa.experiments.terminal.board import Board, title
 
 EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
 

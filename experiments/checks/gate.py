@@ -8,8 +8,8 @@ from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import gate_cells
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import engines, processes, worker
+from mem_dfa.experiments.terminal import screen
 
 PROCESSES = min(2, os.cpu_count() or 1)  # most of a cell's time is one thread's
 # Of cells, a process each: to start one takes as long as to measure a cell, and few enough follow

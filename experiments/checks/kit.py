@@ -6,9 +6,9 @@ from typing import Any
 from mem_dfa.experiments import bench
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks.claim import Known
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
+from mem_dfa.experiments.terminal import screen
 
 NOTES = {
     "follow": "timeline of {cell.title}",

@@ -4,7 +4,7 @@ import statistics
 import time
 from typing import Any
 
-from mem_dfa.experiments.cli import screen
+from mem_dfa.experiments.terminal import screen
 
 READINGS = 3
 
@@ -20,8 +20,8 @@ def seconds(count: int) -> float:
 
 
 def _seconds(count: int) -> float:
-    from mem_dfa.profiling.record.events import read_events
-    from mem_dfa.profiling.timeline.data import Timeline
+    from mem_dfa.profiling import Timeline
+    from mem_dfa.profiling.recording.events import read_events
     from mem_dfa.profiling.timeline.lifetimes import fill
 
     space = recording(count)

@@ -1,1 +1,1 @@
-"""What the user types and sees: options, progress, tables."""
+"""What the user types: the options of commands."""

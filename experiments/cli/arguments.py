@@ -10,6 +10,7 @@ from typing import Any, Never
 
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import ARGUMENTS, DEFAULTS, MEASURED_STEPS, Argument, Cell
+from mem_dfa.experiments.cells.errors import UsageError as UsageError
 
 from mem_dfa import registry, units
 from mem_dfa.data import prepared
@@ -17,10 +18,6 @@ from mem_dfa.data import prepared
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_RANGE = 10_000  # numbers in one range
 MAXIMUM_COUNT = 2**31 - 1
-
-
-class UsageError(Exception):
-    """Arguments that make no sense: one sentence for the user, exit status 2."""
 
 
 class Parser(argparse.ArgumentParser):

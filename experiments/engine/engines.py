@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mem_dfa.experiments.cli.arguments import UsageError
+from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError
 

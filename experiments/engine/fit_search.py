@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import search, worker
 from mem_dfa.experiments.store import fit_rows
 from mem_dfa.experiments.store.table import Row, Table
+from mem_dfa.experiments.terminal import screen
 
 MIB = 2**20
 ANSWERED = ("ok", "maximum")

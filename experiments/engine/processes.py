@@ -8,16 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
-from mem_dfa.experiments.cli.arguments import UsageError
+from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentError
+from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError, Report
 from mem_dfa.experiments.store import machine, results
 
 Row = dict[str, Any]
-
-
-class MeterSilentError(Exception):
-    """The allocator's numbers cannot be trusted, so nothing is measured: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)

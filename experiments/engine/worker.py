@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import IO, Any
 
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.errors import MachineError as MachineError
+from mem_dfa.experiments.cells.report import Report as Report
 from mem_dfa.experiments.engine import temporary
 
 ENVIRONMENT = {
@@ -24,7 +26,6 @@ ENVIRONMENT = {
 MEMORY_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 THREADS = ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")
 OUT_OF_MEMORY = "ran out of memory trying to allocate"
-Report = Callable[[str, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +50,6 @@ class Limits:
 
 
 NO_LIMITS = Limits()
-
-
-class MachineError(Exception):
-    """What cells are measured with failed, and no cell is to blame: one sentence."""
 
 
 _server: tuple[subprocess.Popen, socket.socket] | None = None

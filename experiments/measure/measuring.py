@@ -5,13 +5,13 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell
+from mem_dfa.experiments.cells.report import Report as Report
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import building
 
@@ -20,7 +20,6 @@ from mem_dfa.data import batches
 from mem_dfa.optimizer.wide_kernel import is_wide
 from mem_dfa.units import ALLOCATION_UNIT_BYTES
 
-Report = Callable[[str, float], None]
 BENCH_ROUNDS = 15  # in each process
 FOLLOW_ROUNDS = 5
 REGION_BYTES = 2**30

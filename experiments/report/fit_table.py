@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.store import fit_rows
 from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.terminal import screen
 from rich.table import Table
 
 HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")

@@ -11,10 +11,10 @@ from typing import Any
 
 import markdown_it
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.store import files, fit_rows, measured, results, trainings
 from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.terminal import screen
 
 # Tables with a section of their own, or too long for this page.
 _ELSEWHERE = (

@@ -15,7 +15,7 @@ BYTES = ("step_bytes", "step_bytes_min", "step_bytes_max", "step_requested_bytes
 BYTES += ("resident_bytes",)
 _REST: dict[str, Kind] = {
     **{"repeats": "count", "tensorflow": "name", "keras": "name", "timestamp": "name"},
-    **{"status": "name", "error": "text", "command": "text"},
+    **{"status": "name", "error": "text"},
 }
 BENCH = Schema(
     "bench.csv",

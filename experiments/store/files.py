@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import filelock
-from mem_dfa.experiments.cli import screen
+from mem_dfa.experiments.cells.errors import BusyError as BusyError
+from mem_dfa.experiments.cells.errors import ResultsError as ResultsError
 from mem_dfa.experiments.store import stopping
+from mem_dfa.experiments.terminal import screen
 
 PATIENCE_S = 1
 LOCK_TIMEOUT_S = 30
@@ -18,14 +20,6 @@ KEPT = (
     ".row",
     ".begun",
 )  # of what a run left, that which `store.results` has a use for
-
-
-class ResultsError(Exception):
-    """Results cannot be written where they should be: one sentence for the user."""
-
-
-class BusyError(Exception):
-    """Another run is writing the file."""
 
 
 def behind_links(path: str | os.PathLike[str]) -> Path:

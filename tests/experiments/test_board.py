@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from mem_dfa.experiments.cli import board, screen
+from mem_dfa.experiments.terminal import board, screen
 
 from tests.experiments.meter import cells, good
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import bench, claims, fit, reproduce, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.paper import missing
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, Kind, PlannedFigure, Wanted
 from mem_dfa.experiments.store import bench_rows, fit_rows, results, traces
 from mem_dfa.experiments.store.table import Table
+from mem_dfa.experiments.terminal import screen
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history, row

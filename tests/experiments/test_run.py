@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import run, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.terminal import screen
 
 from mem_dfa import profiling
 from tests.experiments.meter import good

@@ -18,7 +18,7 @@ from mem_dfa.experiments.engine.worker import Limits
 
 from tests.experiments.ended import has_ended
 
-CELL = Cell("bp", "mlp", 1, 8, "graph", "synthetic", None, "CPU:0", "sgd", 0.01, 0, steps=1)
+CELL = Cell("bp", "mlp", 1, 8, device="CPU:0", steps=1)
 STARTED = "open('started', 'w').write(str(subprocess.Popen(['sleep', '60']).pid))"
 HALF_A_LINE = (
     "frame = sys._getframe()\n"

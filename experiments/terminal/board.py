@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import screen
-from mem_dfa.experiments.engine.processes import Report
+from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.terminal import screen
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
