@@ -9,14 +9,14 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 import mem_dfa
 
-Layer = keras.layers.Layer
+Layer: TypeAlias = keras.layers.Layer
 
 
 class RematScope(mem_dfa.Algorithm):

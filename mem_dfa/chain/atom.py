@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -17,7 +17,7 @@ from keras.src.ops.node import Node
 from mem_dfa.shapes.graph_models import has_own_call, is_graph
 from mem_dfa.shapes.layer_calls import Call, calls_of
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 # A linear map of the input and then `activation`, which may be None.
 LINEAR = (

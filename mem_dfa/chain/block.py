@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
@@ -19,7 +20,7 @@ from mem_dfa.graph.ordering import after
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.shapes.layer_bytes import follows_shapes
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class Block(Sized):

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from mem_dfa.chain.atom import with_call
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,7 @@ from mem_dfa.chain.factored_gradient import TiledGradient, recorded_uses, tiled_
 from mem_dfa.chain.outside import NOTHING_SEEN, Seen
 from mem_dfa.graph.profile_scope import scope
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class Recording:

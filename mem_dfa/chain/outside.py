@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -18,7 +18,7 @@ from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.graph.ordering import after
 from mem_dfa.random_state import is_same_state, random_state, restored_draws, set_random_state
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class Seen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,7 @@ from mem_dfa.chain.refuse_unrepeatable import refuse_unrepeatable
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import token
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class Rehearsal:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -23,7 +23,7 @@ from mem_dfa.graph.ordering import after
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.graph.traced_call import TracedOnce, read
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 # Shorter runs of blocks are traced one by one.
 LEAST_ALIKE = 48

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ import tensorflow as tf
 from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.chain.local_gradient import added
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 Gradient = Tensor | TiledGradient | None
 
 

@@ -5,12 +5,14 @@ What takes the place of a variable and of its slots is a `StandIn`.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import keras
 import tensorflow as tf
 
 from mem_dfa.optimizer.stand_in import StandIn
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 # Elementwise optimizers, with the attributes that hold their slots: lists in the variables' order,
 # empty where the optimizer is configured without.

@@ -8,7 +8,7 @@ groups, which reads and writes them; nothing else stands in the graph for each o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -17,7 +17,7 @@ from mem_dfa.graph.traced_call import TracedOnce, read
 from mem_dfa.optimizer.elementwise import SLOTS, is_decayed, slots_of, step_on
 from mem_dfa.optimizer.stand_in import StandIn
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 Pair = tuple[Tensor, keras.Variable]
 
 

@@ -5,12 +5,12 @@ That is conversion to a tensor, arithmetic, the three assignments.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 class StandIn:

@@ -8,6 +8,8 @@ optimizer's slots, and nothing else: tile by tile it is the same step.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import keras
 import tensorflow as tf
 
@@ -16,7 +18,7 @@ from mem_dfa.optimizer.elementwise import SLOTS, slots_of, step_on
 from mem_dfa.optimizer.stand_in import Rows
 from mem_dfa.shapes.row_tiles import is_wide, rows_per_tile
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 ELEMENTWISE_REGULARIZERS = (
     keras.regularizers.L1,
