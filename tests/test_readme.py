@@ -1,0 +1,31 @@
+"""The README's lists are the registry's."""
+
+from pathlib import Path
+
+import pytest
+
+from mem_dfa import registry
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TABLES = {
+    "algorithms": [
+        f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
+        for name, entry in registry.ALGORITHMS.items()
+    ],
+    "models": [f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()],
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_the_registry(name: str) -> None:
+    assert "\n".join(TABLES[name]) in README
+
+
+def test_options_and_distributions_are_named() -> None:
+    assert all(f"--{option.name.replace('_', '-')}" in README for option in registry.OPTIONS)
+    kinds = {**registry.FEEDBACK_INITIALIZERS, **registry.FEEDBACK_KINDS}
+    assert all(f"`{name}`" in README for name in kinds)
+    for name, entry in registry.FEEDBACK_INITIALIZERS.items():
+        assert any(
+            f"| `{name}`" in line and entry.description in line for line in README.split("\n")
+        )
