@@ -4,7 +4,7 @@ ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := .mypy_cache/installed
 
-.PHONY: run test gate lint format claims clean
+.PHONY: run test gate lint format readme claims clean
 
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
@@ -29,6 +29,10 @@ lint: $(ENVIRONMENT)/made
 format: $(ENVIRONMENT)/made
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What there is, as the registry has it.
+readme: $(ENVIRONMENT)/made
+	$(BIN)/python -m mem_dfa.experiments.report.readme README.md
 
 claims: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.claims
