@@ -1,6 +1,5 @@
 """The README's tables of what there is, from the registry: ``make readme`` writes them anew."""
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +36,8 @@ def with_tables(text: str) -> str:
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise ValueError(f"the README has no lines {begin.strip()} and {end}")
-        table = "\n".join(lines)
-        text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}{table}\n{end}", text, flags=re.DOTALL)
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
     return text
 
 
