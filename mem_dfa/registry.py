@@ -136,8 +136,7 @@ FEEDBACK_INITIALIZER = Option(
     "uniform",
     tuple(FEEDBACK_INITIALIZERS),
 )
-GAIN = Option("gain", "count", "times which error signals are as large", "2")
-OPTIONS = (EVERY, BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER, GAIN)
+OPTIONS = (EVERY, BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -201,14 +200,6 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="everything, of one slice of the batch",
         look=Look("#0072B2", "X", 1.8),
         options=(BUDGET, SLICES),
-    ),
-    "gained_dfa": AlgorithmEntry(
-        "mem_dfa.algorithms.gained:GainedDFA",
-        "direct feedback alignment with a gain",
-        signal="as `dfa`, times a whole number",
-        keeps="everything",
-        look=Look("#9A9A40", "h", 2.0),
-        options=(FEEDBACK, FEEDBACK_INITIALIZER, GAIN),
     ),
 }
 

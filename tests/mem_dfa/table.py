@@ -49,7 +49,6 @@ TABLE = {
     "microbatch": Row(
         is_exact=True, opens=False, takes_outputs=True, slices=3, arguments={"slices": 3}
     ),
-    "gained_dfa": Row(is_block_by_block=True),
 }
 ORDINARY = Row()
 """For networks that no algorithm is named for."""
