@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 
 DISTRIBUTION = "mem-dfa"
-_MODULES = {"markdown_it": "markdown-it-py", "google": "protobuf"}
+_MODULES = {"google": "protobuf"}
 """Distributions that are not called as their module is."""
 
 

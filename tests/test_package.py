@@ -132,7 +132,7 @@ def test_a_missing_extra_is_named(command: list[str], extra: str, tmp_path: Path
 def test_what_does_not_come_with_this_is_not_explained() -> None:
     for name in ("a_module_of_the_user", "pytest_html", "", None):
         assert extras.missing(ModuleNotFoundError(name=name)) == ""
-    assert "markdown-it-py" in extras.missing(ModuleNotFoundError(name="markdown_it.token"))
+    assert "protobuf" in extras.missing(ModuleNotFoundError(name="google.protobuf"))
 
 
 def test_data_that_nothing_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_data_that_nothing_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_training_needs_no_extra() -> None:
-    """Keras itself brings rich, and that markdown_it; TensorFlow has protobuf."""
+    """Keras itself brings rich; TensorFlow has protobuf."""
     extra = declared("experiments", "profiling", "test", "distributed") - declared()
     code = (
         "import sys\n"
@@ -157,7 +157,7 @@ def test_training_needs_no_extra() -> None:
         "trainer.fit(np.ones((2, 4, 4, 1)), np.ones(2), verbose=0)\n"
         "print(len([*mem_dfa.ALGORITHMS.values(), *mem_dfa.MODELS.values()]))"
     )
-    done = run(sys.executable, "-c", code, *(extra - {"rich", "markdown_it", "google"}))
+    done = run(sys.executable, "-c", code, *(extra - {"rich", "google"}))
     assert done.stdout == f"{len(registry.ALGORITHMS) + len(registry.MODELS)}\n", done.stderr
 
 
@@ -174,7 +174,7 @@ def declared(*names: str) -> set[str]:
     lines = sections["options"]["install_requires"].splitlines()
     lines += [line for name in names for line in sections["options.extras_require"][name].split()]
     distributions = {re.split(r"[^\w-]", line)[0] for line in lines} - {"", "mem-dfa"}
-    called = {"markdown-it-py": "markdown_it", "protobuf": "google"}
+    called = {"protobuf": "google"}
     return {called.get(name, name.replace("-", "_")) for name in distributions}
 
 

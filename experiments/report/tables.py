@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import markdown_it
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.store import files, fit_rows, measured, results, trainings
@@ -59,17 +58,11 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
 
 
 def _tables(folder: Path) -> Iterable[Section]:
-    """A section for each table that a command left: as it was written for readers, or its CSV."""
-    markdown = markdown_it.MarkdownIt("commonmark", {"html": False}).enable("table")
-    stems = {file.stem for kind in ("md", "csv") for file in folder.glob(f"*.{kind}")}
-    for stem in sorted(stems):
-        text, table = folder / f"{stem}.md", folder / f"{stem}.csv"
-        title = _TITLES.get(stem, stem.replace("_", " "))
-        if text.is_file():
-            html = markdown.render(text.read_text(encoding="utf-8", errors="replace"))
-            yield Section(f"table_{stem}", title, html=html, source=text.name)
-        elif table.name not in _ELSEWHERE:
-            yield _of_csv(f"table_{stem}", title, table)
+    """A section for each table that a command left and that has none of its own."""
+    for file in sorted(folder.glob("*.csv")):
+        if file.name not in _ELSEWHERE:
+            title = _TITLES.get(file.stem, file.stem.replace("_", " "))
+            yield _of_csv(f"table_{file.stem}", title, file)
 
 
 def _fits(folder: Path) -> Iterable[Section]:

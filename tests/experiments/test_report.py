@@ -29,10 +29,8 @@ def folder(tmp_path: Path) -> Path:
             ),
         ],
     )
-    (tmp_path / "claims_exact.md").write_text(
-        f"| claim | verdict |\n| --- | --- |\n| {HOSTILE} | holds |\n"
-    )
-    table(tmp_path / "claims_exact.csv", {"claim": "as a CSV", "verdict": "-"})
+    table(tmp_path / "claims_exact.csv", {"claim": HOSTILE, "verdict": "holds"})
+    (tmp_path / "claims_exact.md").write_text("| claim |\n")
     answer = dict.fromkeys(fit_rows.ANSWERS.kinds) | {
         **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
         **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
@@ -61,9 +59,7 @@ def cells_of(text: str, section: str) -> list[list[str]]:
 
 def test_every_table_is_there(folder: Path) -> None:
     text = written(folder, "depth")
-    assert cells_of(text, "table_claims_exact") == [
-        ["&lt;img src=x onerror=alert(1)&gt;", "holds"]
-    ], "what is written for readers is shown, not the CSV beside it"
+    assert cells_of(text, "table_claims_exact") == [["&lt;img src=x onerror=alert(1)&gt;", "holds"]]
     fits = [(line[0], line[5], *line[8:13]) for line in cells_of(text, "table_fit")]
     assert fits == [
         ("1024.0", "512", "1.00x", "512.0", "10.00", "3", "out_of_memory"),
