@@ -20,6 +20,8 @@ COMMANDS = {
     "reproduce": "measures all that the figures show, and draws them",
     "profile": "show, diff: recorded timelines; doctor: what can be measured on this machine",
 }
+FORMER = "depth"
+"""It says what takes its place."""
 PROFILE = "mem_dfa.profiling.__main__"
 
 
@@ -27,10 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that the first argument names, and returns its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
-        print(_listing())
+        from mem_dfa.experiments.terminal import screen
+
+        with screen.forgiving():
+            print(_listing())
         return 0
     name, *arguments = words
-    if name not in COMMANDS:
+    if name not in (*COMMANDS, FORMER):
         said = f"there is no command {name!r}, but {', '.join(COMMANDS)}"
         print(f"error: {said} (see --help)", file=sys.stderr)
         return 2

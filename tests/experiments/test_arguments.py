@@ -126,7 +126,7 @@ def test_what_was_a_command_says_what_to_do_instead() -> None:
     done = subprocess.run(line, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     (said,) = done.stderr.splitlines()
-    assert said.startswith("error: experiments.depth is no command any more")
+    assert said.startswith("error: memory against depth is a sweep")
     example = said[said.index("python -m experiments.sweep ") :].split(", and ")[0].split()[3:]
     depths = {cell.layers for cell in sweep_options.cells(sweep_options.parser().parse(example))}
     assert depths == {1, 10, 100}
