@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments import figures, run
+from mem_dfa.experiments import reproduce, run
 from mem_dfa.experiments.cli import arguments, sweep_options
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
@@ -127,11 +127,10 @@ def test_what_was_a_command_says_what_to_do_instead() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     (said,) = done.stderr.splitlines()
     assert said.startswith("error: memory against depth is a sweep")
-    example = said[said.index("python -m experiments.sweep ") :].split(", and ")[0].split()[3:]
-    depths = {cell.layers for cell in sweep_options.cells(sweep_options.parser().parse(example))}
+    sweep, reproduction = (text.split()[3:] for text in said.split("`")[1::2])
+    depths = {cell.layers for cell in sweep_options.cells(sweep_options.parser().parse(sweep))}
     assert depths == {1, 10, 100}
-    figure = said[said.index("python -m experiments.figures ") :].split(" draws")[0].split()[3:]
-    assert figures._parser().parse(figure).figure == ["depth"]
+    assert reproduce._parser().parse(reproduction).figure == ["depth"]
 
 
 def test_bad_value_as_a_command(tmp_path: Path) -> None:
