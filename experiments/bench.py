@@ -1,6 +1,6 @@
 """Compares algorithms with Keras's own step and with what TensorFlow and Keras offer.
 
-``python -m experiments.bench --model conv20`` writes ``bench.csv`` and ``bench.md`` under
+``python -m experiments.bench --model conv20`` writes ``tables/bench.csv`` and ``bench.md`` under
 ``--out``: step times of algorithms that take turns in one process, in three of them one after the
 other, and beside them the step bytes of each, measured in fresh processes. `bp` is Keras's own
 step; `remat_scope` is keras.RematScope and `recompute_grad` tf.recompute_grad, see

@@ -1,6 +1,6 @@
 """Measures again what this project promises, and says which promises hold.
 
-``python -m experiments.claims`` writes ``claims_PART.csv`` and ``claims_PART.md`` under ``--out``
+``python -m experiments.claims`` writes ``tables/claims_PART.csv`` and ``.md`` under ``--out``
 for each part, and its cells to ``measurements.csv``. Exit status: 0 when all hold, 1 when one does
 not.
 

@@ -3,10 +3,10 @@
 ``python -m experiments.fit --memory 8GiB --model vgg16 --algo bp,mem_dfa``
 
 Each size is tried by real training steps in a process of its own, whose allocator has the limit;
-the answer is a size that trained, and one more did not. Every try is a row of ``fit_tries.csv``
-under ``--out`` at once, so a rerun goes on where the last one ended, and every answer one of
-``fit.csv``. Exit status: 0 when every algorithm has an answer, 1 when one has none, 2 for arguments
-that make no sense, as memory in which no algorithm trains.
+the answer is a size that trained, and one more did not. Every try is a row of ``fit_tries.csv`` in
+``tables`` under ``--out`` at once, so a rerun goes on where the last one ended, and every answer
+one of ``fit.csv``. Exit status: 0 when every algorithm has an answer, 1 when one has none, 2 for
+arguments that make no sense, as memory in which no algorithm trains.
 """
 
 import argparse

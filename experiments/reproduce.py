@@ -8,8 +8,6 @@ Exit status: 0 when all was measured and drawn, 1 when a part failed, 2 for argu
 sense.
 """
 
-import functools
-import operator
 import sys
 from collections.abc import Sequence
 
@@ -18,11 +16,10 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, sweep_options
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import engines
-from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.paper import missing, planned_figures
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, PlannedFigure, Wanted
 from mem_dfa.experiments.run import guarded
-from mem_dfa.experiments.store import results, traces
+from mem_dfa.experiments.store import results
 from mem_dfa.experiments.terminal import screen
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
@@ -91,7 +88,7 @@ def _tell(chosen: Sequence[PlannedFigure], wanted: Sequence[Wanted], quick: bool
         for one in planned_figures.wanted_by(figure, quick)
         for cell in one.cells
     }
-    waiting = functools.reduce(operator.iadd, (list(one.cells) for one in wanted), [])
+    waiting = list({cell.key(): cell for one in wanted for cell in one.cells}.values())
     screen.note(f"{len(asked) - len(waiting)} of {len(asked)} cells are known already")
     if waiting:
         rows = [row for folder in dict.fromkeys([DEFAULT_OUT, out]) for row in results.read(folder)]
@@ -107,11 +104,9 @@ def _measure(one: Wanted, out: str) -> int:
     """Measures cells and returns the status."""
     if one.takes_turns:
         return bench.compare(one.cells, out, one.repeats)
-    cells = traces.with_files(one.cells, out) if one.is_traced else one.cells
-    epochs = max(cell.epochs for cell in cells)
-    limits = one.limits or Limits(time_s=sweep_options.TIME_LIMIT_S * max(1, epochs))
+    limits = one.limits or sweep_options.usual_limits(max(cell.epochs for cell in one.cells))
     with engines.opened(None, 1) as engine:
-        return sweep.measure(cells, out, one.repeats, limits, engine)
+        return sweep.measure(one.cells, out, one.repeats, limits, engine, is_traced=one.is_traced)
 
 
 def _tables(out: str) -> list[int]:

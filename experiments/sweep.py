@@ -14,6 +14,7 @@ one failed, 2 for arguments that make no sense.
 import collections
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell
@@ -22,7 +23,7 @@ from mem_dfa.experiments.engine import engines, sweeping
 from mem_dfa.experiments.engine.sweeping import Sweep, Task
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.run import guarded, tell_dataset
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import results, traces
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.experiments.terminal.board import Board, title
 
@@ -56,8 +57,11 @@ def measure(
     limits: Limits,
     engine: engines.Engine,
     retry: bool = False,
+    is_traced: bool = False,
 ) -> int:
     """Measures those cells that have no row yet, tells how all ended, and returns the status.
+
+    With ``is_traced`` also those without a timeline, which is named after the device, too.
 
     Raises:
         UsageError: the cells make no sense.
@@ -68,6 +72,9 @@ def measure(
     rows = results.read(out)
     with screen.progress("checking", quiet=True) as report:
         tasks = sweeping.tasks_of(cells, engine, report)
+    if is_traced:
+        recorded = traces.with_files([task.cell for task in tasks], out)
+        tasks = [replace(task, cell=cell) for task, cell in zip(tasks, recorded, strict=True)]
     sweep = Sweep(out, repeats, limits, engine, Board, len(rows) if retry else 0)
     known = sweep.run(tasks)
     return _tell(tasks, known, sweep.gone(known), out)

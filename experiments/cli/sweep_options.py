@@ -96,6 +96,12 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     return found
 
 
+def usual_limits(epochs: int) -> Limits:
+    """Of each process where nothing is said of them and one cell is measured at a time."""
+    memory = int(MEMORY_SHARE * memory_available_bytes())
+    return Limits(TIME_LIMIT_S * max(1, epochs), max(memory - BESIDE_BYTES, 2**20))
+
+
 def room(options: argparse.Namespace) -> tuple[int, Limits]:
     """How many cells may be measured at once, and what each of their processes may take.
 

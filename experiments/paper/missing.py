@@ -7,6 +7,7 @@ from pathlib import Path
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.planned_figures import ALL, PlannedFigure, Wanted, wanted_by
 from mem_dfa.experiments.store import bench_rows, fit_rows, measured, results, traces, trainings
+from mem_dfa.experiments.store.files import TABLES
 from mem_dfa.experiments.store.table import Row
 
 FIT_MEMORY_BYTES, FIT_MODEL = 2**30, "vgg16"
@@ -71,4 +72,4 @@ def recorded_seconds(cells: Iterable[Cell], rows: Sequence[Row]) -> tuple[float,
 
 def is_claimed(part: str, out: str | os.PathLike[str]) -> bool:
     """Whether there is a table of a part of the claims."""
-    return Path(out, f"claims_{part}.csv").exists()
+    return Path(out, TABLES, f"claims_{part}.csv").exists()

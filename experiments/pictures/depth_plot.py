@@ -37,6 +37,9 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
     known = [row for row in selection.rows if row["step_requested_bytes"]]
+    if not known:
+        problem = "no row says what its step asked for"
+        return Drawn(None, notes, selection.missing, problem)
     picture = figure([*selection.rows, *selection.failed], known)
     canvas.add_caption(picture, notes)
     return Drawn(picture, notes, selection.missing)

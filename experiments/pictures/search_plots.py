@@ -24,7 +24,8 @@ def _found(epochs: Epochs) -> float:
     """By what settings are compared: test images have no say in what is chosen."""
     if epochs[-1]["train_accuracy"] is None:
         raise results.ResultsError(
-            f"a training has no train_accuracy in epoch {len(epochs)} of epochs.csv; train again"
+            f"a training of tables/epochs.csv has no train_accuracy in epoch {len(epochs)}; train "
+            "again"
         )
     return 100 * epochs[-1]["train_accuracy"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.report.page import FILE_NAME as PAGE
 from mem_dfa.experiments.store import bench_rows, fit_rows, results, trainings
+from mem_dfa.experiments.store.files import TABLES
 from mem_dfa.experiments.store.traces import FOLDER
 from mem_dfa.profiling import files
 
@@ -34,10 +35,12 @@ def _lines(folder: Path) -> Iterator[str]:
     if (folder / PAGE).exists():
         yield from [f"[{PAGE}]({PAGE}) shows every figure and table on one page.", ""]
     yield from ["| table | rows | what |", "|---|---|---|"]
-    for file in sorted(folder.glob("*.csv")):
-        noun = _NOUNS.get(file.name, file.stem.replace("_", " "))
-        shown = f" ([to read]({file.stem}.md))" if file.with_suffix(".md").exists() else ""
-        yield f"| [{file.name}]({file.name}) | {_count(file)} | {noun}{shown} |"
+    for file in [*folder.glob("*.csv"), *sorted((folder / TABLES).glob("*.csv"))]:
+        name = file.relative_to(folder).as_posix()
+        noun = _NOUNS.get(name, file.stem.replace("_", " "))
+        text = file.with_suffix(".md")
+        shown = f" ([to read]({text.relative_to(folder).as_posix()}))" if text.exists() else ""
+        yield f"| [{name}]({name}) | {_count(file)} | {noun}{shown} |"
     yield from ["", "| figure | |", "|---|---|"]
     for figure in FIGURES:
         name = f"figures/{figure.name}.png"

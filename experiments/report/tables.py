@@ -59,8 +59,8 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
 
 def _tables(folder: Path) -> Iterable[Section]:
     """A section for each table that a command left and that has none of its own."""
-    for file in sorted(folder.glob("*.csv")):
-        if file.name not in _ELSEWHERE:
+    for file in sorted((folder / files.TABLES).glob("*.csv")):
+        if file.relative_to(folder).as_posix() not in _ELSEWHERE:
             title = _TITLES.get(file.stem, file.stem.replace("_", " "))
             yield _of_csv(f"table_{file.stem}", title, file)
 

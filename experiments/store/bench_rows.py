@@ -18,7 +18,7 @@ _REST: dict[str, Kind] = {
     **{"status": "name", "error": "text"},
 }
 BENCH = Schema(
-    "bench.csv",
+    "tables/bench.csv",
     "table of experiments.bench",
     {
         **{name: kind for name, kind in CELL_KINDS.items() if name not in ("epochs", "steps")},

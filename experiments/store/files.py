@@ -14,6 +14,8 @@ from mem_dfa.experiments.cells.errors import ResultsError as ResultsError
 from mem_dfa.experiments.store import stopping
 from mem_dfa.experiments.terminal import screen
 
+TABLES = "tables"
+"""The folder, below that of results, of all tables but the measurements."""
 PATIENCE_S = 1
 LOCK_TIMEOUT_S = 30
 KEPT = (
@@ -114,12 +116,13 @@ def write_markdown(
     """
     whole = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     text = "".join(f"| {' | '.join(line)} |\n" for line in whole)
+    file = Path(out, TABLES, f"{name}.md")
     try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        replace(Path(out, f"{name}.md"), f"{heading}\n\n{text}" if heading else text)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, f"{heading}\n\n{text}" if heading else text)
     except OSError as error:
         raise unwritable(out, error) from error
-    return Path(out, f"{name}.md")
+    return file
 
 
 def unwritable(out: str | os.PathLike[str], error: OSError) -> ResultsError:

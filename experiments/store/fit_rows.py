@@ -27,7 +27,7 @@ _ENDED: dict[str, Kind] = {
     "error": "text",
 }
 TRIES = Schema(
-    "fit_tries.csv",
+    "tables/fit_tries.csv",
     "table of tried sizes",
     {
         **_SAID,
@@ -41,7 +41,7 @@ TRIES = Schema(
 """One row per process."""
 
 ANSWERS = Schema(
-    "fit.csv",
+    "tables/fit.csv",
     "table of largest sizes",
     {
         **_SAID,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 from mem_dfa.experiments.cells.cell import COLUMNS as CELL_COLUMNS
+from mem_dfa.experiments.store.files import TABLES, replace, unwritable, write_markdown
 from mem_dfa.experiments.store.files import ResultsError as ResultsError
-from mem_dfa.experiments.store.files import replace, unwritable, write_markdown
 from mem_dfa.experiments.store.table import Row, Schema, Table
 from mem_dfa.experiments.store.values import Kind
 
@@ -105,10 +105,10 @@ def write_table(
     Raises:
         ResultsError: they cannot be written.
     """
+    file = Path(out, TABLES, f"{name}.csv")
     try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        csv_text = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
-        replace(Path(out, f"{name}.csv"), csv_text)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         raise unwritable(out, error) from error
     return write_markdown(out, name, shown, heading)

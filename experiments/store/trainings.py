@@ -17,7 +17,7 @@ _DIVERGED = 10  # times the loss of guessing
 _FREE = ("steps", "epochs")
 _SAID = {name: kind for name, kind in CELL_KINDS.items() if name not in _FREE}
 EPOCHS = Schema(
-    "epochs.csv",
+    "tables/epochs.csv",
     "table of epochs",
     {
         **_SAID,

@@ -65,6 +65,7 @@ def trained(folder: Path, cell: Cell, epochs: Sequence[dict[str, Any]]) -> None:
 
 def table(path: Path, *rows: dict[str, Any]) -> None:
     """A CSV of those rows."""
+    path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

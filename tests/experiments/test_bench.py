@@ -101,7 +101,7 @@ def test_times_and_bytes_of_a_small_net(
     line = ["--algo", "recompute_grad", "--model", "mlp", "--dataset", "synthetic"]
     line += ["--layers", "1", "--batch-size", "8", "--out", str(tmp_path)]
     assert bench.main(line) == 0
-    with (tmp_path / "bench.csv").open(newline="") as file:
+    with (tmp_path / "tables" / "bench.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["algorithm"] for row in rows] == ["bp", "recompute_grad"]
     assert float(rows[0]["ratio_to_bp"]) == 1
@@ -109,7 +109,7 @@ def test_times_and_bytes_of_a_small_net(
         assert row["status"] == "ok"
         assert float(row["min_s"]) <= float(row["median_s"]) <= float(row["max_s"])
         assert int(row["step_bytes"]) == 3 * 2**19
-    text = (tmp_path / "bench.md").read_text()
+    text = (tmp_path / "tables" / "bench.md").read_text()
     assert text.startswith(bench.PEERS_NOTE)
     assert text.count("| mlp | 1 | 8 | graph |") == text.count("| 1.5 | 1.0 |") == 2
     assert "recompute_grad" in capsys.readouterr().out

@@ -62,7 +62,7 @@ def test_a_limit_that_is_measured_too() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_committed_tables_are_of_these_claims(part: str) -> None:
-    path = Path(__file__).parents[2] / "results" / f"claims_{part}.csv"
+    path = Path(__file__).parents[2] / "results" / "tables" / f"claims_{part}.csv"
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     known = claims_table.claims(part, make_cell)
@@ -102,7 +102,7 @@ def test_a_machine_on_which_everything_fails(
     monkeypatch.setattr(processes, "measure", measure)
     monkeypatch.setattr(worker, "call", lambda *_, **__: {"status": "failed", "error": "no room"})
     assert claims.main(["--part", part, "--out", str(tmp_path)]) == 1
-    with (tmp_path / f"claims_{part}.csv").open(newline="") as file:
+    with (tmp_path / "tables" / f"claims_{part}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     # Reading made events into a timeline needs no cell.
     measured = [row for row in rows if not row["claim"].startswith("reading ")]

@@ -169,7 +169,7 @@ def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
 def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
     times = {"ratio_first_quartile": 0.9, "ratio_third_quartile": 22}
     table(
-        tmp_path / "bench.csv",
+        tmp_path / "tables" / "bench.csv",
         turns("bp", **times, step_bytes=4 * MIB),
         turns("remat_scope", **times, ratio_to_bp=1.2, step_bytes=3 * MIB),
         turns("remat_scope", **times, ratio_to_bp=1.3, step_bytes=3 * MIB),
@@ -189,7 +189,7 @@ def test_a_bench_of_another_net_is_not_drawn(
     line = ["--from", str(tmp_path), "--figure", "bench_conv20"]
     for changes, status in (({"model": "vgg16"}, 1), ({}, 0)):
         rows = [turns(cell.algorithm, **changes) for cell in wanted.cells]
-        table(tmp_path / "bench.csv", *rows)
+        table(tmp_path / "tables" / "bench.csv", *rows)
         assert figures.main(line) == status
         said = capsys.readouterr().err
         assert ("not drawn: bench_conv20: 5 of 5 cells are missing" in said) is bool(status)
@@ -197,7 +197,7 @@ def test_a_bench_of_another_net_is_not_drawn(
 
 
 def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
-    whole, path = turns("bp"), tmp_path / "bench.csv"
+    whole, path = turns("bp"), tmp_path / "tables" / "bench.csv"
     table(path, whole)
     assert tradeoff_plots.taking_turns(str(tmp_path), "title", TURNS).figure
     lacking = [{k: v for k, v in whole.items() if k != name} for name in ("rounds", "ratio_to_bp")]

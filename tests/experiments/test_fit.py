@@ -303,6 +303,7 @@ def test_depth(run: Callable[..., int], tmp_path: Path) -> None:
 def test_foreign_file_is_left_as_it_is(
     name: str, text: str, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text(text)
     assert run(linear) == 2
     assert run.tries == []

@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
             ),
         ],
     )
-    table(tmp_path / "claims_exact.csv", {"claim": HOSTILE, "verdict": "holds"})
-    (tmp_path / "claims_exact.md").write_text("| claim |\n")
+    table(tmp_path / "tables" / "claims_exact.csv", {"claim": HOSTILE, "verdict": "holds"})
+    (tmp_path / "tables" / "claims_exact.md").write_text("| claim |\n")
     answer = dict.fromkeys(fit_rows.ANSWERS.kinds) | {
         **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
         **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
@@ -123,10 +123,7 @@ def test_the_index_names_what_is_there(folder: Path) -> None:
     written(folder, "layers_conv20")
     text = (folder / "README.md").read_text()
     assert "| [measurements.csv](measurements.csv) | 5 | every measured cell" in text
-    assert (
-        "[claims_exact.csv](claims_exact.csv) | 1 | claims exact ([to read](claims_exact.md))"
-        in text
-    )
+    assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims exact" in text
     assert "[layers_conv20](figures/layers_conv20.png)" in text
     assert "depth.png" not in text
     targets = re.findall(r"\]\(([^)]+)\)", text)
@@ -134,8 +131,9 @@ def test_the_index_names_what_is_there(folder: Path) -> None:
 
 
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    (tmp_path / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
-    (tmp_path / "two.csv").mkdir()
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
+    (tmp_path / "tables" / "two.csv").mkdir()
     text = written(tmp_path, "layers_conv20")
     for name in ("one", "two"):
         assert re.search(rf'id="table_{name}".*?{name}\.csv cannot be read', text, re.DOTALL)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import bench, claims, fit, reproduce, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.engine import worker
+from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.paper import missing
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, Kind, PlannedFigure, Wanted
 from mem_dfa.experiments.store import bench_rows, fit_rows, results, traces
@@ -17,6 +18,8 @@ from mem_dfa.experiments.terminal import screen
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history, row
+from tests.experiments.meter import Meter, good
+from tests.profiling.drawn import small
 
 
 def figure_of(line: str, **how: Any) -> PlannedFigure:
@@ -137,7 +140,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Nothing is measured; what would be: a command and how many cells."""
     asked: list[tuple[str, int]] = []
 
-    def swept(cells: Sequence[Cell], out: str, *how: Any) -> int:
+    def swept(cells: Sequence[Cell], out: str, *how: Any, is_traced: bool) -> int:
         asked.append(("sweep", len(cells)))
         return 1 if cells[0].model == "depth_net" else 0
 
@@ -166,6 +169,53 @@ def test_it_says_how_long_and_goes_on_after_a_failure(
     assert (tmp_path / "figures" / "layers_vgg16.png").exists()
 
 
+def test_a_cell_that_two_figures_want_is_counted_once(
+    measured: list[tuple[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where one of them wants it from more processes."""
+    reproduce.main(["--figure", "layers_vgg16,pareto_vgg16", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "0 of 105 cells are known already\n105 to measure: " in said
+    assert sorted(measured) == [("sweep", 7), ("sweep", 105)]
+
+
+def test_timelines_that_were_recorded_are_found(
+    meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = processes.measure
+
+    def recorded(cell: Cell, *rest: Any) -> tuple[dict[str, Any], list]:
+        small().save(cell.trace_file)
+        return measure(cell, *rest)
+
+    monkeypatch.setattr(processes, "measure", recorded)
+    line = ["--quick", "--figure", "timelines_vgg16", "--out", str(tmp_path)]
+    assert reproduce.main(line) == 0
+    assert reproduce.main(line) == 0
+    assert len(meter.measured) == 2
+    for file in (tmp_path / traces.FOLDER).glob("*.json.gz"):
+        file.unlink()
+    assert reproduce.main(line) == 0
+    assert len(meter.measured) == 4
+
+
+def test_processes_have_the_limits_of_a_sweep_or_their_own(
+    meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, Limits] = {}
+
+    def measure(cell: Cell, report: Any, repeats: int, given: Limits) -> tuple[dict, list]:
+        limits[cell.model] = given
+        return good(cell, repeats), []
+
+    monkeypatch.setattr(processes, "measure", measure)
+    line = ["--quick", "--figure", "depth,layers_conv20", "--out", str(tmp_path)]
+    assert reproduce.main(line) == 1, "no row says what its step asked for"
+    assert limits["depth_net"] == Limits(time_s=1200, memory_bytes=8 * 2**30)
+    assert limits["conv20"].time_s == 3600
+    assert limits["conv20"].memory_bytes, "one that takes all would end whatever else runs"
+
+
 def test_the_tables_are_made_where_they_are_not_there(
     measured: list[tuple[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +224,8 @@ def test_the_tables_are_made_where_they_are_not_there(
 
     def claimed(words: list[str]) -> int:
         asked.append(words)
-        Path(words[-1], f"claims_{words[1]}.csv").write_text("claim,verdict\n")
+        Path(words[-1], "tables").mkdir(exist_ok=True)
+        Path(words[-1], "tables", f"claims_{words[1]}.csv").write_text("claim,verdict\n")
         return 1
 
     monkeypatch.setattr(claims, "main", claimed)
@@ -183,7 +234,7 @@ def test_the_tables_are_made_where_they_are_not_there(
     assert asked[0][:2] == ["--memory", "1024MiB"]
     assert [words[1] for words in asked[1:]] == list(claims.PARTS)
     monkeypatch.setattr(claims, "main", lambda words: 2)
-    (tmp_path / f"claims_{next(iter(claims.PARTS))}.csv").unlink()
+    (tmp_path / "tables" / f"claims_{next(iter(claims.PARTS))}.csv").unlink()
     assert 2 in reproduce._tables(str(tmp_path))
 
 

@@ -226,7 +226,7 @@ def test_training_leaves_its_history(
     assert sweep.main([*line, "--out", str(tmp_path)]) == 0
     (epoch,) = Table(tmp_path, trainings.EPOCHS).read()
     assert (epoch["model"], epoch["layers"], epoch["test_accuracy"]) == ("mlp", 2, 0.5)
-    assert written == [trainings.EPOCHS.name, results.FILE_NAME]
+    assert written == [Path(trainings.EPOCHS.name).name, results.FILE_NAME]
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet110"])
@@ -255,6 +255,7 @@ def test_a_row_without_its_history_is_trained_again(
 
 def test_a_history_that_cannot_be_kept_loses_no_row(meter: Meter, tmp_path: Path) -> None:
     def spoil(cell: Cell) -> dict[str, Any]:
+        (tmp_path / trainings.EPOCHS.name).parent.mkdir(exist_ok=True)
         (tmp_path / trainings.EPOCHS.name).write_text("nonsense\n1\n")
         return good(cell)
 

@@ -49,6 +49,7 @@ def test_cells_in_one_table_keep_apart(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_table_of_epochs_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / trainings.EPOCHS.name
+    file.parent.mkdir()
     file.write_text("nonsense\n1\n")
     for call in (lambda: history(tmp_path, CELL, [0.5]), lambda: trainings.read(tmp_path, CELL)):
         with pytest.raises(results.ResultsError, match="no table of epochs"):
@@ -58,7 +59,8 @@ def test_a_file_that_is_no_table_of_epochs_is_left_as_it_is(tmp_path: Path) -> N
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     history(tmp_path, CELL, [0.5])
-    left = tmp_path / f".{trainings.EPOCHS.name}.abc"
+    file = tmp_path / trainings.EPOCHS.name
+    left = file.with_name(f".{file.name}.abc")
     left.write_text("epoch,test")
     history(tmp_path, CELL, [0.6, 0.7])
     assert not left.exists()

@@ -64,8 +64,8 @@ def read_trainings(folder: Path) -> None:
 
 TABLES = [
     (results.FILE_NAME, measurements(), read_measurements),
-    ("fit.csv", recorded("fit.csv"), read_fits),
-    ("bench.csv", recorded("bench.csv"), read_bench),
+    ("tables/fit.csv", recorded("tables/fit.csv"), read_fits),
+    ("tables/bench.csv", recorded("tables/bench.csv"), read_bench),
     (trainings.EPOCHS.name, [epoch()], read_trainings),
 ]
 
