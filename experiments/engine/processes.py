@@ -19,12 +19,10 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What the cells of a sweep have in common, and what only building a model tells."""
+    """What the cells of a sweep have in common."""
 
     device: str
     tensorflow: str
-    depths: dict[str, int]
-    """Of each model that was built whole, its number of weight layers."""
 
 
 def silent(note: str, done: float) -> None:
@@ -77,9 +75,7 @@ def survey(cells: Sequence[Cell], report: Report) -> Survey:
         for pair, refusal in refusals.items():
             if pair[part] not in fitting:
                 raise UsageError(refusal)
-    depths = zip(pairs.values(), result["depths"], strict=True)
-    whole = {cell.model: depth for cell, depth in depths if depth and cell.layers is None}
-    return Survey(result["device"], result["tensorflow"], whole)
+    return Survey(result["device"], result["tensorflow"])
 
 
 def _depths(cells: Sequence[Cell]) -> list[int]:

@@ -54,24 +54,22 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
     Returns:
         device: the TensorFlow name of the device.
         tensorflow: its version.
-        depths: of each cell, its number of weight layers; None where it cannot be built.
         refusals: of each cell, why it cannot be built; None where it can.
     """
     device = building.resolve_device(cells[0].device)
     allocator.Allocator(device)
-    depths: list[int | None] = [None] * len(cells)
     refusals: list[str | None] = [None] * len(cells)
     for number, cell in enumerate(cells):
         report(cell.title, number / len(cells))
         try:
-            depths[number] = measuring.depth(building.build_trainer(cell).network)
+            building.build_trainer(cell)
         except building.RefusedError as error:
             refusals[number] = building.one_line(error)
         except tf.errors.ResourceExhaustedError:
             pass  # the cell's own process may have room for it
         keras.backend.clear_session(free_memory=True)
     _check_data(cells)
-    return {"device": device, "tensorflow": tf.__version__, "depths": depths, "refusals": refusals}
+    return {"device": device, "tensorflow": tf.__version__, "refusals": refusals}
 
 
 def _check_data(cells: list[Cell]) -> None:

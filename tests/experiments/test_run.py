@@ -201,7 +201,7 @@ def test_how_far_a_training_is_goes_once_its_end_is_kept(
             return {**row, "accuracy": 0.5, "accuracy_label": "data", "history": history}
         return row
 
-    survey = processes.Survey("CPU:0", "2.21.0", {})
+    survey = processes.Survey("CPU:0", "2.21.0")
     monkeypatch.setattr(processes, "check", lambda cells, report: list(cells))
     monkeypatch.setattr(processes, "survey", lambda cells, report: survey)
     monkeypatch.setattr(worker, "call", call)

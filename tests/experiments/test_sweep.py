@@ -147,7 +147,7 @@ def test_a_net_whose_depth_no_survey_found(
     meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had no room to be built, and was measured all the same."""
-    without = processes.Survey("CPU:0", TENSORFLOW, {})
+    without = processes.Survey("CPU:0", TENSORFLOW)
     monkeypatch.setattr(processes, "survey", lambda cells, report: without)
     line = ["--algo", "bp", "--model", "mlp", "--dataset", "synthetic", "--out", str(tmp_path)]
     assert sweep.main(line) == 0
