@@ -39,8 +39,12 @@ class Together:
             for _, variable in pairs
         )
 
-    def apply(self, pairs: Sequence[Pair]) -> None:
-        """Update each variable by its gradient."""
+    def apply(self, pairs: Sequence[Pair]) -> Tensor:
+        """Update each variable by its gradient.
+
+        Returns:
+            A token (see `ordering`) that exists when that is done.
+        """
         if self._shared is None:
             rate = tf.convert_to_tensor(self._optimizer.learning_rate)
             self._shared = read(self._optimizer.iterations), rate
@@ -49,15 +53,18 @@ class Together:
         handles = [[variable.value.handle for variable in own] for own in held]
         body = self._body(variables)
 
-        def in_place(gradients: list[Tensor], handles: list[list[Tensor]], *shared: Tensor) -> None:
+        def in_place(
+            gradients: list[Tensor], handles: list[list[Tensor]], *shared: Tensor
+        ) -> Tensor:
             values = [
                 [read(variable, handle) for variable, handle in zip(*parts, strict=True)]
                 for parts in zip(held, handles, strict=True)
             ]
-            _write(handles, body(gradients, values, *shared))
+            with tf.control_dependencies(_write(handles, body(gradients, values, *shared))):
+                return tf.constant(0.0)
 
         in_place.__name__ = f"in_place_{body.__name__}"
-        self._call(in_place, gradients, handles, *self._shared)
+        return self._call(in_place, gradients, handles, *self._shared)
 
     def _body(self, variables: Sequence[keras.Variable]) -> Any:
         """The steps on variables like these, as a function of their values and their slots'."""
@@ -82,6 +89,8 @@ class Together:
         return steps
 
 
-def _write(handles: list[list[Tensor]], values: list[list[Tensor]]) -> None:
-    for handle, value in zip(tf.nest.flatten(handles), tf.nest.flatten(values), strict=True):
+def _write(handles: list[list[Tensor]], values: list[list[Tensor]]) -> list[tf.Operation]:
+    return [
         tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+        for handle, value in zip(tf.nest.flatten(handles), tf.nest.flatten(values), strict=True)
+    ]

@@ -108,29 +108,34 @@ class Update:
         name: str,
         gradients: Sequence[tf.Tensor | None],
         variables: Sequence[keras.Variable],
-    ) -> None:
+    ) -> tf.Tensor | None:
         """Update `variables` of a small block, with those of the blocks after it in one call.
 
-        Nothing waits for the update; what is held for it is `TOGETHER_BYTES` at most.
+        What is held for that is `TOGETHER_BYTES` at most.
+
+        Returns:
+            A token (see `ordering`) of an update of several blocks, where this one's was the last
+            that it waited for; whatever comes next would hold its new values beside its own.
         """
         self._collected += [
             (g, v) for g, v in zip(gradients, variables, strict=True) if g is not None
         ]
         self._collected_name = name
         if sum(tensor_bytes(v.shape, v.dtype) for _, v in self._collected) >= TOGETHER_BYTES:
-            self._apply_together()
+            return self._apply_together()
+        return None
 
-    def _apply_together(self) -> None:
+    def _apply_together(self) -> tf.Tensor | None:
         pairs, self._collected = self._collected, []
         if not pairs:
-            return
+            return None
         # The values of wide variables, and of their slots, change in place.
         small = sum(tensor_bytes(v.shape, v.dtype) for _, v in pairs) < 2 * TOGETHER_BYTES
         if small and self._blockwise and self._together.can_apply(pairs):
             with scope("update", self._collected_name):
-                self._together.apply(pairs)
-        else:
-            self._apply_whole(self._collected_name, pairs)
+                return self._together.apply(pairs)
+        self._apply_whole(self._collected_name, pairs)
+        return None
 
     def apply(
         self,

@@ -122,7 +122,8 @@ class SecondForward(Schedule):
             outputs.append(output)
         alike = self._repeated.of(block)
         if alike is not None:
-            self._update.collect(alike.name, gradients, variables)
+            updated = self._update.collect(alike.name, gradients, variables)
+            done = done if updated is None else token([done, updated])
         elif gradients:
             # W_i ← W_i − η·G_iᵀ δ_i
             done = self._update.apply(block.name, gradients, variables)

@@ -12,6 +12,7 @@ from mem_dfa import MemDFA
 from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
 from mem_dfa.feedback import matrices
+from mem_dfa.optimizer import step
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
 
 
@@ -134,3 +135,30 @@ def test_a_block_is_traced_once() -> None:
 def test_what_is_alike(of_one: dict, runs: int) -> None:
     blocks = Chain.from_model(net(8, **of_one)).blocks
     assert len(set(module.alike(blocks).values())) == runs
+
+
+@pytest.mark.usefixtures("from_two")
+def test_the_next_block_waits_for_the_update_of_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever ran beside it would lie in memory beside the new values of several blocks."""
+    waited, collect = [], step.Update.collect
+    monkeypatch.setattr(step, "TOGETHER_BYTES", 2000)  # two blocks' gradients
+
+    def noted(update: step.Update, *given: object) -> tf.Tensor | None:
+        found = collect(update, *given)
+        waited.extend([] if found is None else [found.op])
+        return found
+
+    monkeypatch.setattr(step.Update, "collect", noted)
+    trainer = compiled(MemDFA(net(8), slices=1), keras.optimizers.SGD(0.01))
+    change(trainer, steps=1)
+    assert len(waited) == 3
+    for update in waited[:-1]:  # what follows the last one is no call
+        # By a token, which the replay of the block after it takes.
+        (after,) = update._control_outputs
+        assert any(reader.type == "StatefulPartitionedCall" for reader in consumers(after))
+
+
+def consumers(operation: tf.Operation) -> list[tf.Operation]:
+    return [reader for output in operation.outputs for reader in output.consumers()]
