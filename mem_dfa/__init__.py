@@ -3,7 +3,6 @@
 Names are imported when they are first used, so that the command line answers without TensorFlow.
 """
 
-import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -36,8 +35,6 @@ _PLACES = {
     **{name: module for module, name in (e.place.split(":") for e in registry.ALGORITHMS.values())},
 }
 __all__ = sorted(["ALGORITHMS", "MODELS", "UnsupportedError", *_PLACES])
-# What these import may import them again before they are whole.
-_HALVES = ("mem_dfa.algorithms.", "mem_dfa.chain.", "mem_dfa.layers.")
 
 
 def __getattr__(name: str) -> object:
@@ -53,7 +50,10 @@ def __getattr__(name: str) -> object:
 
 @wrapt.when_imported("keras")
 def _known_to_keras(keras: ModuleType) -> None:
-    """Saved trainers can be loaded as soon as Keras and this package are imported."""
-    if not any(name.startswith(_HALVES) for name in sys.modules):
-        import_module("mem_dfa.layers")
-        list(ALGORITHMS.values())
+    """Saved trainers can be loaded as soon as Keras and this package are imported.
+
+    The rooms import Keras before their files do, which would otherwise be asked for here before
+    they are whole.
+    """
+    import_module("mem_dfa.layers")
+    list(ALGORITHMS.values())
