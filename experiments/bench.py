@@ -19,9 +19,8 @@ import numpy as np
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli.program import command, tell_dataset, with_baseline
 from mem_dfa.experiments.engine import processes, worker
-from mem_dfa.experiments.run import guarded, tell_dataset, with_baseline
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.store.bench_rows import BENCH, TIMES
 from mem_dfa.experiments.store.files import write_markdown
@@ -43,12 +42,9 @@ PEERS_NOTE = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     cells = with_baseline(arguments.cells(options))
     tell_dataset(options.dataset, cells[0])
@@ -79,10 +75,9 @@ def compare(cells: Sequence[Cell], out: str, repeats: int) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog=called("bench"),
-        description="Step times of algorithms that take turns in one process, and step bytes.",
+        "bench",
+        "Step times of algorithms that take turns in one process, and step bytes.",
         epilog=PEERS_NOTE,
-        allow_abbrev=False,
     )
     arguments.add_cell_options(parser, catalogue.PEERS, ALGORITHMS)
     arguments.add_count(

@@ -17,24 +17,16 @@ from mem_dfa.experiments.checks.cells import make_cell
 from mem_dfa.experiments.checks.claims_table import PARTS, claims
 from mem_dfa.experiments.checks.kit import kit
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes
-from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.terminal import screen
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
-    parser = arguments.Parser(
-        prog=called("claims"),
-        description="Measures again what this project promises.",
-        allow_abbrev=False,
-    )
+    parser = arguments.Parser("claims", "Measures again what this project promises.")
     parser.add_argument(
         "--part",
         type=arguments.one_of("a part", PARTS),

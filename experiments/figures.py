@@ -12,22 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli.program import command
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.paper.outcome import Outcome, command_of
 from mem_dfa.experiments.paper.planned_figures import PlannedFigure, wanted_by
-from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import TraceError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     source = options.source
     if not Path(source).is_dir():
@@ -40,9 +36,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog=called("figures"),
-        description="Draws every figure from what was measured, and writes a page with all of it.",
-        allow_abbrev=False,
+        "figures", "Draws every figure from what was measured, and writes a page with all of it."
     )
     parser.add_argument(
         "--from",

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import fit_rows, results
 from mem_dfa.experiments.store.table import Row, Table
 from mem_dfa.experiments.terminal import screen
@@ -36,16 +36,13 @@ TIME_LIMIT_S = 1200
 STEPS = 3
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     field = fit_rows.OVER[options.over]
     if getattr(options, field) not in (None, [None]):
-        raise arguments.UsageError(
+        raise UsageError(
             f"--{field.replace('_', '-')} is what --over {options.over} searches; leave one of "
             "them out"
         )
@@ -55,7 +52,12 @@ def _run(argv: Sequence[str]) -> int:
     cells = [dataclasses.replace(cell, **{field: 1}) for cell in arguments.cells(options)]
     with screen.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
-    _check_memory(options.memory, cells[0].device)
+    has_bytes = memory_limit_bytes()
+    if cells[0].device.startswith("CPU") and options.memory > has_bytes:
+        raise UsageError(
+            f"--memory {units.show_bytes(options.memory)} is more than this machine has or "
+            f"allows, {units.show_bytes(has_bytes)}; take less"
+        )
     tell_dataset(options.dataset, cells[0])
     limits = Limits(options.time_limit, options.memory // MIB * MIB)
     screen.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
@@ -69,13 +71,11 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog=called("fit"),
-        description="The largest batch, or depth, that trains within so much memory.",
-        allow_abbrev=False,
+        "fit", "The largest batch, or depth, that trains within so much memory."
     )
     parser.add_argument(
         "--memory",
-        type=memory,
+        type=_memory,
         required=True,
         metavar="SIZE",
         help="of the device, for everything the process holds there, such as 8GiB; whole MiB, "
@@ -103,22 +103,12 @@ def _parser() -> arguments.Parser:
     return parser
 
 
-def memory(text: str) -> int:
+def _memory(text: str) -> int:
     """Bytes of a limit, at least one MiB, which is the allocator's unit."""
     size = units.parse_bytes(arguments.size(text))
     if size < MIB:
         raise argparse.ArgumentTypeError(f"{text!r} is too little; take 1 MiB or more")
     return size
-
-
-def _check_memory(asked_bytes: int, device: str) -> None:
-    """Refuse a limit that the machine would not let a process reach."""
-    has_bytes = memory_limit_bytes()
-    if device.startswith("CPU") and asked_bytes > has_bytes:
-        raise arguments.UsageError(
-            f"--memory {units.show_bytes(asked_bytes)} is more than this machine has or allows, "
-            f"{units.show_bytes(has_bytes)}; take less"
-        )
 
 
 def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
@@ -136,15 +126,12 @@ def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
         )
     row = search.run()
     if row["status"] == "too_little_memory":
-        screen.note(_too_little(row))
+        limit = units.show_bytes(limits.memory_bytes or 0)
+        too_little = f"--memory {limit} is too little for {cell.algorithm} with {options.over} 1"
+        screen.note(f"error: {too_little}; give more")
     elif row["status"] == "maximum":
         screen.note(f"{cell.algorithm}: {options.over} {maximum} trains, which is the maximum")
     return row
-
-
-def _too_little(row: Row) -> str:
-    limit, size = units.show_bytes(row["memory_limit_bytes"]), f"{row['over']} 1"
-    return f"error: --memory {limit} is too little for {row['algorithm']} with {size}; give more"
 
 
 if __name__ == "__main__":

@@ -15,20 +15,16 @@ from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.checks import baseline, finding, gate, gate_cells
 from mem_dfa.experiments.checks.baseline import Content, Weights
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.cli.program import called
-from mem_dfa.experiments.run import INTERRUPTED, guarded
+from mem_dfa.experiments.cli.program import INTERRUPTED, command
 from mem_dfa.experiments.terminal import screen
 
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     baselines = baseline.read_all()
     if options.update_baseline:
@@ -58,9 +54,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog=called("regress"),
-        description="Says what memory the cells of the gate take more or less than before.",
-        allow_abbrev=False,
+        "regress", "Says what memory the cells of the gate take more or less than before."
     )
     parser.add_argument(
         "--update-baseline",

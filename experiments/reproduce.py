@@ -13,24 +13,20 @@ from collections.abc import Sequence
 
 from mem_dfa.experiments import bench, claims, figures, fit, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, sweep_options
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli import arguments, room
+from mem_dfa.experiments.cli.program import command
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.paper import missing, planned_figures
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, PlannedFigure, Wanted
-from mem_dfa.experiments.run import guarded
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.terminal import screen
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
     options = _parser().parse(argv)
     out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
     results.check_writable(out)
@@ -45,9 +41,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser() -> arguments.Parser:
     parser = arguments.Parser(
-        prog=called("reproduce"),
-        description="Measures all that the figures and tables show, and draws them.",
-        allow_abbrev=False,
+        "reproduce", "Measures all that the figures and tables show, and draws them."
     )
     parser.add_argument(
         "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
@@ -104,7 +98,7 @@ def _measure(one: Wanted, out: str) -> int:
     """Measures cells and returns the status."""
     if one.takes_turns:
         return bench.compare(one.cells, out, one.repeats)
-    limits = one.limits or sweep_options.usual_limits(max(cell.epochs for cell in one.cells))
+    limits = one.limits or room.alone(max(cell.epochs for cell in one.cells))
     with engines.opened(None, 1) as engine:
         return sweep.measure(one.cells, out, one.repeats, limits, engine, is_traced=one.is_traced)
 

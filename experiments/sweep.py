@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cli import arguments, room
+from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import engines, sweeping
 from mem_dfa.experiments.engine.sweeping import Sweep, Task
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.run import guarded, tell_dataset
 from mem_dfa.experiments.store import results, traces
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.experiments.terminal.board import Board, title
@@ -30,15 +30,30 @@ from mem_dfa.experiments.terminal.board import Board, title
 EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def parser() -> arguments.Parser:
+    """All options of `experiments.sweep`."""
+    parser = arguments.Parser(
+        "sweep",
+        "Measures every combination of algorithms, models, depths, batch sizes, executions and "
+        "seeds, each cell in processes of its own; goes on where it stopped.",
+    )
+    arguments.add_cell_options(parser, lists=arguments.LISTS)
+    arguments.add_length_options(parser)
+    arguments.add_count(parser, "--repeats", REPEATS, "processes that measure a cell's bytes")
+    arguments.add_out_option(parser)
+    parser.add_argument(
+        "--retry", action="store_true", help="measure again what failed, such as by lack of memory"
+    )
+    room.add_options(parser)
+    return parser
+
+
+@command
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    return guarded(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> int:
-    options = sweep_options.parser().parse(argv)
-    cells = sweep_options.cells(options)
-    workers, limits = sweep_options.room(options)
+    options = parser().parse(argv)
+    cells = arguments.cells(options)
+    workers, limits = room.of(options)
     with engines.opened(options.scheduler, workers) as engine:
         for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
             tell_dataset(options.dataset, cell)
@@ -81,10 +96,7 @@ def measure(
 
 
 def _tell(
-    tasks: Sequence[Task],
-    known: Mapping[str, Mapping[str, object]],
-    gone: int,
-    out: str,
+    tasks: Sequence[Task], known: Mapping[str, Mapping[str, object]], gone: int, out: str
 ) -> int:
     """Says how the cells ended, and returns the exit status."""
     ended = [(task, known[task.identity]) for task in tasks]

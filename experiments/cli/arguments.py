@@ -1,9 +1,11 @@
 """The options of the command line, checked as far as possible without TensorFlow."""
 
 import argparse
-import functools
+import itertools
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Never
@@ -15,13 +17,23 @@ from mem_dfa.experiments.cells.errors import UsageError as UsageError
 from mem_dfa import registry, units
 from mem_dfa.data import prepared
 
+SCRIPT = "mem-dfa"
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_RANGE = 10_000  # numbers in one range
 MAXIMUM_COUNT = 2**31 - 1
+_OWN_CLASS = r"(?=.{3,300}$)[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+LISTS = ("model", "layers", "batch_size", "execution", "seed")
+"""Fields of a cell of which a sweep takes several, and combines them."""
 
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage text that would bury it."""
+
+    def __init__(self, command: str, description: str, epilog: str | None = None) -> None:
+        """Of a command, as it was called: ``mem-dfa run`` or ``python -m experiments.run``."""
+        is_script = os.path.basename(sys.argv[0]) == SCRIPT
+        called = f"{SCRIPT} {command}" if is_script else f"python -m experiments.{command}"
+        super().__init__(called, None, description, epilog, allow_abbrev=False)
 
     def error(self, message: str) -> Never:
         """As in argparse, but for the caller to report."""
@@ -55,85 +67,66 @@ def add_cell_options(
         data: what --dataset is if not given.
         lists: fields of a cell of which several values may be given.
     """
-    add_algorithms(parser, also, default)
+    names = [*registry.ALGORITHMS, *also]
+    parser.add_argument(
+        "--algo",
+        type=lambda text: _algorithms(text, names),
+        required=not default,
+        default=list(default),
+        metavar="NAME,...",
+        help=f"{', '.join(names)}, or package.module:Class for one of your own"
+        + (f" (default: {','.join(default)})" if default else ""),
+    )
     models = list(registry.MODELS)
-    several = "model" in lists
     parser.add_argument(
         "--model",
-        type=(some_of if several else one_of)("a model", models),
+        type=(some_of if "model" in lists else one_of)("a model", models),
         required=True,
-        metavar="NAME,..." if several else "NAME",
+        metavar="NAME,..." if "model" in lists else "NAME",
         help=", ".join(models),
     )
     for name, argument in ARGUMENTS.items():
         _add_argument(parser, name, argument, name in lists)
-    _add_choice(parser, "--dataset", "a data set", catalogue.DATASETS, data)
+    parser.add_argument(
+        "--dataset",
+        type=one_of("a data set", catalogue.DATASETS),
+        default=data,
+        help=f"{', '.join(catalogue.DATASETS)} (default: {data})",
+    )
     parser.add_argument(
         "--data-dir", type=folder, metavar="DIR", help="where tensorflow_datasets keeps data"
     )
     for option in registry.OPTIONS:
-        _add_option(parser, option)
+        kind, metavar = _HOW.get(option.kind, (one_of(option.help, option.choices), "NAME"))
+        choices = f": {', '.join(option.choices)}" if option.choices else ""
+        text = f"{', '.join(registry.takers(option))}: {option.help}{choices}"
+        text += f" (default: {option.default})"
+        parser.add_argument(_flag(option.name), type=kind, metavar=metavar, help=text)
 
 
 def _add_argument(
     parser: argparse.ArgumentParser, name: str, argument: Argument, several: bool
 ) -> None:
     """Adds a field of a cell; where several values may be given, its value is a list of them."""
-    how = dict(zip(("type", "metavar"), _HOW.get(argument.kind, (None, "NAME")), strict=True))
     default, text = DEFAULTS[name], argument.help
+    kind, metavar = _HOW.get(argument.kind, (None, "NAME"))
     if argument.kind == "name":
-        how["type"] = (some_of if several else one_of)(argument.help, argument.choices)
+        kind = (some_of if several else one_of)(argument.help, argument.choices)
         text = f"{', '.join(argument.choices)} (default: {default})"
     elif several and argument.kind != "layers":
-        how["type"] = numbers(name.replace("_", " "), int(argument.kind == "count"))
+        kind = numbers(name.replace("_", " "), int(argument.kind == "count"))
     if several or argument.kind == "layers":
-        default = [default]
-        how["metavar"] += ",..."
-    parser.add_argument(_flag(name), default=default, help=text, **how)
-
-
-def _add_option(parser: argparse.ArgumentParser, option: registry.Option) -> None:
-    """Adds an option of some algorithms."""
-    kind, metavar = _HOW.get(option.kind, (one_of(option.help, option.choices), "NAME"))
-    names = f": {', '.join(option.choices)}" if option.choices else ""
-    text = f"{', '.join(registry.takers(option))}: {option.help}{names}"
-    parser.add_argument(
-        _flag(option.name), type=kind, metavar=metavar, help=f"{text} (default: {option.default})"
-    )
+        default, metavar = [default], f"{metavar},..."
+    parser.add_argument(_flag(name), type=kind, metavar=metavar, default=default, help=text)
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_algorithms(
-    parser: argparse.ArgumentParser, also: Sequence[str], default: Sequence[str]
-) -> None:
-    """Adds --algo, see `add_cell_options`."""
-    names = ", ".join([*list(registry.ALGORITHMS), *also])
-    usual = f" (default: {','.join(default)})" if default else ""
-    parser.add_argument(
-        "--algo",
-        type=functools.partial(algorithms, also=also),
-        required=not default,
-        default=list(default),
-        metavar="NAME,...",
-        help=f"{names}, or package.module:Class for one of your own{usual}",
-    )
-
-
 def add_out_option(parser: argparse.ArgumentParser) -> None:
     """Adds the folder that results are written to."""
     parser.add_argument("--out", default="results", metavar="DIR", help="default: results")
-
-
-def add_trace_option(parser: argparse.ArgumentParser) -> None:
-    """Adds whether timelines are kept."""
-    parser.add_argument(
-        "--trace",
-        action="store_true",
-        help="also write each cell's timeline, its page and its picture, and one of all cells",
-    )
 
 
 def add_length_options(parser: argparse.ArgumentParser) -> None:
@@ -154,60 +147,45 @@ def add_count(
     )
 
 
-def _add_choice(
-    parser: argparse.ArgumentParser, option: str, noun: str, allowed: Sequence[str], default: str
-) -> None:
-    text = f"{', '.join(allowed)} (default: {default})"
-    parser.add_argument(option, type=one_of(noun, allowed), default=default, help=text)
-
-
 def cells(options: argparse.Namespace) -> list[Cell]:
-    """The cells that the options ask for, all algorithms of one depth beside each other."""
-    _check_taken(options)
-    data = catalogue.dataset(options.dataset, options.model, options.data_dir)
+    """Every combination that the options ask for, all algorithms of one beside each other.
+
+    Raises:
+        UsageError: an option that nothing asked for takes.
+    """
+    for option in registry.OPTIONS:
+        value = getattr(options, option.name)
+        if value is not None and not any(_takes(name, option) for name in options.algo):
+            raise UsageError(
+                f"{_flag(option.name)} {value} is for {' and '.join(registry.takers(option))}; "
+                f"--algo asks for {', '.join(options.algo)}"
+            )
+    given = [getattr(options, name) for name in LISTS]
+    values = itertools.product(*(one if isinstance(one, list) else [one] for one in given))
+    combinations = [dict(zip(LISTS, one, strict=True)) for one in values]
+    return [_cell(options, name, one) for one in combinations for name in options.algo]
+
+
+def _cell(options: argparse.Namespace, algorithm: str, combination: dict[str, Any]) -> Cell:
+    data = catalogue.dataset(options.dataset, combination["model"], options.data_dir)
     own = prepared.DATASETS[data].classes
     if options.classes not in (None, own) and data != "synthetic":
         raise UsageError(
             f"--classes {options.classes} is for --dataset synthetic; {data} has {own} classes"
         )
-    given = {name: getattr(options, name) for name in ARGUMENTS if name != "layers"}
-    length = {name: getattr(options, name) for name in ("steps", "epochs") if name in options}
-    return [
-        Cell(
-            algorithm,
-            options.model,
-            depth,
-            dataset=data,
-            data_dir=options.data_dir,
-            options=_options_of(algorithm, options),
-            **given,
-            **length,
-        )
-        for depth in options.layers
-        for algorithm in options.algo
-    ]
-
-
-def _options_of(algorithm: str, options: argparse.Namespace) -> dict[str, int | str]:
-    """Those of the given options that an algorithm takes; one of the user's own takes any."""
-    return {
+    fields = {name: getattr(options, name) for name in ("data_dir", *ARGUMENTS)}
+    fields |= {name: getattr(options, name) for name in ("steps", "epochs") if name in options}
+    taken = {
         option.name: getattr(options, option.name)
         for option in registry.OPTIONS
-        if getattr(options, option.name) is not None
-        and (algorithm in registry.takers(option) or ":" in algorithm)
+        if getattr(options, option.name) is not None and _takes(algorithm, option)
     }
+    return Cell(**{**fields, **combination}, algorithm=algorithm, dataset=data, options=taken)
 
 
-def _check_taken(options: argparse.Namespace) -> None:
-    """Refuse an option that none of the algorithms asked for takes."""
-    for option in registry.OPTIONS:
-        value, takers = getattr(options, option.name), registry.takers(option)
-        if value is None or any(a in takers or ":" in a for a in options.algo):
-            continue
-        raise UsageError(
-            f"{_flag(option.name)} {value} is for {' and '.join(takers)}; --algo asks for "
-            f"{', '.join(options.algo)}"
-        )
+def _takes(algorithm: str, option: registry.Option) -> bool:
+    """Whether an algorithm has an option; one of the user's own is given any."""
+    return algorithm in registry.takers(option) or ":" in algorithm
 
 
 def size(text: str) -> str:
@@ -216,7 +194,7 @@ def size(text: str) -> str:
         units.parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text.strip()
+    return " ".join(text.split())
 
 
 def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:
@@ -236,22 +214,10 @@ def some_of(noun: str, allowed: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda text: list(dict.fromkeys(check(part.strip()) for part in text.split(",")))
 
 
-def algorithms(text: str, also: Sequence[str] = ()) -> list[str]:
-    """Names of algorithms or of those in ``also``, each once."""
-    allowed = [*list(registry.ALGORITHMS), *also]
-    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in allowed and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-            raise argparse.ArgumentTypeError(
-                f"{name!r} is not an algorithm; take {', '.join(allowed)}, "
-                "or package.module:Class for one of your own"
-            )
-    return names
-
-
-def layers(text: str) -> list[int]:
-    """Depths from "20", "1-20" or "5,10,20"."""
-    return numbers("number of layers", 1, MAXIMUM_LAYERS)(text)
+def _algorithms(text: str, names: Sequence[str]) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    own = [part for part in parts if re.fullmatch(_OWN_CLASS, part)]
+    return some_of("an algorithm or package.module:Class", [*names, *own])(text)
 
 
 def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str], list[int]]:
@@ -274,17 +240,11 @@ def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str],
     return check
 
 
-def count(text: str) -> int:
-    """A number of things, at least 1."""
-    return _integer(text, 1)
+layers = numbers("number of layers", 1, MAXIMUM_LAYERS)
 
 
-def seed(text: str) -> int:
-    """A seed, at least 0."""
-    return _integer(text, 0)
-
-
-def _integer(text: str, least: int) -> int:
+def count(text: str, least: int = 1) -> int:
+    """A whole number, at least 1 or what is said."""
     value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
     if value is None or not least <= value <= MAXIMUM_COUNT:
         raise argparse.ArgumentTypeError(
@@ -314,10 +274,10 @@ def learning_rate(text: str) -> float:
     return rate
 
 
-_HOW: dict[str, tuple[Callable[[str], Any], str]] = {
+_HOW: dict[str, tuple[Callable[[str], Any] | None, str]] = {
     "count": (count, "N"),
     "layers": (layers, "N"),
-    "seed": (seed, "N"),
+    "seed": (lambda text: count(text, 0), "N"),
     "rate": (learning_rate, "X"),
     "size": (size, "SIZE"),
 }

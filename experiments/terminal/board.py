@@ -1,39 +1,17 @@
-"""What a sweep is doing: a table that is drawn again and again, or lines where nobody watches."""
+"""What a sweep is doing: bars that are drawn again and again, or lines where nobody watches."""
 
-import contextlib
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cells.report import Report
 from mem_dfa.experiments.terminal import screen
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 LINE_EVERY_S = 60  # of one cell, where nobody watches
-
-
-@dataclass
-class Job:
-    """A cell that is being measured."""
-
-    cell: Cell
-    began: float
-    told: float
-    """When a line last said something of it."""
-    note: str = ""
-    done: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been going on."""
-        return time.monotonic() - self.began
 
 
 class Board:
@@ -44,92 +22,91 @@ class Board:
         self.waiting = list(waiting)
         self.known = known
         self.slots = slots
-        self.jobs: list[Job] = []
-        self.seconds: dict[str, list[float]] = {}
-        """How long measured cells took, by model."""
         self.finished = 0
         self.failed = 0
-        self._total = known + len(self.waiting)
+        self._jobs: dict[Cell, tuple[TaskID, float]] = {}
+        """The bars of those under way, and when they began."""
+        self._seconds: dict[str, list[float]] = {}
+        """How long measured cells took, by model."""
         self._console = Console(stderr=True)
-        self._live = Live(
-            console=self._console, get_renderable=self._drawn, auto_refresh=True, transient=True
+        columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bars = Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         )
+        self._total = known + len(waiting)
+        self._whole = self._bars.add_task("", total=self._total)
+        self._count()
 
     def began(self, cell: Cell) -> Report:
         """Moves a cell from waiting to those under way; returns what takes news of it."""
         self.waiting.remove(cell)
-        now = time.monotonic()
-        job = Job(cell, began=now, told=now)
-        self.jobs.append(job)
+        task, told = self._bars.add_task(title(cell), total=1.0), time.monotonic()
+        self._jobs[cell] = task, told
+        self._count()
 
         def report(note: str, done: float) -> None:
-            job.note, job.done = note, done
-            if not self._console.is_terminal and time.monotonic() - job.told >= LINE_EVERY_S:
-                job.told = time.monotonic()
+            nonlocal told
+            self._bars.update(task, completed=done, description=f"{title(cell)}: {note}")
+            if not self._console.is_terminal and time.monotonic() - told >= LINE_EVERY_S:
+                told = time.monotonic()
                 self._print(f"{title(cell)}: {note}, {done:.0%}")
 
         return report
 
     def ended(self, cell: Cell, row: Mapping[str, Any]) -> None:
         """Takes a cell off those under way, and says how it ended."""
-        job = next(job for job in self.jobs if job.cell is cell)
-        self.jobs.remove(job)
+        task, began = self._jobs.pop(cell)
+        self._bars.remove_task(task)
+        seconds = time.monotonic() - began
+        self._seconds.setdefault(cell.model, []).append(seconds)
         self.finished += 1
         self.failed += row["status"] != "ok"
-        self.seconds.setdefault(cell.model, []).append(job.seconds)
         result = f"{row['status']}: {row['error']}"
         if row["status"] == "ok":
             result = f"ok, {screen.mebibytes(row['step_bytes'])} MiB a step"
-        done = f"{self._total - len(self.waiting) - len(self.jobs)}/{self._total}"
-        line = f"{done} {title(cell)}: {result}, {screen.duration(job.seconds)}; {self._left()}"
-        self._print(line)
-
-    def _print(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a log on a full disk ends no measurement
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._count()
+        ended = f"{title(cell)}: {result}, {screen.duration(seconds)}"
+        self._print(f"{self.known + self.finished}/{self._total} {ended}; {self._time()}")
 
     def found(self, cell: Cell) -> None:
         """Counts a waiting cell as known, because another sweep has measured it."""
         self.waiting.remove(cell)
         self.known += 1
+        self._count()
 
     def seconds_left(self) -> float | None:
         """By the mean of the cells measured so far, those of the same model if there are any."""
-        if not self.seconds:
+        if not self._seconds:
             return None
-        every = statistics.fmean(one for many in self.seconds.values() for one in many)
-        means = {model: statistics.fmean(many) for model, many in self.seconds.items()}
+        every = statistics.fmean(one for many in self._seconds.values() for one in many)
+        means = {model: statistics.fmean(many) for model, many in self._seconds.items()}
         coming = sum(means.get(cell.model, every) for cell in self.waiting)
-        rest = sum(max(0, means.get(j.cell.model, every) - j.seconds) for j in list(self.jobs))
-        return (coming + rest) / self.slots
+        for cell, (_, began) in self._jobs.items():
+            coming += max(0, means.get(cell.model, every) - (time.monotonic() - began))
+        return coming / self.slots
 
-    def _left(self) -> str:
+    def _time(self) -> str:
         left = self.seconds_left()
         return "time left not known yet" if left is None else f"about {screen.duration(left)} left"
 
-    def _drawn(self) -> Group:
-        table = Table(box=None, pad_edge=False)
-        for name in ("being measured", "", "what", "for"):
-            table.add_column(name, no_wrap=True)
-        for job in list(self.jobs):
-            bar = ProgressBar(total=1.0, completed=job.done, width=20)
-            table.add_row(title(job.cell), bar, job.note or "-", screen.duration(job.seconds))
-        done = self._total - len(self.waiting) - len(self.jobs)
+    def _count(self) -> None:
+        done = self.known + self.finished
         counts = f"{self.finished} measured here, {self.failed} of them failed, {self.known} known"
-        counts += f", {len(self.waiting)} waiting; {self._left()}"
-        bar = ProgressBar(total=max(1, self._total), completed=done)
-        # The bar comes last because it does not end its line.
-        return Group(table, Text(f"{done}/{self._total} cells: {counts}"), bar)
+        counts += f", {len(self.waiting)} waiting; {self._time()}"
+        text = f"{done}/{self._total} cells: {counts}"
+        self._bars.update(self._whole, completed=done, description=text)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         """Draws, where standard error is a terminal."""
-        if self._console.is_terminal:
-            self._live.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Draws no more."""
-        self._live.stop()
+        self._bars.stop()
 
 
 def title(cell: Cell) -> str:

@@ -86,8 +86,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
         def report(text: str, done: float) -> None:
             bar.update(task, completed=done, description=f"{title}: {text}")
             if "accuracy" in text:
-                with contextlib.suppress(OSError):  # a log on a full disk ends no training
-                    bar.console.print(f"{title}: {text}", highlight=False)
+                bar.console.print(f"{title}: {text}", highlight=False)
 
         yield report
         bar.update(task, completed=1.0, description=title)
@@ -96,8 +95,9 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
 def comparison(rows: Sequence[Row]) -> Table:
     """Each row's memory and time, and how many times less it takes per step than bp."""
     table = Table(title="Memory of one training step (MiB)")
-    for name in ("algorithm", "model", "layers", "batch", "execution", "device"):
-        table.add_column(name, no_wrap=True)
+    names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
+    for name in names:
+        table.add_column(name.removesuffix("_size"), no_wrap=True)
     for name in ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp"):
         table.add_column(name, justify="right", no_wrap=True)
     trained = any(row["epochs"] for row in rows)
@@ -105,12 +105,10 @@ def comparison(rows: Sequence[Row]) -> Table:
         table.add_column("accuracy", justify="right")
         table.caption = f"accuracy: {rows[-1]['accuracy_label']}"
     for row in rows:
-        names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
-        table.add_row(
-            *("all" if row[name] is None else str(row[name]) for name in names),
-            *_numbers(row, rows),
-            *([_accuracy(row)] if trained else []),
-        )
+        said = ["all" if row[name] is None else str(row[name]) for name in names]
+        accuracy = row["accuracy"] if row["epochs"] and row["status"] == "ok" else None
+        shown = ["-" if accuracy is None else f"{accuracy:.4f}"]
+        table.add_row(*said, *_numbers(row, rows), *(shown if trained else []))
     return table
 
 
@@ -118,21 +116,16 @@ def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
     if row["step_bytes"] is None:
         return [row["status"], "-", "-", "-", "-", "-", "-"]
     spread = (mebibytes(row["step_bytes_min"]), mebibytes(row["step_bytes_max"]))
+    # The step's bytes from shapes, and how far they are from what the operations asked for.
+    predicted, requested = row["predicted_step_bytes"], row["step_requested_bytes"]
+    error = f" ({predicted / requested - 1:+.1%})" if predicted and requested else ""
     return [
         *(mebibytes(row[name]) for name in ("peak_bytes", "resident_bytes", "step_bytes")),
         "-".join(spread),
-        _prediction(row),
+        f"{mebibytes(predicted)}{error}" if error else "-",
         f"{row['step_time_s'] * 1000:.1f} ms",
         _factor(row, rows),
     ]
-
-
-def _prediction(row: Row) -> str:
-    """The step's bytes from shapes, and how far they are from what the operations asked for."""
-    predicted, requested = row["predicted_step_bytes"], row["step_requested_bytes"]
-    if not predicted or not requested:
-        return "-"
-    return f"{mebibytes(predicted)} ({predicted / requested - 1:+.1%})"
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
@@ -143,12 +136,6 @@ def _factor(row: Row, rows: Sequence[Row]) -> str:
         if other["algorithm"] == "bp" and alike and other["step_bytes"] and row["step_bytes"]:
             return f"{other['step_bytes'] / row['step_bytes']:.2f}x"
     return "-"
-
-
-def _accuracy(row: Row) -> str:
-    if not row["epochs"] or row["accuracy"] is None or row["status"] != "ok":
-        return "-"
-    return f"{row['accuracy']:.4f}"
 
 
 def show(table: Table) -> None:

@@ -5,9 +5,9 @@ import shlex
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from mem_dfa.experiments import run
+from mem_dfa.experiments import run, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, sweep_options
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.paper.planned_figures import FIGURES, PlannedFigure
 
 
@@ -15,7 +15,7 @@ def cells(line: str) -> list[Cell]:
     """What a command such as "sweep --algo bp --model mlp" measures."""
     module, *words = shlex.split(line)
     if module == "sweep":
-        return sweep_options.cells(sweep_options.parser().parse(words))
+        return arguments.cells(sweep.parser().parse(words))
     return arguments.cells(run.parser().parse(words))
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mem_dfa.experiments import sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.store import results
@@ -16,7 +17,7 @@ TENSORFLOW = "2.21.0"
 
 
 def cells(*words: str) -> list[Cell]:
-    return sweep_options.cells(sweep_options.parser().parse([*SMALL, *words]))
+    return arguments.cells(sweep.parser().parse([*SMALL, *words]))
 
 
 def good(cell: Cell, repeats: int = 3, **changes: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments import reproduce, run
-from mem_dfa.experiments.cli import arguments, sweep_options
+from mem_dfa.experiments import reproduce, run, sweep
+from mem_dfa.experiments.cli import arguments
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
@@ -92,7 +92,7 @@ def test_layers(text: str, expected: list[int]) -> None:
 
 def test_classes_are_those_of_the_data() -> None:
     """Only synthetic images may have as many as one likes."""
-    parser = arguments.Parser()
+    parser = arguments.Parser("run", "")
     arguments.add_cell_options(parser)
     words = ["--algo", "bp", "--model", "mlp", "--dataset"]
     for more, expected in ((["synthetic"], 10), (["synthetic", "--classes", "7"], 7)):
@@ -127,8 +127,8 @@ def test_what_was_a_command_says_what_to_do_instead() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     (said,) = done.stderr.splitlines()
     assert said.startswith("error: memory against depth is a sweep")
-    sweep, reproduction = (text.split()[3:] for text in said.split("`")[1::2])
-    depths = {cell.layers for cell in sweep_options.cells(sweep_options.parser().parse(sweep))}
+    swept, reproduction = (text.split()[3:] for text in said.split("`")[1::2])
+    depths = {cell.layers for cell in arguments.cells(sweep.parser().parse(swept))}
     assert depths == {1, 10, 100}
     assert reproduce._parser().parse(reproduction).figure == ["depth"]
 

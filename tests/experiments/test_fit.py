@@ -365,7 +365,7 @@ def test_a_gpu_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(child.TASKS, "fit", lambda cells, report: {})
     monkeypatch.setattr(building, "resolve_device", lambda device: "CPU:0")
-    parser = arguments.Parser()
+    parser = arguments.Parser("run", "")
     arguments.add_cell_options(parser)
     (one,) = arguments.cells(parser.parse(["--algo", "bp", "--model", "mlp"]))
     for device, memory_bytes in (("GPU:0", 3 * MIB + 5), ("CPU:0", 3 * MIB), ("GPU:0", None)):

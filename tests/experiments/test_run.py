@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import run, sweep
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cli import program
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results, trainings
 from mem_dfa.experiments.terminal import screen
@@ -218,10 +219,11 @@ def test_how_far_a_training_is_goes_once_its_end_is_kept(
 
 
 def test_what_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    @program.command
     def command(argv: Sequence[str]) -> int:
         raise profiling.TraceError("Cannot write depth.png (No space left on device).")
 
-    assert run.guarded(command, []) == 2
+    assert command([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "error: Cannot write depth.png (No space left on device)."
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mem_dfa.experiments import sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results, trainings
 from mem_dfa.experiments.store import sweep_rows as rows
@@ -157,9 +157,9 @@ def test_a_net_whose_depth_no_survey_found(
 def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     """Whatever the columns hold: small rates, sizes, the depth of a whole net."""
     words = ["--algo", "checkpoint", "--budget", "64 MiB\r", "--learning-rate", "0.00001"]
-    parser = sweep_options.parser()
+    parser = sweep.parser()
     line = [*words, "--model", "mlp", "--dataset", "synthetic", "--seed", "0-1"]
-    first, second = sweep_options.cells(parser.parse(line))
+    first, second = arguments.cells(parser.parse(line))
     task = sweep.Task(replace(first, device="CPU:0"), TENSORFLOW)
     results.append(tmp_path, [good(task.cell)])
     assert list(rows.Settled(str(tmp_path), 3).now()) == [task.identity]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, sweep_options
+from mem_dfa.experiments.cli import arguments, room
 from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits
 
@@ -27,23 +27,23 @@ from tests.experiments.meter import SMALL, TENSORFLOW
 )
 def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> None:
     """Each process takes a GiB beside its tensors."""
-    found = sweep_options.room(sweep_options.parser().parse([*SMALL, *words]))
+    found = room.of(sweep.parser().parse([*SMALL, *words]))
     assert found == (workers, Limits(3600, units.parse_bytes(limit)))
 
 
 def test_memory_is_by_default_of_what_a_control_group_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweep_options, "memory_available_bytes", lambda: 5 * units.MEBIBYTE * 1024)
-    found = sweep_options.room(sweep_options.parser().parse(SMALL))
+    monkeypatch.setattr(room, "memory_available_bytes", lambda: 5 * units.MEBIBYTE * 1024)
+    found = room.of(sweep.parser().parse(SMALL))
     assert found == (1, Limits(3600, 3 * units.MEBIBYTE * 1024))
 
 
 def test_time_for_each_epoch() -> None:
-    parser = sweep_options.parser()
-    assert sweep_options.room(parser.parse([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
+    parser = sweep.parser()
+    assert room.of(parser.parse([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
     words = ["--epochs", "3", "--time-limit", "60"]
-    assert sweep_options.room(parser.parse([*SMALL, *words]))[1].time_s == 60
+    assert room.of(parser.parse([*SMALL, *words]))[1].time_s == 60
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def survey(monkeypatch: pytest.MonkeyPatch, refused: set[tuple[str, str]]) -> pr
 
     monkeypatch.setattr(processes.worker, "call", call)
     line = ["--algo", "bp,dfa", "--model", "mlp,mnist_conv", "--dataset", "synthetic"]
-    options = sweep_options.parser().parse(line)
-    return processes.survey(sweep_options.cells(options), processes.silent)
+    options = sweep.parser().parse(line)
+    return processes.survey(arguments.cells(options), processes.silent)
 
 
 def test_each_model_and_algorithm_must_fit_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""What cells may take of a machine: how many at once, memory, time."""
+
+import argparse
+import re
+
+from mem_dfa.experiments.cells.errors import UsageError
+from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.engine import engines
+from mem_dfa.experiments.engine.worker import Limits
+
+from mem_dfa import units
+from mem_dfa.machine_memory import memory_available_bytes
+
+BESIDE_BYTES = 2**30
+"""What a measuring process takes beside its tensors; 0.7 to 0.8 GiB were seen."""
+MEMORY_SHARE = 0.8  # of what is available when a sweep begins
+TIME_LIMIT_S = 3600
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what all cells may take, and where."""
+    parser.add_argument(
+        "--workers",
+        type=arguments.count,
+        metavar="N",
+        help="cells measured at once (default: 1, because they disturb each other's times)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=arguments.size,
+        metavar="SIZE",
+        help="of all cells measured at once (default: "
+        f"{100 * MEMORY_SHARE:.0f} %% of what this process may still take)",
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=arguments.size,
+        metavar="SIZE",
+        help="of each process's tensors, beside which it takes "
+        f"{units.show_bytes(BESIDE_BYTES)} more (default: an equal part of --memory)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=arguments.count,
+        metavar="SECONDS",
+        help="of each of a cell's processes "
+        f"(default: {TIME_LIMIT_S}; with --epochs, that for each epoch)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        type=_scheduler,
+        metavar="ADDRESS",
+        help="measure through dask.distributed, on other machines: tcp://... or tls://... "
+        f"(default: {engines.LOCAL})",
+    )
+
+
+def _scheduler(text: str) -> str:
+    if text != engines.LOCAL and not re.fullmatch(r"(tcp|tls|wss?)://\S+", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no scheduler; take {engines.LOCAL}, or an address such as tcp://host:8786"
+        )
+    return text
+
+
+def alone(epochs: int) -> Limits:
+    """What each process of a cell may take that is measured by itself, for so many epochs."""
+    memory = int(MEMORY_SHARE * memory_available_bytes())
+    return Limits(TIME_LIMIT_S * max(1, epochs), max(memory - BESIDE_BYTES, 2**20))
+
+
+def of(options: argparse.Namespace) -> tuple[int, Limits]:
+    """How many cells may be measured at once, and what each of their processes may take.
+
+    Raises:
+        UsageError: not even one fits, or another machine's room is asked for.
+    """
+    time_s = options.time_limit or TIME_LIMIT_S * max(1, options.epochs)
+    asked = options.memory_limit and units.parse_bytes(options.memory_limit)
+    if options.scheduler not in (None, engines.LOCAL):
+        for name in ("workers", "memory"):
+            if getattr(options, name) is not None:
+                raise UsageError(
+                    f"--{name} {getattr(options, name)} is for this machine, and --scheduler "
+                    f"{options.scheduler} has its own workers; start as many there as should "
+                    "work, or give --memory-limit"
+                )
+        return 1, Limits(time_s, asked)
+    memory = int(MEMORY_SHARE * memory_available_bytes())
+    if options.memory:
+        memory = units.parse_bytes(options.memory)
+    workers = options.workers or 1
+    limit = asked or memory // workers - BESIDE_BYTES
+    fitting = memory // (limit + BESIDE_BYTES) if limit > 0 else 0
+    if not fitting:
+        needed = units.show_bytes(max(limit, 0) + BESIDE_BYTES)
+        raise UsageError(
+            f"{units.show_bytes(memory)} of memory has no room for a cell: with {workers} at once "
+            f"each takes more than {needed}; give more --memory, or lower --memory-limit or "
+            "--workers"
+        )
+    return min(workers, fitting), Limits(time_s, limit)
