@@ -45,7 +45,7 @@ PEERS_NOTE = (
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse(argv)
+    options = _parser().parse_args(argv)
     cells = with_baseline(arguments.cells(options))
     tell_dataset(options.dataset, cells[0])
     return compare(cells, options.out, options.repeats)

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     arguments.add_out_option(parser)
-    options = parser.parse(argv)
+    options = parser.parse_args(argv)
     results.check_writable(options.out)
     probe = make_cell("bp", "conv20", 1, data_dir=options.data_dir)
     with screen.progress("checking", quiet=True) as report:

@@ -24,7 +24,7 @@ from mem_dfa.profiling import TraceError
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse(argv)
+    options = _parser().parse_args(argv)
     source = options.source
     if not Path(source).is_dir():
         raise arguments.UsageError(

@@ -39,7 +39,7 @@ STEPS = 3
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse(argv)
+    options = _parser().parse_args(argv)
     field = fit_rows.OVER[options.over]
     if getattr(options, field) not in (None, [None]):
         raise UsageError(

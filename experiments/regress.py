@@ -25,7 +25,7 @@ UPDATE = "python -m experiments.regress --update-baseline"
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse(argv)
+    options = _parser().parse_args(argv)
     baselines = baseline.read_all()
     if options.update_baseline:
         baseline.check_writable()

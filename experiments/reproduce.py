@@ -27,7 +27,7 @@ DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse(argv)
+    options = _parser().parse_args(argv)
     out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
     results.check_writable(out)
     chosen = [figure for figure in FIGURES if figure.name in options.figure]

@@ -35,7 +35,7 @@ def parser() -> arguments.Parser:
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = parser().parse(argv)
+    options = parser().parse_args(argv)
     results.check_writable(options.out)
     with screen.progress("checking", quiet=True) as report:
         cells = processes.check(with_baseline(arguments.cells(options)), report)

@@ -51,7 +51,7 @@ def parser() -> arguments.Parser:
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = parser().parse(argv)
+    options = parser().parse_args(argv)
     cells = arguments.cells(options)
     workers, limits = room.of(options)
     with engines.opened(options.scheduler, workers) as engine:

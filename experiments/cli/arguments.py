@@ -34,21 +34,12 @@ class Parser(argparse.ArgumentParser):
         is_script = os.path.basename(sys.argv[0]) == SCRIPT
         called = f"{SCRIPT} {command}" if is_script else f"python -m experiments.{command}"
         super().__init__(called, None, description, epilog, allow_abbrev=False)
+        # A value such as -1e-3 is a value, not an unknown option.
+        self._negative_number_matcher = re.compile(r"-(\d|\.|inf|nan)")
 
     def error(self, message: str) -> Never:
         """As in argparse, but for the caller to report."""
         raise UsageError(f"{message} (see --help)")
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parses ``arguments``; a value such as -1e-3 is a value, not an unknown option."""
-        joined: list[str] = []
-        for argument in arguments:
-            after_option = joined and re.fullmatch(r"--[a-z-]+", joined[-1])
-            if after_option and re.match(r"-(\d|\.|inf|nan)", argument):
-                joined[-1] += f"={argument}"
-            else:
-                joined.append(argument)
-        return self.parse_args(joined)
 
 
 def add_cell_options(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.table import Table
 from mem_dfa.units import MEBIBYTE
 
 Row = Mapping[str, Any]
+NAMES = ("algorithm", "model", "layers", "batch_size", "execution", "device")
 NARROWEST = 160  # columns; where the output is no terminal, a table is not squeezed
 
 
@@ -92,47 +93,63 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
         bar.update(task, completed=1.0, description=title)
 
 
-def comparison(rows: Sequence[Row]) -> Table:
-    """Each row's memory and time, and how many times less it takes per step than bp."""
-    table = Table(title="Memory of one training step (MiB)")
-    names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
-    for name in names:
-        table.add_column(name.removesuffix("_size"), no_wrap=True)
-    for name in ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp"):
+def table(
+    title: str, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]
+) -> Table:
+    """A table whose columns of words are on the left and those of numbers on the right."""
+    table = Table(title=title)
+    for name in words:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
-    trained = any(row["epochs"] for row in rows)
-    if trained:
-        table.add_column("accuracy", justify="right")
-        table.caption = f"accuracy: {rows[-1]['accuracy_label']}"
-    for row in rows:
-        said = ["all" if row[name] is None else str(row[name]) for name in names]
-        accuracy = row["accuracy"] if row["epochs"] and row["status"] == "ok" else None
-        shown = ["-" if accuracy is None else f"{accuracy:.4f}"]
-        table.add_row(*said, *_numbers(row, rows), *(shown if trained else []))
+    for line in lines:
+        table.add_row(*line)
     return table
 
 
-def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
+def words_of(row: Row, names: Sequence[str]) -> list[str]:
+    """What a row says of these fields; layers that it does not name are all of a model."""
+    return ["all" if row[name] is None else str(row[name]) for name in names]
+
+
+def comparison(rows: Sequence[Row]) -> Table:
+    """Each row's memory and time, and how many times less it takes per step than bp."""
+    trained = any(row["epochs"] for row in rows)
+    numbers = ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp")
+    shown = table(
+        "Memory of one training step (MiB)",
+        [name.removesuffix("_size") for name in NAMES],
+        [*numbers, "accuracy"] if trained else numbers,
+        [[*words_of(row, NAMES), *_numbers(row, rows, trained)] for row in rows],
+    )
+    if trained:
+        shown.caption = f"accuracy: {rows[-1]['accuracy_label']}"
+    return shown
+
+
+def _numbers(row: Row, rows: Sequence[Row], trained: bool) -> list[str]:
+    accuracy = row["accuracy"] if row["epochs"] and row["status"] == "ok" else None
+    accuracies = ["-" if accuracy is None else f"{accuracy:.4f}"] if trained else []
     if row["step_bytes"] is None:
-        return [row["status"], "-", "-", "-", "-", "-", "-"]
-    spread = (mebibytes(row["step_bytes_min"]), mebibytes(row["step_bytes_max"]))
+        return [row["status"], "-", "-", "-", "-", "-", "-", *accuracies]
     # The step's bytes from shapes, and how far they are from what the operations asked for.
-    predicted, requested = row["predicted_step_bytes"], row["step_requested_bytes"]
-    error = f" ({predicted / requested - 1:+.1%})" if predicted and requested else ""
+    predicted, requested, prediction = row["predicted_step_bytes"], row["step_requested_bytes"], "-"
+    if predicted and requested:
+        prediction = f"{mebibytes(predicted)} ({predicted / requested - 1:+.1%})"
     return [
         *(mebibytes(row[name]) for name in ("peak_bytes", "resident_bytes", "step_bytes")),
-        "-".join(spread),
-        f"{mebibytes(predicted)}{error}" if error else "-",
+        f"{mebibytes(row['step_bytes_min'])}-{mebibytes(row['step_bytes_max'])}",
+        prediction,
         f"{row['step_time_s'] * 1000:.1f} ms",
         _factor(row, rows),
+        *accuracies,
     ]
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
     """How many times the step bytes of the same cell under bp this row's would fill."""
-    same = ("model", "layers", "batch_size", "execution", "device")
     for other in rows:
-        alike = all(other[name] == row[name] for name in same)
+        alike = all(other[name] == row[name] for name in NAMES[1:])
         if other["algorithm"] == "bp" and alike and other["step_bytes"] and row["step_bytes"]:
             return f"{other['step_bytes'] / row['step_bytes']:.2f}x"
     return "-"

@@ -15,8 +15,8 @@ def cells(line: str) -> list[Cell]:
     """What a command such as "sweep --algo bp --model mlp" measures."""
     module, *words = shlex.split(line)
     if module == "sweep":
-        return arguments.cells(sweep.parser().parse(words))
-    return arguments.cells(run.parser().parse(words))
+        return arguments.cells(sweep.parser().parse_args(words))
+    return arguments.cells(run.parser().parse_args(words))
 
 
 def planned(name: str) -> PlannedFigure:

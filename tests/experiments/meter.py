@@ -17,7 +17,7 @@ TENSORFLOW = "2.21.0"
 
 
 def cells(*words: str) -> list[Cell]:
-    return arguments.cells(sweep.parser().parse([*SMALL, *words]))
+    return arguments.cells(sweep.parser().parse_args([*SMALL, *words]))
 
 
 def good(cell: Cell, repeats: int = 3, **changes: Any) -> dict[str, Any]:

@@ -96,9 +96,9 @@ def test_classes_are_those_of_the_data() -> None:
     arguments.add_cell_options(parser)
     words = ["--algo", "bp", "--model", "mlp", "--dataset"]
     for more, expected in ((["synthetic"], 10), (["synthetic", "--classes", "7"], 7)):
-        assert arguments.cells(parser.parse([*words, *more]))[0].classes == expected
+        assert arguments.cells(parser.parse_args([*words, *more]))[0].classes == expected
     with pytest.raises(arguments.UsageError, match="mnist has 10 classes"):
-        arguments.cells(parser.parse([*words, "mnist", "--classes", "7"]))
+        arguments.cells(parser.parse_args([*words, "mnist", "--classes", "7"]))
 
 
 MODULES = ["run", "bench", "claims", "sweep", "regress", "fit", "figures", "reproduce"]
@@ -128,9 +128,9 @@ def test_what_was_a_command_says_what_to_do_instead() -> None:
     (said,) = done.stderr.splitlines()
     assert said.startswith("error: memory against depth is a sweep")
     swept, reproduction = (text.split()[3:] for text in said.split("`")[1::2])
-    depths = {cell.layers for cell in arguments.cells(sweep.parser().parse(swept))}
+    depths = {cell.layers for cell in arguments.cells(sweep.parser().parse_args(swept))}
     assert depths == {1, 10, 100}
-    assert reproduce._parser().parse(reproduction).figure == ["depth"]
+    assert reproduce._parser().parse_args(reproduction).figure == ["depth"]
 
 
 def test_bad_value_as_a_command(tmp_path: Path) -> None:

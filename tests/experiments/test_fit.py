@@ -367,7 +367,7 @@ def test_a_gpu_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "resolve_device", lambda device: "CPU:0")
     parser = arguments.Parser("run", "")
     arguments.add_cell_options(parser)
-    (one,) = arguments.cells(parser.parse(["--algo", "bp", "--model", "mlp"]))
+    (one,) = arguments.cells(parser.parse_args(["--algo", "bp", "--model", "mlp"]))
     for device, memory_bytes in (("GPU:0", 3 * MIB + 5), ("CPU:0", 3 * MIB), ("GPU:0", None)):
         cells = [dataclasses.replace(one, device=device)]
         assert child.run("fit", cells, print, memory_bytes)["status"] == "ok"

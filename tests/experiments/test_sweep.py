@@ -159,7 +159,7 @@ def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     words = ["--algo", "checkpoint", "--budget", "64 MiB\r", "--learning-rate", "0.00001"]
     parser = sweep.parser()
     line = [*words, "--model", "mlp", "--dataset", "synthetic", "--seed", "0-1"]
-    first, second = arguments.cells(parser.parse(line))
+    first, second = arguments.cells(parser.parse_args(line))
     task = sweep.Task(replace(first, device="CPU:0"), TENSORFLOW)
     results.append(tmp_path, [good(task.cell)])
     assert list(rows.Settled(str(tmp_path), 3).now()) == [task.identity]

@@ -27,7 +27,7 @@ from tests.experiments.meter import SMALL, TENSORFLOW
 )
 def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> None:
     """Each process takes a GiB beside its tensors."""
-    found = room.of(sweep.parser().parse([*SMALL, *words]))
+    found = room.of(sweep.parser().parse_args([*SMALL, *words]))
     assert found == (workers, Limits(3600, units.parse_bytes(limit)))
 
 
@@ -35,15 +35,15 @@ def test_memory_is_by_default_of_what_a_control_group_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room, "memory_available_bytes", lambda: 5 * units.MEBIBYTE * 1024)
-    found = room.of(sweep.parser().parse(SMALL))
+    found = room.of(sweep.parser().parse_args(SMALL))
     assert found == (1, Limits(3600, 3 * units.MEBIBYTE * 1024))
 
 
 def test_time_for_each_epoch() -> None:
     parser = sweep.parser()
-    assert room.of(parser.parse([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
+    assert room.of(parser.parse_args([*SMALL, "--epochs", "3"]))[1].time_s == 3 * 3600
     words = ["--epochs", "3", "--time-limit", "60"]
-    assert room.of(parser.parse([*SMALL, *words]))[1].time_s == 60
+    assert room.of(parser.parse_args([*SMALL, *words]))[1].time_s == 60
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def survey(monkeypatch: pytest.MonkeyPatch, refused: set[tuple[str, str]]) -> pr
 
     monkeypatch.setattr(processes.worker, "call", call)
     line = ["--algo", "bp,dfa", "--model", "mlp,mnist_conv", "--dataset", "synthetic"]
-    options = sweep.parser().parse(line)
+    options = sweep.parser().parse_args(line)
     return processes.survey(arguments.cells(options), processes.silent)
 
 
