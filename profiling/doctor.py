@@ -181,7 +181,7 @@ def _examine_group(group: str) -> Iterator[Finding]:
         patience = threading.Timer(_PATIENCE_S, end)
         patience.start()
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if line.startswith('{"probe"'):
                     result = json.loads(line)
                     source = pending.pop(result["probe"])

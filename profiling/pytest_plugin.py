@@ -83,7 +83,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def device_memory(request: pytest.FixtureRequest) -> DeviceMemory:
     """The device's memory inside a test: current and peak bytes, and timelines."""
     limit = request.node.stash.get(_LIMIT, None)
-    return _memory(None if limit is None else limit.device)
+    return _memory(limit)
 
 
 # Innermost, so that nothing of other plugins is measured.
@@ -95,7 +95,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if limit is None and memory is None:
         return (yield)
     records_itself = memory is not None
-    memory = memory or _memory(limit.device)
+    memory = memory or _memory(limit)
     # What earlier tests left behind would make room for this one.
     gc.collect()
     with ExitStack() as recording:
@@ -123,9 +123,9 @@ def _record(recording: ExitStack, memory: DeviceMemory, title: str) -> None:
     pytest.fail(reason, pytrace=False)
 
 
-def _memory(device: str | None) -> DeviceMemory:
+def _memory(limit: _Limit | None) -> DeviceMemory:
     try:
-        return DeviceMemory(device)
+        return DeviceMemory(None if limit is None else limit.device)
     except MeterError as error:
         reason = f"The memory of this test cannot be measured: {error}"
     pytest.fail(reason, pytrace=False)

@@ -6,6 +6,7 @@ import os
 import pytest
 
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the same kernels on every processor
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

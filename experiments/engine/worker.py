@@ -19,6 +19,9 @@ from mem_dfa.experiments.engine import temporary
 
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out
+    # One set of kernels on every processor: where it lacks AVX-512's VNNI, TensorFlow takes others,
+    # whose convolutions work in a buffer as large as its third cache.
+    "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CUDNN_USE_AUTOTUNE": "0",  # trying out algorithms takes memory that training does not
     "TF_CPP_MIN_LOG_LEVEL": "1",  # warnings are where the allocator says that memory ran out
     "KERAS_BACKEND": "tensorflow",

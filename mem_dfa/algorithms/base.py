@@ -139,6 +139,8 @@ class Algorithm(keras.Model):
         self._refuse_at_compile()
         self.signal.refuse_at_compile(self.loss)
 
+    train_function: Any
+
     def make_train_function(self, force: bool = False) -> None:
         """As in Keras, with the optimizer's slots there: a step that makes them is traced twice.
 

@@ -90,7 +90,7 @@ class Microbatch(Algorithm):
             own, others = self.predict_step_bytes(size), backpropagation_bytes(self.network, size)
         except ValueError:  # the layers' shapes are not known, or the budget is too small
             return
-        if own >= others:
+        if own is not None and own >= others:
             warnings.warn(
                 f"Microbatch of '{self.network.name}' saves nothing: at batches of {size} a step "
                 f"is predicted to take {own} bytes, one of 'bp' {others}, because all gradients "

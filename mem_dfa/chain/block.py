@@ -36,7 +36,7 @@ class Block(Sized):
         """Take consecutive atoms of a chain, the model's last activation if they are the head."""
         super().__init__(atoms)
         self.name, self._is_head = name, is_head
-        self.output: keras.KerasTensor | None = None
+        self.output: keras.KerasTensor = None
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -104,12 +104,13 @@ class Block(Sized):
         Raises:
             UnsupportedError: the shape is not fixed, so that no matrix fits it.
         """
-        if None in self.output_shape[1:]:
+        sizes = [size for size in self.output_shape[1:] if size is not None]
+        if len(sizes) < len(self.output_shape) - 1:
             raise UnsupportedError(
                 f"{self.name} ends in shape {self.output_shape}: random feedback needs a fixed "
                 "shape; give the model's Input its full shape, or train with 'checkpoint'."
             )
-        return math.prod(self.output_shape[1:])
+        return math.prod(sizes)
 
     @property
     def parameters(self) -> int:

@@ -66,7 +66,7 @@ class Sized:
             inputs = atom.calls(inputs)[1]
         return inputs
 
-    def plan_for(self, example: keras.KerasTensor | None, unknown: str) -> None:
+    def plan_for(self, example: keras.KerasTensor, unknown: str) -> None:
         """Tell bytes for inputs like `example`, a batch of one; None if nobody knows any.
 
         Args:

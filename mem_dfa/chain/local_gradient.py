@@ -125,13 +125,13 @@ def added(
     """The sum of two gradients of a variable, either of which may be missing."""
     if first is None or second is None:
         return second if first is None else first
-    sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in (first, second)]
-    if all(sparse):  # of an Embedding: rows that occur in both count twice
+    if isinstance(first, tf.IndexedSlices) and isinstance(second, tf.IndexedSlices):
+        # Of an Embedding: rows that occur in both count twice.
         return tf.IndexedSlices(
             tf.concat([first.values, second.values], 0),
             tf.concat([first.indices, second.indices], 0),
             first.dense_shape,
         )
-    if any(sparse):
+    if isinstance(first, tf.IndexedSlices) or isinstance(second, tf.IndexedSlices):
         first, second = tf.convert_to_tensor(first), tf.convert_to_tensor(second)
     return first + second

@@ -118,8 +118,8 @@ def _look_at(block: Block) -> _Findings:
         )
     held = next(held_generators(block), None)
     if held is not None:
-        does = f"draws by a {type(held).__module__}.{type(held).__name__} of its own"
-        return _Findings(f"{where} {does}, {ADVICE.format(DRAW)}", outside)
+        draws = f"draws by a {type(held).__module__}.{type(held).__name__} of its own"
+        return _Findings(f"{where} {draws}, {ADVICE.format(DRAW)}", outside)
     does = next(filter(None, map(_unrepeatable, first)), None)
     if does is not None:
         return _Findings(f"{where} {does}", outside)

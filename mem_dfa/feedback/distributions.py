@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -19,7 +19,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import exact_random
 from mem_dfa.graph.once import constant
 
-Initializer = keras.initializers.Initializer
+Initializer: TypeAlias = keras.initializers.Initializer
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def check_initializer(initializer: str | Initializer) -> None:
     Raises:
         UnsupportedError: it is neither.
     """
-    known = isinstance(initializer, Initializer) or initializer in INITIALIZERS
+    known = isinstance(initializer, keras.initializers.Initializer) or initializer in INITIALIZERS
     if not known:
         raise UnsupportedError(
             f"Unknown feedback initializer {initializer!r}: use one of "
@@ -117,7 +117,7 @@ def for_kernel(
         is_dense: a matrix, not a convolution's kernel.
         seed: of this kernel.
     """
-    if isinstance(initializer, Initializer):
+    if isinstance(initializer, keras.initializers.Initializer):
         return seeded(initializer, seed)
     # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs. Nøkland's
     # FA copies the layer's own initialisation, U(±1/√fan_in).

@@ -98,7 +98,7 @@ class Matrices(ABC):
         return error @ tf.cast(self.matrix(block, error, source), error.dtype)
 
     def _refuse_unsupported(self) -> None:
-        if isinstance(self.initializer, Initializer):
+        if isinstance(self.initializer, keras.initializers.Initializer):
             raise UnsupportedError(
                 f"feedback={type(self).__name__.lower()!r} received the initializer "
                 f"{type(self.initializer).__name__}, which has neither a seed to draw from again "
@@ -142,7 +142,7 @@ class Stored(Matrices):
 
     def _variable_initializer(self, block: str, width: int) -> Callable[..., tf.Tensor]:
         seed = self.seeds[block]
-        if isinstance(self.initializer, Initializer):
+        if isinstance(self.initializer, keras.initializers.Initializer):
             return seeded(self.initializer, int(seed[0]))
         return lambda _, dtype: tf.cast(self._drawn(self._distribution(width), width, seed), dtype)
 

@@ -22,8 +22,8 @@ def budget_bytes(budget: str | int) -> int:
     if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
         return budget
     try:
-        return parse_bytes(budget)
-    except (TypeError, ValueError) as error:
+        return parse_bytes(str(budget))
+    except ValueError as error:
         raise UnsupportedError(
             f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
             '"64 MiB".'

@@ -67,8 +67,9 @@ class _State:
     before: _State | None = None
 
     def segments(self) -> tuple[Segment, ...]:
-        found, state = [], self
-        while state.last is not None:
+        found: list[Segment] = []
+        state: _State | None = self
+        while state is not None and state.last is not None:
             found.append(state.last)
             state = state.before
         return tuple(reversed(found))
@@ -103,7 +104,7 @@ def least_peak(costs: Sequence[BlockCost]) -> Plan:
             low = middle + 1
         else:
             high = peak
-    return cheapest(costs, int(high * (1 + PEAK_TOLERANCE)))
+    return _within(costs, int(high * (1 + PEAK_TOLERANCE)))[0].plan()
 
 
 def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
@@ -140,6 +141,12 @@ def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan
 
 def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
     """The plan that recomputes least among those whose peak is at most `limit_bytes`."""
+    found = _within(costs, limit_bytes)
+    return found[0].plan() if found else None
+
+
+def _within(costs: Sequence[BlockCost], limit_bytes: int) -> list[_State]:
+    """Whole plans whose peak is at most `limit_bytes`, the one that recomputes least first."""
     count = len(costs)
     states: list[list[_State]] = [[] for _ in range(count + 1)]
     states[0] = [_State(0, 0, 0)]
@@ -153,8 +160,7 @@ def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
                 if state.held + size.peak > limit_bytes:
                     break  # a longer one takes more
                 states[stop].append(_append(state, costs, position, stop, True, size))
-    finished = sorted(states[count], key=lambda state: (state.operations, state.peak))
-    return finished[0].plan() if finished else None
+    return sorted(states[count], key=lambda state: (state.operations, state.peak))
 
 
 def _peak_within(
@@ -162,9 +168,9 @@ def _peak_within(
 ) -> int | None:
     """The peak of some plan that takes at most `limit_bytes`, however much it recomputes."""
     # Of two ways to one position the one that holds less leaves more to what follows.
-    least: list[tuple[int, int] | None] = [(0, 0)] + [None] * len(costs)  # held, peak
+    least = {0: (0, 0)}  # held and peak, by position
     for position, own in enumerate(sizes):
-        if least[position] is None:
+        if position not in least:
             continue
         held, peak = least[position]
         for stop, size in enumerate(own, start=position + 1):
@@ -175,9 +181,9 @@ def _peak_within(
             if stop == position + 1:
                 added = min(added, size.kept)
             state = (held + added, max(peak, held + size.peak))
-            if least[stop] is None or state < least[stop]:
+            if stop not in least or state < least[stop]:
                 least[stop] = state
-    return None if least[-1] is None else least[-1][1]
+    return least[len(costs)][1] if len(costs) in least else None
 
 
 @dataclass(frozen=True)

@@ -49,4 +49,4 @@ def _iterator_again(batches: list[Any], spec: Any) -> tf.data.Iterator:
         )
         for batch in batches
     ]
-    return iter(functools.reduce(lambda one, other: one.concatenate(other), datasets))
+    return iter(functools.reduce(tf.data.Dataset.concatenate, datasets))

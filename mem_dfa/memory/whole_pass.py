@@ -47,7 +47,8 @@ class Pass:
         """Prepare passes of batches like `data`: inputs, labels, sample weights, and `scales`."""
         self._trainer, self.network, self.mode = trainer, trainer.network, mode
         self.assigned: list[keras.Variable] = []
-        self._function, self._weights = self._step, _instead_of_zeros(self.network)
+        self._function: Any = self._step
+        self._weights = _instead_of_zeros(self.network)
         self._plain = _plain_attributes(self.network)
         if not trainer.run_eagerly:
             # As the step's slices are: of any number of examples.

@@ -42,7 +42,8 @@ TOGETHER_BYTES = 2**16
 def is_blockwise(optimizer: keras.optimizers.Optimizer | None) -> bool:
     """Whether applying the gradients of one block after another equals applying them at once."""
     return (
-        type(optimizer) in BLOCKWISE
+        optimizer is not None
+        and type(optimizer) in BLOCKWISE
         and not optimizer.global_clipnorm
         and not optimizer.use_ema
         and not optimizer.gradient_accumulation_steps

@@ -34,7 +34,7 @@ class BackwardSweep(Schedule):
         """
         super().__init__(*given)
         self._segments = segments or [Segment(0, len(self._blocks), recomputed=False)]
-        self._is_projected = isinstance(self._signal, OutputFeedback)
+        self._projection = self._signal if isinstance(self._signal, OutputFeedback) else None
         self._rehearsal = Rehearsal()
 
     def run(self, inputs: tf.Tensor, error_of: Callable[[tf.Tensor], tf.Tensor]) -> None:
@@ -53,19 +53,19 @@ class BackwardSweep(Schedule):
             del checkpoint, recordings
         error = error_of(activation)
         del activation
-        done = token([error]) if self._is_projected else None
+        done = None if self._projection is None else token([error])
         while kept:
             segment, checkpoint, recordings = kept.pop()
             if segment.recomputed:
                 # Not before the segment after this one is updated and freed.
-                earlier = done if self._is_projected or error is None else token([error])
+                earlier = done if self._projection or error is None else token([error])
                 recordings = self._record(segment, checkpoint, "replay", earlier)
             del checkpoint
             while recordings:
-                if self._is_projected:
-                    done = self._project(recordings.pop(), error, done)
-                else:
+                if self._projection is None:
                     error, done = self._pass_on(recordings.pop(), error)
+                else:
+                    done = self._project(self._projection, recordings.pop(), error, done)
 
     def _record(
         self, segment: Segment, activation: tf.Tensor, phase: str, earlier: tf.Tensor | None
@@ -73,14 +73,18 @@ class BackwardSweep(Schedule):
         recordings = []
         for position in range(segment.start, segment.stop):
             block = self._blocks[position]
-            passes_on = position > 0 and not self._is_projected
+            passes_on = position > 0 and self._projection is None
             seen = self._rehearsal.seen_by(block)
             recordings.append(Recording(block, activation, phase, earlier, passes_on, seen=seen))
             activation = recordings[-1].outputs
         return recordings
 
     def _project(
-        self, recording: Recording, error: tf.Tensor, done: tf.Tensor | None
+        self,
+        projection: OutputFeedback,
+        recording: Recording,
+        error: tf.Tensor,
+        done: tf.Tensor | None,
     ) -> tf.Tensor | None:
         """A block updated by a signal made of e, and a token of that."""
         block, variables = recording.block, recording.variables
@@ -90,10 +94,10 @@ class BackwardSweep(Schedule):
         # activations.
         with scope("backward", block.name):
             late_error = after(error, done)
-        signal = self._signal.project(block, late_error)
-        outputs = recording.outputs if self._signal.learns else None
+        signal = projection.project(block, late_error)
+        outputs = recording.outputs if projection.learns else None
         gradients = recording.gradients(signal, self._scale_loss)
-        self._signal.learn(block, outputs, signal, gradients)
+        projection.learn(block, outputs, signal, gradients)
         # W_i ← W_i − η·G_iᵀ δ_i
         return self._update.apply(block.name, gradients, variables)
 

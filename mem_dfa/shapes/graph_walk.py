@@ -116,8 +116,10 @@ def _held(
             last[tensor] = max(last.get(tensor, waves[operation]), waves[operation])
     results, ends = set(map(root, outputs)), set(map(root, gradients))
     live: dict[Any, int] = {}
-    peak, kept = 0, None
-    for wave, group in itertools.groupby(sorted(operations, key=waves.get), key=waves.get):
+    peak = 0
+    kept: int | None = None
+    wave_of = waves.__getitem__
+    for wave, group in itertools.groupby(sorted(operations, key=wave_of), key=wave_of):
         if kept is None and wave[0]:
             # What lies behind is done with the output when its error signal is there.
             live = {t: size for t, size in live.items() if last.get(t, FIRST) >= wave}
@@ -177,7 +179,8 @@ def _waves(operations: Sequence[Any], errors: set[Any]) -> Waves:
 
 def _lazy_waves(operations: Sequence[Any], waves: Waves) -> Waves:
     """When each runs if those of the backward pass run as late as they can."""
-    lazy, left = dict(waves), Counter()  # how many places come after an operation
+    lazy = dict(waves)
+    left: Counter[Any] = Counter()  # how many places come after an operation
     for operation in reversed(operations):
         late = waves[operation][0]
         for tensor in operation.inputs:

@@ -194,9 +194,10 @@ def tensor_bytes(shape: Iterable[int | None], dtype: str) -> int:
         ValueError: the shape is not known.
     """
     sizes = tuple(shape)
-    if None in sizes:
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
         raise ValueError(f"Received a tensor of shape {sizes}; give the model's Input its shape.")
-    nbytes = raw_bytes(sizes, dtype)
+    nbytes = raw_bytes(known, dtype)
     return -(-nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ def _shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
     shapes = stacked(timeline, rows)
     outlines = [shape.outline() for shape in shapes]
     tensors = timeline.tensors.loc[[shape.tensor for shape in shapes]]
-    columns: dict[str, list[object]] = {name: tensors[name].tolist() for name in PLACE}
+    columns: dict[str, list[Any]] = {name: tensors[name].tolist() for name in PLACE}
     columns["colour"] = [CATEGORY_COLOURS[name] for name in tensors["category"]]
     # Rounded to 0.1 µs and to less than an allocation, for the file's sake.
     columns["times"] = [(times / NANOSECONDS).round(4).tolist() for times, _ in outlines]

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -202,7 +203,7 @@ def _legends(
     }
     phases = {band.phase for run in bands for band in run}
     above = [Patch(color=c, label=name) for name, c in PHASE_COLOURS.items() if name in phases]
-    below = [
+    below: list[Artist] = [
         Patch(color=c, label=name) for name, c in CATEGORY_COLOURS.items() if highest[name] > least
     ]
     if len(runs) > 1:

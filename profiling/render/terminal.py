@@ -95,8 +95,8 @@ def _numbers(timeline: TimelineData) -> Table:
         "predicted peak": timeline.predicted_peak_bytes,
     }
     for name, size in numbers.items():
-        known = size is not None
-        table.add_row(name, f"{size:,}" if known else "unknown", show_bytes(size) if known else "")
+        shown = ("unknown", "") if size is None else (f"{size:,}", show_bytes(size))
+        table.add_row(name, *shown)
     kind = ATTRIBUTIONS[timeline.attribution]
     table.caption = f"{timeline.device}; attribution {kind}"
     if timeline.fault:

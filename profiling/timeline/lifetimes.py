@@ -123,12 +123,12 @@ class _Lifetimes:
                 self.allocated[alive[chunk]].end_ns = time_ns
             alive[chunk] = row
             return False, row
-        row = alive.pop(chunk, None)
-        if row is None:
+        freed = alive.pop(chunk, None)
+        if freed is None:
             self.residents.append(_Tensor(*_sizes(event), end_ns=time_ns))
             return True, len(self.residents) - 1
-        self.allocated[row].end_ns = time_ns
-        return False, row
+        self.allocated[freed].end_ns = time_ns
+        return False, freed
 
     def name_residents(self, held: Sequence[Held]) -> None:
         """Name what was there before, as far as Python held it; one row for all the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -80,7 +81,6 @@ class MemoryCallback(keras.callbacks.Callback):
         self._trace_dir = None if trace_dir is None else Path(trace_dir)
         self._scalars = None if log_dir is None else Scalars(log_dir)
         self._device = device
-        self._allocator: Allocator | None = None
         self._first_step = 0  # of the epoch
         self._next_step = 0
         self._resident_bytes = self._peak_bytes = 0
@@ -100,8 +100,7 @@ class MemoryCallback(keras.callbacks.Callback):
         if self._waiting is not None:  # of a fit that failed before its step began
             self._pending.update(self._asked)
             self._stop_waiting()
-        if self._allocator is None:
-            self._allocator = Allocator(self._device or default_device())
+        self._allocator.reset_peak()
         if self._trace_dir is not None:
             try:
                 self._trace_dir.mkdir(parents=True, exist_ok=True)
@@ -113,6 +112,10 @@ class MemoryCallback(keras.callbacks.Callback):
         if self._scalars is not None:
             self._scalars.check()
         self._first_step = self._next_step
+
+    @functools.cached_property
+    def _allocator(self) -> Allocator:
+        return Allocator(self._device or default_device())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Begin to measure the epoch."""
@@ -187,9 +190,9 @@ class MemoryCallback(keras.callbacks.Callback):
                     self._pending.update(asked)
                     raise
                 self._note_peak()
-                recorded = timeline is not None and self._end(recording, title)
+                is_whole = timeline is not None and self._end(recording, title)
             self._allocator.reset_peak()
-            if recorded:
+            if timeline is not None and is_whole:
                 self._keep(timeline, asked)
             return logs
 
