@@ -28,8 +28,8 @@ from rich.table import Table as ShownTable
 PROCESSES = 3
 """That take turns: where tensors come to lie moves all ratios of a process by some percent."""
 ALGORITHMS = ("bp", "mem_dfa", "checkpoint", *catalogue.PEERS)
-HEADS = ("model", "layers", "batch", "execution", "algorithm", "median (ms)", "min-max (ms)")
-HEADS += ("time / bp", "middle half", "step (MiB)", "requested (MiB)")
+HEADS: tuple[str, ...] = ("model", "layers", "batch", "execution", "algorithm", "median (ms)")
+HEADS += ("min-max (ms)", "time / bp", "middle half", "step (MiB)", "requested (MiB)")
 PEERS_NOTE = (
     "bp is Keras's own step. remat_scope is keras.RematScope around each layer that TensorFlow "
     "can trace in it, which Dense, BatchNormalization and Dropout are not. recompute_grad is "
@@ -51,7 +51,7 @@ def _run(argv: Sequence[str]) -> int:
         epilog=PEERS_NOTE,
         allow_abbrev=False,
     )
-    arguments.add_cell_options(parser, catalogue.PEERS, ALGORITHMS)
+    arguments.add_cell_options(parser, list(catalogue.PEERS), ALGORITHMS)
     arguments.add_count(
         parser, "--repeats", 1, "processes that measure the bytes of each algorithm"
     )

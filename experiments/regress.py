@@ -30,7 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    options = _parser().parse(argv)
+    parser = arguments.Parser(
+        prog=called("regress"),
+        description="Says what memory the cells of the gate take more or less than before.",
+        allow_abbrev=False,
+    )
+    writes = f"write what moved to {baseline.FOLDER}/, to be reviewed and committed"
+    parser.add_argument("--update-baseline", action="store_true", help=writes)
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+    options = parser.parse(argv)
     updates = options.update_baseline
     baselines = baseline.read_all()
     if updates:  # what cannot be written is found out before anything is measured
@@ -74,26 +82,6 @@ def _run(argv: Sequence[str]) -> int:
     else:
         print(f"{len(weights)} cells: nothing moved by more than its tolerance ({path})")
     return 0 if holds and not moved else 1
-
-
-def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        prog=called("regress"),
-        description="Says what memory the cells of the gate take more or less than before.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--update-baseline",
-        action="store_true",
-        help=f"write what moved to {baseline.FOLDER}/, to be reviewed and committed",
-    )
-    parser.add_argument(
-        "--device",
-        type=arguments.one_of("a device", DEVICES),
-        default="auto",
-        help=f"{', '.join(DEVICES)} (default: auto)",
-    )
-    return parser
 
 
 def _show(pair: baseline.Pair) -> None:

@@ -120,6 +120,6 @@ def write(versions: Mapping[str, str], pairs: Sequence[Pair]) -> Path:
     """Writes what belongs in a baseline, whole; raises TraceError where it cannot be written."""
     cells: dict[str, dict[str, Parts]] = {pair.title: {} for pair in pairs}
     for pair in pairs:
-        cells[pair.title][pair.quantity] = dict(sorted(pair.updated.items()))
+        cells[pair.title][pair.quantity] = dict(sorted((pair.updated or {}).items()))
     content = {"format_version": FORMAT_VERSION, **versions, "cells": cells}
     return write_whole(path_of(versions), (json.dumps(content, indent=1) + "\n").encode())

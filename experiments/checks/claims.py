@@ -1,10 +1,9 @@
 """What this project promises: the rows of claims.csv, in parts, and what becomes of them.
 
 A row says which quantity (see `quantities`) of which cells (see `cells_of`) is at most the limit,
-and how many processes measure a cell where that is not as usual. References are what other codes
-took on the same nets: for random feedback the original code, on one machine; MemCNN for RevNet,
-`tf.recompute_grad` for checkpointing, first sketches for microbatches and whatever is held to
-constant memory.
+and how many processes measure a cell where that is not as usual. References are what others took on
+the same nets: the original code of random feedback, on one machine; MemCNN for RevNet,
+`tf.recompute_grad` for checkpointing, first sketches for microbatches and constant memory.
 """
 
 import contextlib
@@ -51,9 +50,8 @@ def claims(part: str, *known: Any, **given: Any) -> list[Claim]:
 def cells_of(text: str, **given: Any) -> list[Cell]:
     """The cells of a text such as "bp,mem_dfa conv20 10,20 execution=xla; bp vgg16 -".
 
-    It names algorithms, models, numbers of layers ("-" for all), and what else the cells have;
-    after a semicolon come more. What it does not say is ``given``, or as the command line has it
-    by default, on the CPU.
+    It names algorithms, models, numbers of layers ("-" for all), and what else the cells have; what
+    it does not is ``given``, or the command line's default, on the CPU.
     """
     cells = []
     for group in filter(None, text.split("; ")):

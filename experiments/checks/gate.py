@@ -1,7 +1,5 @@
 """The gate: its cells, how they are weighed, and what holds of them on any machine.
 
-Batches are small, because the shape of memory does not depend on them.
-
 Bytes are those that operations ask for, which neither the allocator's rounding nor the kind of
 processor changes. A chain under DFA, MEM-DFA, checkpointing or RevNet asks for the same in every
 process to a fifth of a percent, and mostly to the byte. Where Keras differentiates the net as one,
@@ -21,6 +19,7 @@ from mem_dfa.experiments.checks.claims import GATE, Finding, cells_of, claims, j
 from mem_dfa.experiments.engine import engines, processes, worker
 from mem_dfa.experiments.terminal import screen
 
+# Batches are small, because the shape of memory does not depend on them.
 COMMON = {"dataset": "synthetic", "steps": 3, "batch_size": 16}
 CELLS = cells_of(
     "bp,fa conv20 20; microbatch conv20 20 slices=2; dfa conv20 20; mem_dfa conv20 5,20; "
@@ -46,11 +45,12 @@ def relations(weights: Weights) -> list[Finding]:
     """Judges what holds anywhere; a claim whose cells were not all measured does not."""
     rows = {}
     for title, parts in weights.items():
-        weights = [n for name, n in parts["resident"].items() if name.endswith("/parameter")]
+        resident = parts["resident"]
+        own = [size for name, size in resident.items() if name.endswith("/parameter")]
         rows[title] = {
             "step_requested_bytes": sum(parts["step"].values()),
-            "resident_bytes": sum(parts["resident"].values()),
-            "variable_allocated_bytes": sum(weights),
+            "resident_bytes": sum(resident.values()),
+            "variable_allocated_bytes": sum(own),
         }
     known = claims(GATE, lambda cell, repeats: rows.get(cell.title, {}), **COMMON)
     return [judge(claim) for claim in known]

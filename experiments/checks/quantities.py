@@ -62,7 +62,8 @@ class Claim:
 
     def a_layer(self, sizes: Sequence[int]) -> float:
         """By how much sizes grow with a layer, from the first cell to the last."""
-        return (sizes[-1] - sizes[0]) / (self.cells[-1].layers - self.cells[0].layers)
+        first, *_, last = (cell.layers or 0 for cell in self.cells)
+        return (sizes[-1] - sizes[0]) / (last - first)
 
     def budget(self, share: float) -> float:
         """A share of bp's step bytes, of bp and of checkpointing without a budget."""
@@ -70,7 +71,7 @@ class Claim:
 
     def within(self, size: float) -> Cell:
         """Checkpointing within a budget of so many bytes."""
-        return replace(self.cells[1], options={"budget": f"{int(size)} B"})
+        return replace(self.cells[1], options=(("budget", f"{int(size)} B"),))
 
 
 def _median_ratio(reference: Sequence[float], times: Sequence[float]) -> float:
