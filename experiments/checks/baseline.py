@@ -18,8 +18,7 @@ from mem_dfa.profiling.files import write_whole
 FOLDER = Path("results/baselines")
 FORMAT_VERSION = 2
 QUANTITIES = ("kept", "step", "resident")
-RACING = ("bp", "fa", "microbatch")
-"""Algorithms whose peak is no sharp measure, see `gate`."""
+RACING = ("bp", "fa", "microbatch")  # whose peak is no sharp measure, see `gate`
 VERSIONS = ("tensorflow", "keras", "device")
 
 Parts = Mapping[str, int]

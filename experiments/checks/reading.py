@@ -8,8 +8,6 @@ from typing import Any
 
 from mem_dfa.experiments.terminal import screen
 
-READINGS = 3
-
 
 def seconds(count: int) -> float:
     """The median of some readings of a recording with so many memory events."""
@@ -19,7 +17,7 @@ def seconds(count: int) -> float:
 
     found = []
     with screen.progress(f"reading {count} events"):
-        for _ in range(READINGS):
+        for _ in range(3):
             space = recording(count)
             start = time.perf_counter()
             timeline = fill(Timeline(), read_events(space))

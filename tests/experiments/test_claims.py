@@ -101,7 +101,8 @@ def test_a_machine_on_which_everything_fails(
         failed = {"status": "failed", "error": "no room"}
         return {**dict.fromkeys(results.COLUMNS), **vars(cell), **failed}, []
 
-    monkeypatch.setattr(reading, "READINGS", 1)
+    seconds = reading.seconds
+    monkeypatch.setattr(reading, "seconds", lambda count: seconds(count // 100))
     monkeypatch.setattr(processes, "check", lambda cells, report: cells)
     monkeypatch.setattr(processes, "measure", measure)
     monkeypatch.setattr(worker, "call", lambda *_, **__: {"status": "failed", "error": "no room"})
