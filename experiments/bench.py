@@ -98,11 +98,9 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[Row]:
             row |= {"status": turns["status"], "error": turns["error"]}
         else:
             # Of the ratios also the middle half: one slow step, bp's or its own, makes an extreme.
-            values = [
-                *np.quantile(times, (0.5, 0, 1)),
-                *np.quantile(np.divide(times, reference), (0.5, 0, 1, 0.25, 0.75)),
-            ]
-            row |= dict(zip(TIMES, map(float, values), strict=True))
+            ratios = np.quantile(np.divide(times, reference), (0.5, 0, 1, 0.25, 0.75))
+            values = [*np.quantile(times, (0.5, 0, 1)).tolist(), *ratios.tolist()]
+            row |= dict(zip(TIMES, values, strict=True))
         if row["status"] != "ok":
             screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)

@@ -52,8 +52,8 @@ def _run(argv: Sequence[str]) -> int:
         return 1
     found = gate.relations(weights)
     screen.show(table(found, "Requested step bytes, as they are on any machine"))
-    whole = len(weights) == len(gate.CELLS)
-    holds = whole and all(finding["verdict"] == PASS for finding in found)
+    verdicts = {finding["verdict"] for finding in found}
+    holds = len(weights) == len(gate.CELLS) and verdicts == {PASS}
     versions = {name: next(iter(weights.values()))[name] for name in baseline.VERSIONS}
     path = baseline.path_of(versions)
     before = baselines.get(path, {**versions, "cells": {}})
@@ -94,9 +94,8 @@ def _show(pair: baseline.Pair) -> None:
         print(f"{what}: {'not in the baseline' if before is None else 'no longer measured'}")
         return
     percent = 100 * (after - before) / max(before, 1)
-    print(
-        f"{what} {before:,} -> {after:,} ({percent:+.1f} %, tolerance {pair.tolerance_percent:g} %)"
-    )
+    change = f"({percent:+.1f} %, tolerance {pair.tolerance_percent:g} %)"
+    print(f"{what} {before:,} -> {after:,} {change}")
     differences = pair.differences()
     shown = min(SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
     total = f"requested {pair.quantity} bytes"
