@@ -1,16 +1,12 @@
 """Compares algorithms with Keras's own step and with what TensorFlow and Keras offer.
 
 ``python -m experiments.bench --model conv20`` writes ``tables/bench.csv`` and ``bench.md`` under
-``--out``: step times of algorithms that take turns in one process, in three of them one after the
-other, and beside them the step bytes of each, measured in fresh processes. `bp` is Keras's own
-step; `remat_scope` is keras.RematScope and `recompute_grad` tf.recompute_grad, see
-`measure.peers`.
-
-Turns share what disturbs a machine, so their ratio is steadier than that of two separate runs.
+``--out``: step times of algorithms that take turns in one process, so that they share what disturbs
+a machine, in three of them one after the other, and beside them the step bytes of each, measured in
+fresh processes. `bp` is Keras's own step; for the peers see `measure.peers`.
 """
 
 import itertools
-import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -26,13 +22,12 @@ from mem_dfa.experiments.store.bench_rows import BENCH, TIMES
 from mem_dfa.experiments.store.files import write_markdown
 from mem_dfa.experiments.store.table import Row, Table
 from mem_dfa.experiments.terminal import screen
-from rich.table import Table as ShownTable
 
 PROCESSES = 3
 """That take turns: where tensors come to lie moves all ratios of a process by some percent."""
 ALGORITHMS = ("bp", "mem_dfa", "checkpoint", *catalogue.PEERS)
-HEADS = ("model", "layers", "batch", "execution", "algorithm", "median (ms)", "min-max (ms)")
-HEADS += ("time / bp", "middle half", "step (MiB)", "requested (MiB)")
+HEADS: tuple[str, ...] = ("model", "layers", "batch", "execution", "algorithm", "median (ms)")
+HEADS += ("min-max (ms)", "time / bp", "middle half", "step (MiB)", "requested (MiB)")
 PEERS_NOTE = (
     "bp is Keras's own step. remat_scope is keras.RematScope around each layer that TensorFlow "
     "can trace in it, which Dense, BatchNormalization and Dropout are not. recompute_grad is "
@@ -45,18 +40,24 @@ PEERS_NOTE = (
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse_args(argv)
+    parser = arguments.Parser(
+        "bench",
+        "Step times of algorithms that take turns in one process, and step bytes.",
+        epilog=PEERS_NOTE,
+    )
+    arguments.add_cell_options(parser, list(catalogue.PEERS), ALGORITHMS)
+    arguments.add_count(
+        parser, "--repeats", 1, "processes that measure the bytes of each algorithm"
+    )
+    arguments.add_out_option(parser)
+    options = parser.parse_args(argv)
     cells = with_baseline(arguments.cells(options))
     tell_dataset(options.dataset, cells[0])
     return compare(cells, options.out, options.repeats)
 
 
 def compare(cells: Sequence[Cell], out: str, repeats: int) -> int:
-    """Times the cells of each depth in turns, keeps and shows the rows, and returns the status.
-
-    Raises:
-        ResultsError: the tables cannot be written.
-    """
+    """Times the cells of each depth in turns, keeps and shows the rows, and returns the status."""
     results.check_writable(out)
     table = Table(out, BENCH)
     table.check_writable()
@@ -66,25 +67,12 @@ def compare(cells: Sequence[Cell], out: str, repeats: int) -> int:
     for _, group in itertools.groupby(cells, key=lambda cell: cell.layers):
         rows += _compared(list(group), out, repeats)
     path = table.append(rows)
-    shown = [_shown(row) for row in rows]
-    write_markdown(out, "bench", [HEADS, *shown], PEERS_NOTE)
-    screen.show(_table(shown))
+    lines = [_line(row) for row in rows]
+    write_markdown(out, "bench", [HEADS, *lines], PEERS_NOTE)
+    title = "One training step: time, its ratio to bp in each turn, and memory"
+    screen.show(screen.table(title, HEADS[:5], HEADS[5:], lines))
     print(f"one row per cell: {path}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        "bench",
-        "Step times of algorithms that take turns in one process, and step bytes.",
-        epilog=PEERS_NOTE,
-    )
-    arguments.add_cell_options(parser, catalogue.PEERS, ALGORITHMS)
-    arguments.add_count(
-        parser, "--repeats", 1, "processes that measure the bytes of each algorithm"
-    )
-    arguments.add_out_option(parser)
-    return parser
 
 
 def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[Row]:
@@ -94,78 +82,54 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[Row]:
     reference = seconds[[cell.algorithm for cell in cells].index("bp")]
     rows = []
     for cell, times in zip(cells, seconds, strict=True):
-        with screen.progress(f"bytes of {cell.title}") as report:
-            measured, _ = processes.measure(cell, report, repeats)
-        results.append(out, [measured])
-        row = {name: measured.get(name) for name in BENCH.kinds} | _times(times, reference)
-        faults = [result for result in (turns, measured) if result["status"] != "ok"]
-        row |= {"status": "ok", "error": None}
-        if faults:
-            row |= {name: faults[0][name] for name in ("status", "error")}
+        measured = weigh(out, cell, repeats)
+        row = {**measured, "rounds": len(times)}
+        if turns["status"] != "ok":
+            row |= {"status": turns["status"], "error": turns["error"]}
+        else:
+            # Of the ratios also the middle half: one slow step, bp's or its own, makes an extreme.
+            ratios = np.quantile(np.divide(times, reference), (0.5, 0, 1, 0.25, 0.75))
+            values = [*np.quantile(times, (0.5, 0, 1)).tolist(), *ratios.tolist()]
+            row |= dict(zip(TIMES, values, strict=True))
+        if row["status"] != "ok":
             screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)
     return rows
 
 
-def take_turns(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Seconds of each cell's steps, one list a cell, turn by turn, of all processes.
+def weigh(out: str, cell: Cell, repeats: int) -> Row:
+    """Measures a cell in so many processes, and keeps the row."""
+    with screen.progress(f"bytes of {cell.title}") as report:
+        row, _ = processes.measure(cell, report, repeats)
+    results.append(out, [row])
+    return row
 
-    Returns:
-        Those as ``seconds``, or what the first process that failed says.
-    """
-    seconds: list[list[float]] = [[] for _ in cells]
+
+def take_turns(cells: Sequence[Cell]) -> dict[str, Any]:
+    """All turns' ``seconds``, a list for each cell, or what the first process that failed says."""
+    found = []
     names = ", ".join(cell.algorithm for cell in cells)
     for number in range(1, PROCESSES + 1):
         with screen.progress(f"{names} taking turns, process {number} of {PROCESSES}") as report:
             result = worker.call("bench", cells, report)
         if result["status"] != "ok":
             return result
-        for known, own in zip(seconds, result["seconds"], strict=True):
-            known += own
-    return {**result, "seconds": seconds}
+        found.append(result["seconds"])
+    return {**result, "seconds": np.concatenate(found, axis=1).tolist()}
 
 
-def _times(times: Sequence[float], reference: Sequence[float]) -> Row:
-    """Medians and spread over the turns; nothing where they failed.
-
-    Of the ratios also the middle half, since one slow step of bp's or of its own makes an extreme.
-    """
-    if not times:
-        return {**dict.fromkeys(TIMES), "rounds": 0}
-    own = ratios(times, reference)
-    picks = (statistics.median, min, max)
-    values = [float(pick(series)) for series in (times, own) for pick in picks]
-    values += np.quantile(own, (0.25, 0.75)).tolist()
-    return {**dict(zip(TIMES, values, strict=True)), "rounds": len(times)}
-
-
-def ratios(times: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """The ratio of two algorithms' step times in each turn."""
-    return [time / other for time, other in zip(times, reference, strict=True)]
-
-
-def _shown(row: Row) -> list[str]:
+def _line(row: Row) -> list[str]:
     names = ("model", "layers", "batch_size", "execution", "algorithm")
-    identity = ["all" if row[name] is None else str(row[name]) for name in names]
-    numbers = [screen.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")]
-    if row["median_s"] is None:
-        return [*identity, row["status"], "-", "-", "-", *numbers]
-    times = [
-        f"{row['median_s'] * 1000:.1f}",
-        f"{row['min_s'] * 1000:.1f}-{row['max_s'] * 1000:.1f}",
-        f"{row['ratio_to_bp']:.3f}",
-        f"{row['ratio_first_quartile']:.3f}-{row['ratio_third_quartile']:.3f}",
+    times = [row["status"], "-", "-", "-"]
+    if row["rounds"]:
+        median, least, most = (f"{1000 * row[name]:.1f}" for name in TIMES[:3])
+        ratio, *_, first, third = (f"{row[name]:.3f}" for name in TIMES[3:])
+        times = [median, f"{least}-{most}", ratio, f"{first}-{third}"]
+    return [
+        *screen.words_of(row, names),
+        *times,
+        *(screen.mebibytes(row[name]) for name in ("step_bytes", "step_requested_bytes")),
     ]
-    return [*identity, *times, *numbers]
-
-
-def _table(shown: Sequence[Sequence[str]]) -> ShownTable:
-    table = ShownTable(title="One training step: time, its ratio to bp in each turn, and memory")
-    for number, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if number < 5 else "right", no_wrap=True)
-    for line in shown:
-        table.add_row(*line)
-    return table
 
 
 if __name__ == "__main__":

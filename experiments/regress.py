@@ -11,12 +11,13 @@ TensorFlow does not pass unseen; 2 for arguments or files that make no sense.
 import sys
 from collections.abc import Sequence
 
-from mem_dfa.experiments.cells import catalogue
-from mem_dfa.experiments.checks import baseline, finding, gate, gate_cells
-from mem_dfa.experiments.checks.baseline import Content, Weights
+from mem_dfa.experiments.cells.catalogue import DEVICES
+from mem_dfa.experiments.checks import baseline, gate
+from mem_dfa.experiments.checks.claims import PASS, table
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import INTERRUPTED, command
 from mem_dfa.experiments.terminal import screen
+from mem_dfa.profiling.files import write_whole
 
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"
@@ -25,107 +26,77 @@ UPDATE = "python -m experiments.regress --update-baseline"
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse_args(argv)
+    parser = arguments.Parser(
+        "regress",
+        "Says what memory the cells of the gate take more or less than before.",
+    )
+    writes = f"write what moved to {baseline.FOLDER}/, to be reviewed and committed"
+    parser.add_argument("--update-baseline", action="store_true", help=writes)
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+    options = parser.parse_args(argv)
+    updates = options.update_baseline
     baselines = baseline.read_all()
-    if options.update_baseline:
-        baseline.check_writable()
+    if updates:  # what cannot be written is found out before anything is measured
+        write_whole(baseline.FOLDER / ".writable", b"").unlink()
     try:
-        measured = gate.measure(options.device)
+        weights = gate.measure(options.device)
     except KeyboardInterrupt:
         screen.note("interrupted: nothing was compared or written")
         return INTERRUPTED
-    if not measured:
+    if not weights:
         return 1
-    weights = {title: gate_cells.weights_of(title, r) for title, r in measured.items()}
-    found = gate_cells.relations(weights)
-    screen.show(finding.table(found, "Requested step bytes, as they are on any machine"))
-    versions = {name: next(iter(measured.values()))[name] for name in baseline.VERSIONS}
-    before = baselines.get(baseline.path_of(versions))
-    whole = len(weights) == len(gate_cells.CELLS)
-    holds = whole and finding.hold(found)
-    if not options.update_baseline:
-        return 0 if _compare(before, versions, weights) and holds else 1
-    if not holds:
+    found = gate.relations(weights)
+    screen.show(table(found, "Requested step bytes, as they are on any machine"))
+    verdicts = {finding["verdict"] for finding in found}
+    holds = len(weights) == len(gate.CELLS) and verdicts == {PASS}
+    versions = {name: next(iter(weights.values()))[name] for name in baseline.VERSIONS}
+    path = baseline.path_of(versions)
+    before = baselines.get(path, {**versions, "cells": {}})
+    if updates and not holds:
         print("the baseline is left as it is: a cell failed or a relation does not hold, see above")
         return 1
-    _update(before, versions, weights)
-    return 0
-
-
-def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        "regress", "Says what memory the cells of the gate take more or less than before."
-    )
-    parser.add_argument(
-        "--update-baseline",
-        action="store_true",
-        help=f"write what moved to {baseline.FOLDER}/, to be reviewed and committed",
-    )
-    devices = catalogue.DEVICES
-    parser.add_argument(
-        "--device",
-        type=arguments.one_of("a device", devices),
-        default="auto",
-        help=f"{', '.join(devices)} (default: auto)",
-    )
-    return parser
-
-
-def _compare(before: Content | None, versions: dict[str, str], weights: Weights) -> bool:
-    """Says what moved; whether nothing did."""
-    path = baseline.path_of(versions)
-    if before is None:
+    if path not in baselines and not updates:
         print(
             f"{path} does not exist: nothing to compare with, only the relations were checked; "
             f"make it with {UPDATE}, and commit it"
         )
-        return False
+        return 1
     if before["keras"] != versions["keras"]:
         print(f"{path} was measured with Keras {before['keras']}, this is {versions['keras']}")
-    moved = baseline.moves(before["cells"], weights, gate_cells.tolerance_percent)
-    for move in moved:
-        _show(move)
+    pairs = baseline.pairs(before["cells"], weights)
+    moved = [pair for pair in pairs if pair.has_moved]
+    for pair in moved if path in baselines else []:
+        _show(pair)
+    if updates:
+        new = [pair for pair in pairs if pair.after is not None]
+        written = sum(pair.updated != pair.before for pair in new)
+        print(f"{written} of {len(new)} written: {baseline.write(versions, new)}")
+        return 0
     if moved:
         print(f"{len(moved)} moved; if that is meant, run {UPDATE}, and commit {path}")
     else:
         print(f"{len(weights)} cells: nothing moved by more than its tolerance ({path})")
-    return not moved
+    return 0 if holds and not moved else 1
 
 
-def _update(before: Content | None, versions: dict[str, str], weights: Weights) -> None:
-    """Writes the baseline and says what moved."""
-    cells = before["cells"] if before else {}
-    moved = baseline.moves(cells, weights, gate_cells.tolerance_percent)
-    for move in moved if before else []:
-        _show(move)
-    if before and before["keras"] != versions["keras"]:
-        print(f"Keras {before['keras']} -> {versions['keras']}: what did not move keeps its bytes")
-    new = baseline.updated(cells, weights, moved)
-    places = [(title, quantity) for title in new for quantity in baseline.QUANTITIES]
-    written = sum(new[t][q] != cells.get(t, {}).get(q) for t, q in places)
-    path = baseline.write(versions, new)
-    print(f"{written} of {len(places)} written: {path}")
-
-
-def _show(move: baseline.Move) -> None:
+def _show(pair: baseline.Pair) -> None:
     """What moved, and the blocks that moved it most."""
     from mem_dfa.profiling.render import terminal
 
-    before, after = move.sums
-    what = f"{move.title}: {move.quantity} bytes"
+    before, after = pair.sums
+    what = f"{pair.title}: {pair.quantity} bytes"
     if before is None or after is None:
         print(f"{what}: {'not in the baseline' if before is None else 'no longer measured'}")
         return
     percent = 100 * (after - before) / max(before, 1)
-    print(
-        f"{what} {before:,} -> {after:,} ({percent:+.1f} %, tolerance {move.tolerance_percent:g} %)"
-    )
-    differences = move.differences()
+    change = f"({percent:+.1f} %, tolerance {pair.tolerance_percent:g} %)"
+    print(f"{what} {before:,} -> {after:,} {change}")
+    differences = pair.differences()
     shown = min(SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
-    names = ("baseline", "now")
-    total = f"requested {move.quantity} bytes"
+    total = f"requested {pair.quantity} bytes"
     # No title: it would be broken to the table's width.
-    terminal.console().print(terminal.differences_table("", names, differences, shown, total))
+    shown_table = terminal.differences_table("", ("baseline", "now"), differences, shown, total)
+    terminal.console().print(shown_table)
 
 
 if __name__ == "__main__":

@@ -1,122 +1,157 @@
-"""The quantities that claims are about: each a function of what is known of a claim's cells."""
+"""Claims, and the quantities that they are about: functions of a claim, some of a number too."""
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.checks import reading
-from mem_dfa.experiments.checks.claim import Claim, Known, NotMeasuredError
 
 from mem_dfa.units import MEBIBYTE
 
 
-def _column(name: str, known: Known, claim: Claim) -> list[Any]:
-    return known.column(name, claim.cells, claim.repeats)
+class NotMeasuredError(Exception):
+    """What a claim is about failed, so that the claim does not hold."""
 
 
-def _requested(known: Known, claim: Claim) -> list[int]:
-    return _column("step_requested_bytes", known, claim)
+@dataclass(frozen=True)
+class Claim:
+    """A promise: a quantity of these cells is at most the limit."""
+
+    title: str
+    quantity: str
+    """Its name in `QUANTITIES`, and the number it takes: "step_bytes", "growth 0.5"."""
+    cells: Sequence[Cell]
+    limit: float | str
+    """In the quantity's unit; where it is measured itself, another quantity."""
+    reference: float | None
+    """What other code reached."""
+    repeats: int | None
+    """How many processes measure each cell; None for as many as usual."""
+    row: Callable[[Cell, int], Mapping[str, Any]]
+    """The measurement of a cell, of so many processes."""
+    result: Callable[[str, tuple[Cell, ...]], Mapping[str, Any]] = lambda task, cells: {}
+    """What another task of measuring processes says of cells."""
+
+    def column(self, name: str, cells: Sequence[Cell] = (), repeats: int = 0) -> list[Any]:
+        """What the rows of cells say; raises NotMeasuredError where one says nothing."""
+        repeats = repeats or self.repeats or REPEATS
+        rows = [self.row(cell, repeats) for cell in cells or self.cells]
+        values = [row.get(name) for row in rows]
+        if None in values:
+            raise NotMeasuredError
+        return values
+
+    def requested(self) -> list[int]:
+        """The requested step bytes of each cell."""
+        return self.column("step_requested_bytes")
+
+    def found(self, task: str, cells: Sequence[Cell] = ()) -> Mapping[str, Any]:
+        """The result of a task; raises NotMeasuredError where it failed."""
+        result = self.result(task, tuple(cells or self.cells))
+        if result.get("status") != "ok":
+            raise NotMeasuredError
+        return result
+
+    def over_first(self, cells: Sequence[Cell] = ()) -> list[float]:
+        """Each cell's step time over the first's, the medians of all turns."""
+        seconds = self.found("bench", cells)["seconds"]
+        return [_median_ratio(seconds[0], times) for times in seconds]
+
+    def a_layer(self, sizes: Sequence[int]) -> float:
+        """By how much sizes grow with a layer, from the first cell to the last."""
+        first, *_, last = (cell.layers or 0 for cell in self.cells)
+        return (sizes[-1] - sizes[0]) / (last - first)
+
+    def budget(self, share: float) -> float:
+        """A share of bp's step bytes, of bp and of checkpointing without a budget."""
+        return share * self.column("step_bytes", self.cells[:1], REPEATS)[0]
+
+    def within(self, size: float) -> Cell:
+        """Checkpointing within a budget of so many bytes."""
+        return replace(self.cells[1], options=(("budget", f"{int(size)} B"),))
 
 
-def step_bytes(known: Known, claim: Claim) -> float:
-    """Of a cell's step."""
-    return _column("step_bytes", known, claim)[0] / MEBIBYTE
+def _median_ratio(reference: Sequence[float], times: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(times, reference, strict=True))
 
 
-def feedback_bytes(known: Known, claim: Claim) -> int:
-    """What a cell's feedback holds."""
-    return _column("feedback_bytes", known, claim)[0]
-
-
-def first_step_time(known: Known, claim: Claim) -> float:
-    """How long a cell's first step takes, with tracing."""
-    return _column("first_step_s", known, claim)[0]
-
-
-def requested_spread(known: Known, claim: Claim) -> float:
-    """How far apart the cells' requested step bytes are, of the least."""
-    sizes = _requested(known, claim)
+def _requested_spread(claim: Claim) -> float:
+    sizes = claim.requested()
     return 100 * (max(sizes) - min(sizes)) / min(sizes)
 
 
-def requested_share(known: Known, claim: Claim) -> float:
-    """The first cell's requested step bytes over the second's."""
-    one, other = _requested(known, claim)
-    return one / other
+def _held_a_layer(claim: Claim) -> float:
+    columns = claim.column("resident_bytes"), claim.column("variable_allocated_bytes")
+    return claim.a_layer([resident - own for resident, own in zip(*columns, strict=True)])
 
 
-def requested_a_layer(known: Known, claim: Claim) -> float:
-    """By how much requested step bytes grow with a layer, from the first cell to the last."""
-    return _a_layer(_requested(known, claim), claim.cells)
-
-
-def held_a_layer(known: Known, claim: Claim) -> float:
-    """By how much what is there before a step grows, but weights and slots."""
-    resident = _column("resident_bytes", known, claim)
-    variables = _column("variable_allocated_bytes", known, claim)
-    return _a_layer([a - b for a, b in zip(resident, variables, strict=True)], claim.cells)
-
-
-def _a_layer(sizes: Sequence[int], cells: Sequence[Cell]) -> float:
-    return (sizes[-1] - sizes[0]) / (cells[-1].layers - cells[0].layers)
-
-
-def growth(known: Known, claim: Claim, exponent: float) -> float:
-    """How far the exponent by which requested bytes grow, at three doubled depths, is from one."""
-    low, middle, high = _requested(known, claim)
+def _growth(claim: Claim, exponent: float) -> float:
+    low, middle, high = claim.requested()
     if not low < middle < high:
         return math.inf
     # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ.
     return abs(math.log2((high - middle) / (middle - low)) - exponent)
 
 
-def step_time(known: Known, claim: Claim, cell: float = 1) -> float:
-    """The step time of one of the cells, counted from 0, over the first's, all taking turns."""
-    return over_first(known, claim.cells)[int(cell)]
-
-
-def over_first(known: Known, cells: Sequence[Cell]) -> list[float]:
-    """Each cell's step time over the first's, the medians of all turns."""
-    seconds = known.found("bench", cells)["seconds"]
-    return [_median_ratio(times, seconds[0]) for times in seconds]
-
-
-def _median_ratio(times: Sequence[float], reference: Sequence[float]) -> float:
-    return statistics.median(one / other for one, other in zip(times, reference, strict=True))
-
-
-def gradient_distance(known: Known, claim: Claim) -> float:
-    """How far the second cell's gradient is from the first's in float64, over the first's own."""
-    reference, own = known.found("distances", claim.cells)["distances"]
+def _gradient_distance(claim: Claim) -> float:
+    reference, own = claim.found("distances")["distances"]
     return own / reference
 
 
-def wide_update_bytes(known: Known, claim: Claim) -> float:
-    """Step bytes of one wide dense layer under the cell's optimizer."""
-    return known.found("wide_update", claim.cells)["step_bytes"] / MEBIBYTE
-
-
-def peak_distance(known: Known, claim: Claim) -> int:
-    """How far a timeline's peak is from the allocator's, of the cell where that is most."""
-    found = [known.found("follow", [cell]) for cell in claim.cells]
+def _peak_distance(claim: Claim) -> int:
+    found = [claim.found("follow", [cell]) for cell in claim.cells]
     if any(timeline["fault"] for timeline in found):
         raise NotMeasuredError
     return max(abs(one["peak_bytes"] - one["allocator_peak_bytes"]) for one in found)
 
 
-def unattributed(known: Known, claim: Claim) -> float:
-    """The part of a timeline's peak that has no block, phase or category."""
-    return 100 * (1 - known.found("follow", claim.cells)["attributed_share"])
+def _budget_step_bytes(claim: Claim, share: float) -> float:
+    return claim.column("step_bytes", [claim.within(claim.budget(share))])[0] / MEBIBYTE
 
 
-def recording_time(known: Known, claim: Claim) -> float:
-    """The time of a recorded step over that of a plain one, taking turns."""
-    plain, recorded = known.found("follow", claim.cells)["seconds"]
-    return _median_ratio(recorded, plain)
+def _budget_step_time(claim: Claim, number: float) -> float:
+    """Of a plan over the one before: without a budget, with one it just fits, and three shares."""
+    from mem_dfa.memory.checkpoint_plan import ALLOCATOR_MARGIN, PEAK_TOLERANCE
+
+    root = claim.cells[1]
+    peak = claim.column("predicted_step_bytes", [root])[0]
+    fitting = int(peak * (1 + ALLOCATOR_MARGIN) * (1 + PEAK_TOLERANCE)) + 1
+    sizes = [fitting, *map(claim.budget, (0.4, 0.6, 0.8))]
+    times = claim.over_first([root, *map(claim.within, sizes)])
+    return times[int(number)] / times[int(number) - 1]
 
 
-def reading_time(known: Known, claim: Claim, events: float) -> float:
-    """The time that reading a recording with so many events takes, of no cell."""
-    return reading.seconds(int(events))
+QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {
+    "step_bytes": ("MiB", lambda claim: claim.column("step_bytes")[0] / MEBIBYTE),
+    "feedback_bytes": ("B", lambda claim: claim.column("feedback_bytes")[0]),
+    "first_step_time": ("s", lambda claim: claim.column("first_step_s")[0]),
+    # How far apart the cells are, of the least.
+    "requested_spread": ("%", _requested_spread),
+    "requested_share": ("ratio", lambda claim: claim.requested()[0] / claim.requested()[1]),
+    "requested_a_layer": ("B", lambda claim: claim.a_layer(claim.requested())),
+    # What is there before a step, but weights and slots.
+    "held_a_layer": ("B", _held_a_layer),
+    # How far the exponent by which requested bytes grow, at three doubled depths, is from one.
+    "growth": ("-", _growth),
+    # Of a cell, counted from 0, over the first's, all taking turns.
+    "step_time": ("ratio", lambda claim, cell=1: claim.over_first()[int(cell)]),
+    # The second cell's gradient from the first's in float64, over the first's own.
+    "gradient_distance": ("ratio", _gradient_distance),
+    # Of one wide dense layer under the cell's optimizer.
+    "wide_update_bytes": ("MiB", lambda claim: claim.found("wide_update")["step_bytes"] / MEBIBYTE),
+    # From a timeline's peak to the allocator's, of the cell where that is most.
+    "peak_distance": ("bytes", _peak_distance),
+    # The part of a timeline's peak that has no block, phase or category.
+    "unattributed": ("%", lambda claim: 100 * (1 - claim.found("follow")["attributed_share"])),
+    # A recorded step's over a plain one's, taking turns.
+    "recording_time": ("ratio", lambda claim: _median_ratio(*claim.found("follow")["seconds"])),
+    # Of a recording with so many events, of no cell.
+    "reading_time": ("s", lambda claim, events: reading.seconds(int(events))),
+    "budget": ("MiB", lambda claim, share: claim.budget(share) / MEBIBYTE),
+    "budget_step_bytes": ("MiB", _budget_step_bytes),
+    "budget_step_time": ("ratio", _budget_step_time),
+}
+"""By name: the unit, and the function."""

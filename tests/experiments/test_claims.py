@@ -9,24 +9,23 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks import claims_table, reading
-from mem_dfa.experiments.checks.cells import make_cell
-from mem_dfa.experiments.checks.claim import Claim, Known
-from mem_dfa.experiments.checks.claims_table import PARTS
-from mem_dfa.experiments.checks.finding import FAIL, PASS, QUANTITIES, judge
+from mem_dfa.experiments.checks import reading
+from mem_dfa.experiments.checks.claims import FAIL, PARTS, PASS, judge
+from mem_dfa.experiments.checks.claims import claims as claims_of
+from mem_dfa.experiments.checks.quantities import QUANTITIES, Claim
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
 
 
 def judged(quantity: str, limit: float | str, *numbers: float | None) -> dict[str, Any]:
     """A claim about so many cells, with these numbers of bytes; None failed."""
-    cells = [make_cell("bp", "conv20", layers + 1) for layers in range(len(numbers))]
+    cells = [Cell("bp", "conv20", layers + 1) for layers in range(len(numbers))]
 
     def row(cell: Cell, repeats: int) -> dict[str, float | None]:
         names = ("step_bytes", "step_requested_bytes", "feedback_bytes")
         return dict.fromkeys(names, numbers[cell.layers - 1])
 
-    return judge(Claim("one", quantity, cells, limit), Known(row))
+    return judge(Claim("one", quantity, cells, limit, None, None, row))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +59,17 @@ def test_a_limit_that_is_measured_too() -> None:
     assert judged("feedback_bytes", "budget 0.9", None)["limit"] is None
 
 
+def unknown(cell: Cell, repeats: int) -> dict[str, Any]:
+    """What is known of cells that nobody measured."""
+    return {}
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_the_committed_tables_are_of_these_claims(part: str) -> None:
     path = Path(__file__).parents[2] / "results" / "tables" / f"claims_{part}.csv"
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    known = claims_table.claims(part, make_cell)
+    known = claims_of(part, unknown)
     told = [(row["claim"], row["unit"], float(row["reference"] or 0)) for row in rows]
     assert told == [
         (c.title, QUANTITIES[c.quantity.split()[0]][0], c.reference or 0) for c in known
@@ -76,7 +80,7 @@ def test_the_committed_tables_are_of_these_claims(part: str) -> None:
 
 def test_titles_tell_of_their_cells() -> None:
     """Every cell's model and depth, where these are few."""
-    known = [claim for part in PARTS for claim in claims_table.claims(part, make_cell)]
+    known = [claim for part in PARTS for claim in claims_of(part, unknown)]
     assert len({claim.title for claim in known}) == len(known)
     for claim in known:
         if len(claim.cells) == 1 and claim.quantity == "step_bytes":
@@ -97,7 +101,8 @@ def test_a_machine_on_which_everything_fails(
         failed = {"status": "failed", "error": "no room"}
         return {**dict.fromkeys(results.COLUMNS), **vars(cell), **failed}, []
 
-    monkeypatch.setattr(reading, "READINGS", 1)
+    seconds = reading.seconds
+    monkeypatch.setattr(reading, "seconds", lambda count: seconds(count // 100))
     monkeypatch.setattr(processes, "check", lambda cells, report: cells)
     monkeypatch.setattr(processes, "measure", measure)
     monkeypatch.setattr(worker, "call", lambda *_, **__: {"status": "failed", "error": "no room"})

@@ -7,12 +7,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import tensorflow as tf
-from mem_dfa.experiments.checks import baseline, gate_cells
+from mem_dfa.experiments.checks import gate
+from mem_dfa.experiments.checks.baseline import Pair
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import measuring, weighing
 
 from tests.experiments import mutants
 
+REGENERATED = next(cell for cell in gate.CELLS if ("feedback", "regenerated") in cell.options)
 ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
 MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
 LATE_BYTES = 2**20
@@ -20,7 +22,7 @@ LATE_BYTES = 2**20
 
 def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
     cell = dataclasses.replace(
-        gate_cells.REGENERATED[0], algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
+        REGENERATED, algorithm=algorithm, layers=6, batch_size=4, device="CPU:0"
     )
     cell = dataclasses.replace(cell, **changes)
     result = worker.call("weigh", [cell])
@@ -28,12 +30,12 @@ def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
     return result["weights"][cell.title]
 
 
-def move(quantity: str, mutant: str, **changes: Any) -> baseline.Move:
+def move(quantity: str, mutant: str, **changes: Any) -> Pair:
     """What the gate sees of a broken class, in a process of its own, beside MEM-DFA."""
     before = weigh("mem_dfa", **changes)
     after = weigh(f"{mutants.__name__}:{mutant}", **changes)
-    found = baseline.Move(mutant, quantity, before[quantity], after[quantity], 1.0)
-    assert found.is_beyond_tolerance
+    found = Pair(mutant, quantity, before[quantity], after[quantity])
+    assert found.has_moved
     return found
 
 
@@ -55,9 +57,7 @@ def test_what_a_thread_still_holds_is_waited_for() -> None:
 def test_what_a_thread_releases_late_does_not_count_as_staying(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cell = dataclasses.replace(
-        gate_cells.REGENERATED[0], layers=2, batch_size=4, device="CPU:0", steps=1
-    )
+    cell = dataclasses.replace(REGENERATED, layers=2, batch_size=4, device="CPU:0", steps=1)
     before = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
     warmed_up = measuring.warmed_up
 
@@ -75,7 +75,7 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
 def test_what_is_kept_for_the_backward_pass() -> None:
     """Activations, and whatever else is held; not what the backward pass itself takes."""
     small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
-    true = dataclasses.replace(gate_cells.RACING[0], **small)
+    true = dataclasses.replace(gate.CELLS[0], **small)
     broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
     found = weighing.weigh_all([true, broken], lambda *_: None)
     parts = found[true.title]["kept"]
