@@ -92,7 +92,7 @@ def add_cell_options(
         choices = f": {', '.join(option.choices)}" if option.choices else ""
         text = f"{', '.join(registry.takers(option))}: {option.help}{choices}"
         text += f" (default: {option.default})"
-        parser.add_argument(_flag(option.name), type=kind, metavar=metavar, help=text)
+        parser.add_argument(flag(option.name), type=kind, metavar=metavar, help=text)
 
 
 def _add_argument(
@@ -108,10 +108,11 @@ def _add_argument(
         kind = numbers(name.replace("_", " "), int(argument.kind == "count"))
     if several or argument.kind == "layers":
         default, metavar = [default], f"{metavar},..."
-    parser.add_argument(_flag(name), type=kind, metavar=metavar, default=default, help=text)
+    parser.add_argument(flag(name), type=kind, metavar=metavar, default=default, help=text)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option of that name."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -148,7 +149,7 @@ def cells(options: argparse.Namespace) -> list[Cell]:
         value = getattr(options, option.name)
         if value is not None and not any(_takes(name, option) for name in options.algo):
             raise UsageError(
-                f"{_flag(option.name)} {value} is for {' and '.join(registry.takers(option))}; "
+                f"{flag(option.name)} {value} is for {' and '.join(registry.takers(option))}; "
                 f"--algo asks for {', '.join(options.algo)}"
             )
     given = [getattr(options, name) for name in LISTS]

@@ -19,40 +19,21 @@ TIME_LIMIT_S = 3600
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say what all cells may take, and where."""
-    parser.add_argument(
-        "--workers",
-        type=arguments.count,
-        metavar="N",
-        help="cells measured at once (default: 1, because they disturb each other's times)",
-    )
-    parser.add_argument(
-        "--memory",
-        type=arguments.size,
-        metavar="SIZE",
-        help="of all cells measured at once (default: "
-        f"{100 * MEMORY_SHARE:.0f} %% of what this process may still take)",
-    )
-    parser.add_argument(
-        "--memory-limit",
-        type=arguments.size,
-        metavar="SIZE",
-        help="of each process's tensors, beside which it takes "
-        f"{units.show_bytes(BESIDE_BYTES)} more (default: an equal part of --memory)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=arguments.count,
-        metavar="SECONDS",
-        help="of each of a cell's processes "
-        f"(default: {TIME_LIMIT_S}; with --epochs, that for each epoch)",
-    )
-    parser.add_argument(
-        "--scheduler",
-        type=_scheduler,
-        metavar="ADDRESS",
-        help="measure through dask.distributed, on other machines: tcp://... or tls://... "
+    share, beside = f"{100 * MEMORY_SHARE:.0f} %%", units.show_bytes(BESIDE_BYTES)
+    help_of = {
+        "workers": "cells measured at once (default: 1, because they disturb each other's times)",
+        "memory": f"of all cells at once (default: {share} of what this process may still take)",
+        "memory_limit": f"of each process's tensors, beside which it takes {beside} more (default: "
+        "an equal part of --memory)",
+        "time_limit": f"of each of a cell's processes (default: {TIME_LIMIT_S}; with --epochs, "
+        "that for each epoch)",
+        "scheduler": "measure through dask.distributed, on other machines: tcp://... or tls://... "
         f"(default: {engines.LOCAL})",
-    )
+    }
+    count, size = (arguments.count, "N"), (arguments.size, "SIZE")
+    kinds = [count, size, size, (arguments.count, "SECONDS"), (_scheduler, "ADDRESS")]
+    for (name, text), (kind, metavar) in zip(help_of.items(), kinds, strict=True):
+        parser.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
 
 
 def _scheduler(text: str) -> str:
