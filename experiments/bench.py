@@ -102,7 +102,7 @@ def _compared(cells: Sequence[Cell], out: str, repeats: int) -> list[Row]:
         with screen.progress(f"bytes of {cell.title}") as report:
             measured, _ = processes.measure(cell, report, repeats)
         results.append(out, [measured])
-        row = {name: measured.get(name) for name in BENCH.kinds} | _times(times, reference)
+        row = {name: measured.get(name) for name in BENCH.columns} | _times(times, reference)
         faults = [result for result in (turns, measured) if result["status"] != "ok"]
         row |= {"status": "ok", "error": None}
         if faults:

@@ -15,7 +15,7 @@ from mem_dfa.data import prepared
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 5
 REPEATS = 3  # odd, so that the median is one of the measured values
-LONGEST = 150  # characters of a file's name, before what tells it from all others
+_LONGEST = 150  # characters of a file's name, before what tells it from all others
 
 Options = tuple[tuple[str, int | str], ...]
 Kind = Literal["count", "layers", "seed", "rate", "name"]
@@ -124,10 +124,9 @@ class Cell:
 
     @property
     def file_stem(self) -> str:
-        """The name of files of this cell alone, without their endings: letters, digits and "_"."""
+        """The name of files of this cell alone, without their endings."""
         whole = dataclasses.replace(self, layers=self.depth)
-        told = re.sub(r"\W+", "_", f"{whole.title} {self.optimizer}")[:LONGEST]
-        return f"{told}_{hashlib.sha256(self.key().encode()).hexdigest()[:10]}"
+        return stem(f"{whole.title} {self.optimizer}", self.key())
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -148,6 +147,12 @@ ARGUMENTS: Mapping[str, Argument] = {
 
 DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
 """What fields are where nothing is said; None where that depends on others."""
+
+
+def stem(told: str, key: str) -> str:
+    """The name of files about what a key tells from all else: letters, digits and "_"."""
+    name = re.sub(r"\W+", "_", told)[:_LONGEST]
+    return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 def text_of(options: Options) -> str | None:

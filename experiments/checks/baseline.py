@@ -136,7 +136,7 @@ def write(versions: Mapping[str, str], weights: Weights) -> Path:
     content = {"format_version": FORMAT_VERSION, **versions, "cells": cells}
     path = path_of(versions)
     try:
-        results.replace(path, json.dumps(content, indent=1) + "\n")
+        results.replace(path, (json.dumps(content, indent=1) + "\n").encode())
     except OSError as error:
         raise _unwritable(error) from error
     return path

@@ -216,7 +216,7 @@ def size(text: str) -> str:
         units.parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text.strip()
+    return " ".join(text.split())
 
 
 def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:

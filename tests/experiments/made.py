@@ -46,7 +46,7 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
 def turns(algorithm: str, layers: int = 20, **changes: Any) -> dict[str, Any]:
     """A row of what `experiments.bench` found of a cell of conv20."""
     values = row(algorithm, layers) | dict.fromkeys(bench_rows.TIMES, 1.0) | {"rounds": 15}
-    return {name: (values | changes).get(name) for name in bench_rows.BENCH.kinds}
+    return {name: (values | changes).get(name) for name in bench_rows.BENCH.columns}
 
 
 def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:

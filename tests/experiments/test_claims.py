@@ -95,7 +95,7 @@ def test_a_machine_on_which_everything_fails(
 ) -> None:
     def measure(cell: Cell, *_: Any, **__: Any) -> tuple[dict[str, Any], list]:
         failed = {"status": "failed", "error": "no room"}
-        return {**dict.fromkeys(results.COLUMNS), **vars(cell), **failed}, []
+        return {**dict.fromkeys(results.COLUMNS), **cell.row(), **failed}, []
 
     monkeypatch.setattr(reading, "READINGS", 1)
     monkeypatch.setattr(processes, "check", lambda cells, report: cells)
