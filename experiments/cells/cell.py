@@ -70,22 +70,16 @@ class Cell:
     def __post_init__(self) -> None:
         """Put in what is not given."""
         own, data = registry.MODELS.get(self.model), prepared.DATASETS.get(self.dataset)
-        known = {
-            "batch_size": self.batch_size or (own and own.batch_size),
-            "classes": self.classes or (data and data.classes),
-            "learning_rate": self.learning_rate or OPTIMIZERS.get(self.optimizer),
-            "options": tuple(sorted(dict(self.options).items())),
-        }
-        for name, value in known.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(
+            batch_size=self.batch_size or (own and own.batch_size),
+            classes=self.classes or (data and data.classes),
+            learning_rate=self.learning_rate or OPTIMIZERS.get(self.optimizer),
+            options=tuple(sorted(dict(self.options).items())),
+        )
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The cell that a row of a table is about.
-
-        Args:
-            row: with some of `COLUMNS`, of which None is what was not given.
-        """
+        """The cell that a row of a table is about; None is what was not given."""
         given = {name: row[name] for name in COLUMNS if row.get(name) is not None}
         if "options" in given:
             given["options"] = options_of(given["options"])
@@ -97,11 +91,7 @@ class Cell:
         return {**values, "layers": self.depth, "options": text_of(self.options)}
 
     def key(self, *free: str) -> str:
-        """What the same cell means, everywhere: all that decides what is measured, in one line.
-
-        Args:
-            *free: fields in which the same cells may differ all the same.
-        """
+        """What the same cell means, everywhere: all that decides what is measured but ``free``."""
         values = self.row()
         return " ".join(f"{name}={values[name]}" for name in COLUMNS if name not in free)
 
@@ -174,12 +164,6 @@ def options_of(text: str) -> Options:
             raise ValueError(f"options is {text!r}, where name=value is meant")
         found[name] = int(value) if kinds.get(name) == "count" else value
     return tuple(sorted(found.items()))
-
-
-def differing(cells: Iterable[Cell]) -> list[str]:
-    """The fields in which cells differ, in their order."""
-    cells = list(cells)
-    return [name for name in COLUMNS if len({getattr(cell, name) for cell in cells}) > 1]
 
 
 def on_devices(cell: Cell) -> list[Cell]:

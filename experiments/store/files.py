@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import filelock
 from mem_dfa.experiments.cells.errors import ResultsError as ResultsError
 from mem_dfa.experiments.terminal import screen
+from mem_dfa.profiling.files import replace as replace
 from mem_dfa.profiling.files import write_whole
 
 TABLES = "tables"
@@ -18,11 +18,7 @@ LOCK_TIMEOUT_S = 30
 
 
 def check_is_file(path: Path) -> None:
-    """Makes sure that a path can be opened without waiting for anybody.
-
-    Raises:
-        ResultsError: something else than a file is there, such as a pipe.
-    """
+    """Refuses a pipe and the like, where opening it would wait for somebody."""
     if path.exists() and not path.is_file():
         raise ResultsError(f"{path} is no file; move it away or give another folder")
 
@@ -50,7 +46,10 @@ def lock_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Makes the folder of ``path`` and keeps other runs from writing the file meanwhile."""
+    """Makes the folder of ``path`` and keeps other runs from writing the file meanwhile.
+
+    What a run that was killed as it wrote has left is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(lock_of(path))
     try:
@@ -62,37 +61,16 @@ def locked(path: Path) -> Iterator[None]:
         )
         held = lock.acquire(-1)
     with held:
+        for left in path.parent.glob(f".{path.name}.*"):
+            if left != Path(lock.lock_file):
+                left.unlink()
         yield
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Puts ``content`` in the place of the file at ``path``, whole or not at all.
-
-    A link stays one, and a file that was there keeps its permissions. What a killed run left is
-    written anew by the next one, of which there may be one at a time.
-    """
-    path = Path(os.path.realpath(path))
-    unfinished = path.with_name(f".{path.name}.new")
-    try:
-        with unfinished.open("wb") as file:
-            if path.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_markdown(
     out: str | os.PathLike[str], name: str, lines: Sequence[Sequence[str]], heading: str = ""
 ) -> Path:
-    """Writes a table for readers, whose first line names its columns, as tables/name.md.
-
-    Raises:
-        TraceError: it cannot be written.
-    """
+    """Writes a table for readers, whose first line names its columns, as tables/name.md."""
     whole = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     text = "".join(f"| {' | '.join(line)} |\n" for line in whole)
     path = Path(out, TABLES, f"{name}.md")

@@ -35,7 +35,10 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
     """
     asked = {cell.key(*FREE): cell for cell in cells}
     keys = {id(row): Cell.of(row).key(*FREE) for row in rows}
-    found = [row for row in rows if keys[id(row)] in asked and _is_usual(row)]
+    # Whose images look like those that the model is made for.
+    usual = {(name, entry.dataset) for name, entry in registry.MODELS.items()}
+    usual |= {(row["model"], "synthetic") for row in rows}
+    found = [r for r in rows if keys[id(r)] in asked and (r["model"], r["dataset"]) in usual]
     left_out: list[str] = []
     for column, name in (("tensorflow", "TensorFlow"), ("device", "device")):
         # A process that died could not tell its version.
@@ -80,12 +83,6 @@ def newest_rows(rows: Sequence[Row]) -> list[Row]:
 def _processes(row: Row) -> int:
     """In how many it was measured; files of earlier versions do not say."""
     return (row["repeats"] or 1) if row["status"] == "ok" else 0
-
-
-def _is_usual(row: Row) -> bool:
-    """Whether its images look like those that the model is made for."""
-    entry = registry.MODELS.get(row["model"])
-    return row["dataset"] in (entry and entry.dataset, "synthetic")
 
 
 def _version(text: str) -> list[int]:

@@ -39,24 +39,19 @@ FILE_NAME, COLUMNS = MEASUREMENTS.name, MEASUREMENTS.columns
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def table(out: str | os.PathLike[str]) -> Table:
-    """The table of measurements under a folder."""
-    return Table(out, MEASUREMENTS)
-
-
 def check_writable(out: str | os.PathLike[str]) -> None:
     """See `Table.check_writable`."""
-    table(out).check_writable()
+    Table(out, MEASUREMENTS).check_writable()
 
 
 def append(out: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> Path:
     """See `Table.append`."""
-    return table(out).append(rows)
+    return Table(out, MEASUREMENTS).append(rows)
 
 
 def read(out: str | os.PathLike[str]) -> list[Row]:
     """The measurements under ``out``, the newest last, whatever the clock said."""
-    return table(out).read()
+    return Table(out, MEASUREMENTS).read()
 
 
 def write_table(

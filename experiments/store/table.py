@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from mem_dfa.experiments.cells.cell import options_of
 from mem_dfa.experiments.store import files, stopping
 from mem_dfa.experiments.store.files import ResultsError
@@ -81,10 +80,12 @@ class Table:
         Returns:
             The file, as it was named.
         """
-        lines = pd.DataFrame(rows, columns=list(self.schema.columns), dtype=object)
-        text = lines.to_csv(index=False, header=False, lineterminator="\n")
+        text = io.StringIO()
+        lines = ([row.get(name) for name in self.schema.columns] for row in rows)
+        known = ([None if value != value else value for value in line] for line in lines)  # no NaN
+        csv.writer(text, lineterminator="\n").writerows(known)
         # A carriage return is written without quotes, and nobody could read the file any more.
-        added = text.replace("\r", " ").encode()
+        added = text.getvalue().replace("\r", " ").encode()
         self._parsed(self._header + added, _REFUSED)
         with stopping.undisturbed(), files.usable(self.folder), files.locked(self.path):
             before = self._header if anew else self._data()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell, differing, on_devices, stem
+from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
 
 from mem_dfa import registry
 
@@ -36,12 +36,9 @@ def found(cell: Cell, out: str) -> Path | None:
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
-    """Draw the timelines that rows name, each by itself and, where there are several, together.
+    """Pages and pictures of the timelines that rows name, each alone and, if several, together.
 
     A row with an error has none, or one of another step: its file is left alone.
-
-    Returns:
-        The pages and pictures.
     """
     from mem_dfa.profiling import Timeline
     from mem_dfa.profiling.timeline.storage import SUFFIX
@@ -52,7 +49,11 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
         timelines.append(Timeline.load(Path(row["trace_file"])))
         written += _drawn(timelines[-1:], row["trace_file"].removesuffix(SUFFIX))
     if len(kept) > 1:
-        varying = [name for name in differing(cells) if name not in ("algorithm", "options")]
+        varying = [
+            name
+            for name in COLUMNS
+            if name not in ("algorithm", "options") and len({getattr(c, name) for c in cells}) > 1
+        ]
         for cell, timeline in zip(cells, timelines, strict=True):
             timeline.title = " ".join([cell.name, *_words(cell, varying)])
         heading = ", ".join(_words(cells[0], [name for name in _TOLD if name not in varying]))

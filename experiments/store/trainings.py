@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices
+from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
 from mem_dfa.experiments.store import results, stopping
 from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.table import Row, Schema, Table
@@ -89,8 +88,7 @@ def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
     if not cell.epochs or ":" in cell.algorithm:
         return cell
     data = prepared.find(cell.dataset, cell.data_dir)
-    decisive = f"{cell.key()} {data and data.resolve()}"
-    name = f".training_{hashlib.sha256(decisive.encode()).hexdigest()[:16]}"
+    name = f".{stem('training', f'{cell.key()} {data and data.resolve()}')}"
     return dataclasses.replace(cell, training_file=str(Path(folder, name)))
 
 

@@ -66,7 +66,7 @@ def test_a_killed_sweep_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
-    left = tmp_path / f".{results.FILE_NAME}.new"
+    left = tmp_path / f".{results.FILE_NAME}.x1"
     left.write_text("half a ro")
     results.append(tmp_path, [good(cells()[0])])
     assert not left.exists()

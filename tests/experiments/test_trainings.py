@@ -60,7 +60,7 @@ def test_a_file_that_is_no_table_of_epochs_is_left_as_it_is(tmp_path: Path) -> N
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     history(tmp_path, CELL, [0.5])
     file = tmp_path / trainings.EPOCHS.name
-    left = file.with_name(f".{file.name}.new")
+    left = file.with_name(f".{file.name}.abc")
     left.write_text("epoch,test")
     history(tmp_path, CELL, [0.6, 0.7])
     assert not left.exists()
