@@ -49,23 +49,18 @@ class Cell:
     execution: str = _given("name", "a way to execute", EXECUTIONS, "graph")
     device: str = _given("name", "a device", DEVICES, "auto")
     """As given; a TensorFlow name such as "CPU:0" once it was looked for."""
-    dataset: str = "synthetic"
-    """A data set's name, no longer "auto"."""
+    dataset: str = "synthetic"  # or another data set's name, but not "auto"
     classes: int = _given("count", "of --dataset synthetic (default: 10)")
     optimizer: str = _given("name", "an optimizer", OPTIMIZERS, "sgd")
     learning_rate: float = _given("rate", "the optimizer's (default: its own)")
     seed: int = _given("seed", "of weights, feedback and data (default: 0)", default=0)
     steps: int = MEASURED_STEPS
-    epochs: int = 0
-    """How long to train and test; 0 measures memory only."""
-    options: Options = ()
-    """Of the algorithm, sorted by name; any mapping is taken."""
+    epochs: int = 0  # of training, each with a test; 0 measures memory only
+    options: Options = ()  # of the algorithm, sorted by name; any mapping is taken
     data_dir: str | None = None
     """Where data are kept. Like all that follows it does not decide what is measured."""
-    trace_file: str | None = None
-    """Where the timeline of one step is kept; None for nowhere."""
-    training_file: str | None = None
-    """Where it is kept how far a training is, until its end is kept; None for nowhere."""
+    trace_file: str | None = None  # for the timeline of one step
+    training_file: str | None = None  # for how far a training is, until its end is kept
 
     def __post_init__(self) -> None:
         """Put in what is not given."""

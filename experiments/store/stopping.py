@@ -46,11 +46,11 @@ def _handled(
     """Handles signals so instead of as usual, in the main thread, which alone can."""
     is_here = threading.current_thread() is threading.main_thread()
     usual = {number: signal.getsignal(number) for number in ENDING if is_here}
-    changed = {number: old for number, old in usual.items() if is_changed(old)}
+    usual = {number: old for number, old in usual.items() if is_changed(old)}
     try:
-        for number in changed:
+        for number in usual:
             signal.signal(number, handler)
         yield
     finally:
-        for number, old in changed.items():
+        for number, old in usual.items():
             signal.signal(number, old)

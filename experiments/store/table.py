@@ -97,27 +97,19 @@ class Table:
     def check_writable(self) -> None:
         """Makes sure, before anything is measured, that rows can be appended."""
         with files.usable(self.folder):
-            self.read()
+            data = self._data()
+            self._parsed(data)
             for path in (self.path, files.lock_of(self.path)):
                 if path.exists():
                     path.open("r+b").close()
             folder = next(folder for folder in self.path.parents if folder.exists())
             with tempfile.TemporaryFile(dir=folder) as stand_in:
-                stand_in.write(self._data() + bytes(FREE_BYTES))
+                stand_in.write(data + bytes(FREE_BYTES))
 
     def read(self) -> list[Row]:
-        """The rows, oldest first; None for what is unknown, and no rows where there is no file.
-
-        As long as the file is the same they are the same objects, which nobody may change.
-        """
+        """The rows, oldest first; None for what is unknown, and no rows where there is no file."""
         with files.usable(self.folder):
-            return _read(self, self.state())
-
-    def state(self) -> object:
-        """What is another whenever the file is."""
-        files.check_is_file(self.path)
-        status = self.path.stat() if self.path.exists() else None
-        return status and (status.st_ino, status.st_size, status.st_mtime_ns)
+            return self._parsed(self._data())
 
     @property
     def _header(self) -> bytes:
@@ -147,11 +139,6 @@ class Table:
             if row[name] is None:
                 raise ValueError(f"a row whose status is {row.get('status')} has no {name}")
         return row
-
-
-@functools.lru_cache(maxsize=8)
-def _read(table: Table, state: object) -> list[Row]:
-    return table._parsed(table._data())
 
 
 @functools.lru_cache(maxsize=2**16)

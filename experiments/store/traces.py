@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
+from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 
 from mem_dfa import registry
 
 FOLDER = "timelines"
-_TOLD = {"model": "{}", "layers": "{} layers", "batch_size": "batch {}", "execution": "{}"}
 
 
 def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
@@ -49,23 +48,17 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
         timelines.append(Timeline.load(Path(row["trace_file"])))
         written += _drawn(timelines[-1:], row["trace_file"].removesuffix(SUFFIX))
     if len(kept) > 1:
-        varying = [
-            name
-            for name in COLUMNS
-            if name not in ("algorithm", "options") and len({getattr(c, name) for c in cells}) > 1
-        ]
-        for cell, timeline in zip(cells, timelines, strict=True):
-            timeline.title = " ".join([cell.name, *_words(cell, varying)])
-        heading = ", ".join(_words(cells[0], [name for name in _TOLD if name not in varying]))
-        told = " ".join([cells[0].model, *(cell.name for cell in cells)])
+        first, depths = cells[0], [f"{cell.depth} layers" for cell in cells]
+        is_one = len({*depths}) == 1
+        for cell, depth, timeline in zip(cells, depths, timelines, strict=True):
+            timeline.title = cell.name if is_one else f"{cell.name} {depth}"
+        heading = ", ".join(
+            [first.model, *depths[:is_one], f"batch {first.batch_size}", first.execution]
+        )
+        told = " ".join([first.model, *(cell.name for cell in cells)])
         together = stem(told, "\n".join(cell.key() for cell in cells))
         written += _drawn(timelines, str(Path(out, FOLDER, together)), heading)
     return written
-
-
-def _words(cell: Cell, names: Sequence[str]) -> list[str]:
-    texts = [_TOLD.get(name, f"{name.replace('_', ' ')} {{}}") for name in names]
-    return [text.format(getattr(cell, name)) for name, text in zip(names, texts, strict=True)]
 
 
 def _drawn(timelines: Sequence[Any], path: str, heading: str = "") -> list[Path]:

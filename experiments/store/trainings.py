@@ -42,8 +42,7 @@ def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
     Of several trainings the longest counts, since hours went into it and its first epochs are
     usually those of the others; of equally long ones the newest.
     """
-    table = Table(folder, EPOCHS)
-    trainings = _longest(table, table.state())
+    trainings = _trainings(folder)
     found = [trainings.get(one.key(*_FREE), []) for one in on_devices(cell)]
     return next((one[: cell.epochs] for one in found if len(one) >= cell.epochs), [])
 
@@ -54,19 +53,26 @@ def diverged(folder: str | os.PathLike[str], cell: Cell) -> bool:
     That is a training loss that is no number, or ten times that of guessing, the logarithm of the
     number of classes.
     """
-    table, most = Table(folder, EPOCHS), _DIVERGED * math.log(cell.classes)
+    most = _DIVERGED * math.log(cell.classes)
     keys = {one.key(*_FREE, "seed") for one in on_devices(cell)}
     return any(
         epoch["train_loss"] is None or epoch["train_loss"] >= most
-        for training in _longest(table, table.state()).values()
+        for training in _trainings(folder).values()
         if Cell.of(training[0]).key(*_FREE, "seed") in keys
         for epoch in training
     )
 
 
+def _trainings(folder: str | os.PathLike[str]) -> Mapping[str, Epochs]:
+    """The epochs of each cell's training that counts, by its key."""
+    table = Table(folder, EPOCHS)
+    status = table.path.stat() if table.path.exists() else None
+    return _longest(table, status and (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
 @functools.lru_cache(maxsize=4)
 def _longest(table: Table, state: object) -> Mapping[str, Epochs]:
-    """The epochs of each cell's training that counts, by its key; a figure asks for many cells."""
+    """A figure asks for every cell of it; ``state`` tells whether the table is another by now."""
     longest: dict[str, Epochs] = {}
     current: dict[str, Epochs] = {}
     for row in table.read():
