@@ -94,7 +94,7 @@ class Cell:
     def depth(self) -> int | None:
         """Its number of layers, also where that is a whole model's; None where nobody knows."""
         entry = registry.MODELS.get(self.model)
-        return self.layers or (entry and entry.layers)
+        return self.layers or (entry.layers if entry else None)
 
     @property
     def title(self) -> str:

@@ -69,6 +69,6 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count()
     told = _CPUINFO.read_text() if _CPUINFO.exists() else ""
     name = re.search(r"^model name\s*:\s*(.*\S)", told, re.MULTILINE)
-    parts = (name[1] if name else platform.machine(), f"{cores} cores")
-    parts += (show_bytes(memory_limit_bytes()), platform.system())
-    return ", ".join((*parts, f"Python {platform.python_version()}"))
+    parts = [name[1] if name else platform.machine(), f"{cores} cores"]
+    parts += [show_bytes(memory_limit_bytes()), platform.system()]
+    return ", ".join([*parts, f"Python {platform.python_version()}"])
