@@ -10,7 +10,7 @@ from pathlib import Path
 from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
 from mem_dfa.experiments.store import results, stopping
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.table import Row, Schema, Table
+from mem_dfa.experiments.store.table import Row, Schema, Table, words
 
 from mem_dfa.data import prepared
 
@@ -18,22 +18,15 @@ Epochs = list[Row]
 _DIVERGED = 10  # times the loss of guessing
 # How long was asked for decides nothing of an epoch, and neither does how memory was measured.
 _FREE = ("steps", "epochs")
-_SAID = tuple(name for name in COLUMNS if name not in _FREE)
 EPOCHS = Schema(
     "tables/epochs.csv",
     "table of epochs",
     (
-        *(*_SAID, "epoch", "train_time_s", "train_loss", "train_accuracy"),
-        *("test_loss", "test_accuracy", "timestamp"),
+        *(name for name in COLUMNS if name not in _FREE),
+        *words("epoch train_time_s train_loss train_accuracy test_loss test_accuracy timestamp"),
     ),
-    ("algorithm", "model", "layers", "epoch", "test_accuracy"),
+    words("algorithm model layers epoch test_accuracy"),
 )
-
-
-def append(folder: str | os.PathLike[str], row: Mapping, epochs: Sequence[Mapping]) -> None:
-    """Keeps what each epoch of the training of a row's cell gave, all together."""
-    said = {name: row[name] for name in (*_SAID, "timestamp")}
-    Table(folder, EPOCHS).append([{**said, **epoch} for epoch in epochs])
 
 
 def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
@@ -109,7 +102,7 @@ def keep(
     with stopping.undisturbed():
         try:
             if epochs:
-                append(folder, row, epochs)
+                Table(folder, EPOCHS).append([{**row, **epoch} for epoch in epochs])
         finally:
             path = results.append(folder, [row])
         if epochs:
