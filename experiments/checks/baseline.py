@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 from mem_dfa.experiments.store import results
+from mem_dfa.profiling.files import replace
 
 FOLDER = "results/baselines"
 FORMAT_VERSION = 2
@@ -136,7 +137,7 @@ def write(versions: Mapping[str, str], weights: Weights) -> Path:
     content = {"format_version": FORMAT_VERSION, **versions, "cells": cells}
     path = path_of(versions)
     try:
-        results.replace(path, (json.dumps(content, indent=1) + "\n").encode())
+        replace(path, (json.dumps(content, indent=1) + "\n").encode())
     except OSError as error:
         raise _unwritable(error) from error
     return path

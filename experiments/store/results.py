@@ -9,7 +9,6 @@ from pathlib import Path
 from mem_dfa.experiments.cells.cell import COLUMNS as CELL_COLUMNS
 from mem_dfa.experiments.store.files import TABLES, write_markdown
 from mem_dfa.experiments.store.files import ResultsError as ResultsError
-from mem_dfa.experiments.store.files import replace as replace
 from mem_dfa.experiments.store.table import Row, Schema, Table, words
 
 from mem_dfa.machine_memory import memory_limit_bytes
