@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import command, tell_dataset, with_baseline
-from mem_dfa.experiments.engine import processes, unfinished
+from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.store import results, traces, trainings
 from mem_dfa.experiments.terminal import screen
 
@@ -46,12 +46,12 @@ def main(argv: Sequence[str]) -> int:
     for number, cell in enumerate(cells):
         if cell.epochs:
             trainings.read(options.out, cell)
-            cells[number] = unfinished.resumable(options.out, cell)
+            cells[number] = trainings.resumable(options.out, cell)
     rows = []
     for number, cell in enumerate(cells):
         with screen.progress(f"{number + 1}/{len(cells)} {cell.title}") as report:
             row, epochs = processes.measure(cell, report)
-        path = unfinished.keep(options.out, cell, row, epochs)
+        path = trainings.keep(options.out, cell, row, epochs)
         if row["error"]:
             screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 
 from mem_dfa.profiling.errors import TraceError
@@ -23,26 +23,35 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     Raises:
         TraceError: the file cannot be written; nothing is left behind.
     """
-    path, unfinished = Path(path), None
+    path = Path(path)
     try:
         # /dev/stdout, whatever stands behind it, and pipes are written to, not replaced.
         if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
             with path.open("ab") as file:
                 file.write(content)
-            return path
-        target = Path(os.path.realpath(path))  # where it is a link that stays one
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = f".{target.name}."  # what a killed process leaves looks like no result
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=hidden, delete=False) as file:
-            unfinished = Path(file.name)
-            file.write(content)
-        unfinished.chmod(mode)
-        os.replace(unfinished, target)
-    except BaseException as error:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, content)
+    except OSError as error:
         raise TraceError(f"Cannot write {path} ({error.strerror}).") from error
     return path
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put ``content`` in the place of a file, whole or not at all; nothing else is left behind.
+
+    A link stays one, and a file that was there keeps its permissions.
+    """
+    path = Path(os.path.realpath(path))
+    # What a killed process leaves looks like no result.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("xb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

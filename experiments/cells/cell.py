@@ -15,7 +15,7 @@ from mem_dfa.data import prepared
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 5
 REPEATS = 3  # odd, so that the median is one of the measured values
-LONGEST = 150  # characters of a file's name, before what tells it from all others
+_LONGEST = 150  # characters of a file's name, before what tells it from all others
 
 Options = tuple[tuple[str, int | str], ...]
 Kind = Literal["count", "layers", "seed", "rate", "name"]
@@ -49,43 +49,32 @@ class Cell:
     execution: str = _given("name", "a way to execute", EXECUTIONS, "graph")
     device: str = _given("name", "a device", DEVICES, "auto")
     """As given; a TensorFlow name such as "CPU:0" once it was looked for."""
-    dataset: str = "synthetic"
-    """A data set's name, no longer "auto"."""
+    dataset: str = "synthetic"  # or another data set's name, but not "auto"
     classes: int = _given("count", "of --dataset synthetic (default: 10)")
     optimizer: str = _given("name", "an optimizer", OPTIMIZERS, "sgd")
     learning_rate: float = _given("rate", "the optimizer's (default: its own)")
     seed: int = _given("seed", "of weights, feedback and data (default: 0)", default=0)
     steps: int = MEASURED_STEPS
-    epochs: int = 0
-    """How long to train and test; 0 measures memory only."""
-    options: Options = ()
-    """Of the algorithm, sorted by name; any mapping is taken."""
+    epochs: int = 0  # of training, each with a test; 0 measures memory only
+    options: Options = ()  # of the algorithm, sorted by name; any mapping is taken
     data_dir: str | None = None
     """Where data are kept. Like all that follows it does not decide what is measured."""
-    trace_file: str | None = None
-    """Where the timeline of one step is kept; None for nowhere."""
-    training_file: str | None = None
-    """Where it is kept how far a training is, until its end is kept; None for nowhere."""
+    trace_file: str | None = None  # for the timeline of one step
+    training_file: str | None = None  # for how far a training is, until its end is kept
 
     def __post_init__(self) -> None:
         """Put in what is not given."""
         own, data = registry.MODELS.get(self.model), prepared.DATASETS.get(self.dataset)
-        known = {
-            "batch_size": self.batch_size or (own and own.batch_size),
-            "classes": self.classes or (data and data.classes),
-            "learning_rate": self.learning_rate or OPTIMIZERS.get(self.optimizer),
-            "options": tuple(sorted(dict(self.options).items())),
-        }
-        for name, value in known.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(
+            batch_size=self.batch_size or (own and own.batch_size),
+            classes=self.classes or (data and data.classes),
+            learning_rate=self.learning_rate or OPTIMIZERS.get(self.optimizer),
+            options=tuple(sorted(dict(self.options).items())),
+        )
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The cell that a row of a table is about.
-
-        Args:
-            row: with some of `COLUMNS`, of which None is what was not given.
-        """
+        """The cell that a row of a table is about; None is what was not given."""
         given = {name: row[name] for name in COLUMNS if row.get(name) is not None}
         if "options" in given:
             given["options"] = options_of(given["options"])
@@ -97,11 +86,7 @@ class Cell:
         return {**values, "layers": self.depth, "options": text_of(self.options)}
 
     def key(self, *free: str) -> str:
-        """What the same cell means, everywhere: all that decides what is measured, in one line.
-
-        Args:
-            *free: fields in which the same cells may differ all the same.
-        """
+        """What the same cell means, everywhere: all that decides what is measured but ``free``."""
         values = self.row()
         return " ".join(f"{name}={values[name]}" for name in COLUMNS if name not in free)
 
@@ -109,7 +94,7 @@ class Cell:
     def depth(self) -> int | None:
         """Its number of layers, also where that is a whole model's; None where nobody knows."""
         entry = registry.MODELS.get(self.model)
-        return self.layers or (entry and entry.layers)
+        return self.layers or (entry.layers if entry else None)
 
     @property
     def title(self) -> str:
@@ -124,10 +109,9 @@ class Cell:
 
     @property
     def file_stem(self) -> str:
-        """The name of files of this cell alone, without their endings: letters, digits and "_"."""
+        """The name of files of this cell alone, without their endings."""
         whole = dataclasses.replace(self, layers=self.depth)
-        told = re.sub(r"\W+", "_", f"{whole.title} {self.optimizer}")[:LONGEST]
-        return f"{told}_{hashlib.sha256(self.key().encode()).hexdigest()[:10]}"
+        return stem(f"{whole.title} {self.optimizer}", self.key())
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -150,6 +134,12 @@ DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
 """What fields are where nothing is said; None where that depends on others."""
 
 
+def stem(told: str, key: str) -> str:
+    """The name of files about what a key tells from all else: letters, digits and "_"."""
+    name = re.sub(r"\W+", "_", told)[:_LONGEST]
+    return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+
+
 def text_of(options: Options) -> str | None:
     """Options of an algorithm in one column, such as "budget=64 MiB; every=2"; None for none."""
     return "; ".join(f"{name}={value}" for name, value in options) or None
@@ -169,12 +159,6 @@ def options_of(text: str) -> Options:
             raise ValueError(f"options is {text!r}, where name=value is meant")
         found[name] = int(value) if kinds.get(name) == "count" else value
     return tuple(sorted(found.items()))
-
-
-def differing(cells: Iterable[Cell]) -> list[str]:
-    """The fields in which cells differ, in their order."""
-    cells = list(cells)
-    return [name for name in COLUMNS if len({getattr(cell, name) for cell in cells}) > 1]
 
 
 def on_devices(cell: Cell) -> list[Cell]:

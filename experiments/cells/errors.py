@@ -9,10 +9,6 @@ class ResultsError(Exception):
     """Results cannot be written where they should be: one sentence for the user."""
 
 
-class BusyError(Exception):
-    """Another run is writing the file."""
-
-
 class MachineError(Exception):
     """What cells are measured with failed, and no cell is to blame: one sentence."""
 

@@ -109,7 +109,7 @@ class Search:
             "process": len(before) + 1,
             "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        row = {name: row.get(name) for name in fit_rows.TRIES.kinds}
+        row = {name: row.get(name) for name in fit_rows.TRIES.columns}
         Table(self.out, fit_rows.TRIES).append([row])
         self._tries[fit_rows.key_of(row), row["process"]] = row
         if row["status"] not in ("ok", "out_of_memory"):
@@ -128,4 +128,4 @@ class Search:
             row["image_time_s"] = row["step_time_s"] / row["batch_size"]
         if low and failed:
             row["next_status"], row["next_error"] = known[high]["status"], known[high]["error"]
-        return {name: row.get(name) for name in fit_rows.ANSWERS.kinds}
+        return {name: row.get(name) for name in fit_rows.ANSWERS.columns}

@@ -12,7 +12,7 @@ from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentErro
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError, Report
-from mem_dfa.experiments.store import machine, results
+from mem_dfa.experiments.store import results
 
 Row = dict[str, Any]
 
@@ -162,6 +162,6 @@ def _row(cell: Cell, result: Row) -> Row:
         **result,
         "format_version": results.FORMAT_VERSION,
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.description(),
+        "machine": results.machine(),
     }
     return {column: row.get(column) for column in results.COLUMNS}

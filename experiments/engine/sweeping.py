@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.engine import engines, processes, unfinished
+from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits, Report
 from mem_dfa.experiments.store import stopping, sweep_rows, trainings
 from mem_dfa.experiments.store.sweep_rows import Holds
@@ -123,7 +123,7 @@ class Sweep:
         """What is kept here is no help to other machines."""
         if not self.engine.in_this_process:
             return task
-        return replace(task, cell=unfinished.resumable(self.out, task.cell))
+        return replace(task, cell=trainings.resumable(self.out, task.cell))
 
     def _begin(
         self,
@@ -166,5 +166,5 @@ class Sweep:
             row, epochs = processes.failed(task.cell, error), []
         # A process that died could not tell its version.
         row = {**row, "tensorflow": row["tensorflow"] or task.tensorflow}
-        unfinished.keep(self.out, task.cell, row, epochs)
+        trainings.keep(self.out, task.cell, row, epochs)
         return row

@@ -1,64 +1,43 @@
 """The tables of `experiments.fit`: a row for every process, and a row for every answer."""
 
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.results import CELL_KINDS
-from mem_dfa.experiments.store.table import Row, Schema, Table
-from mem_dfa.experiments.store.values import Kind
+from mem_dfa.experiments.cells.cell import COLUMNS, Cell
+from mem_dfa.experiments.store.table import Row, Schema, Table, words
 
 OVER = {"batch": "batch_size", "layers": "layers"}
 """What can be searched, and the field of a cell that it is."""
+ACCIDENTS = ("failed", "killed")
+"""How a process may have ended for a reason that another one would not meet."""
 
 _VERSIONS = ("tensorflow", "keras")
-_SAID = {name: kind for name, kind in CELL_KINDS.items() if name != "epochs"}
-_MEASURED: dict[str, Kind] = {
-    **dict.fromkeys(("peak_bytes", "process_peak_bytes"), "count"),
-    **dict.fromkeys(("resident_bytes", "step_bytes"), "whole"),
-    **dict.fromkeys(("step_time_s", "first_step_s"), "time"),
-}
-_ENDED: dict[str, Kind] = {
-    "time_limit_s": "whole",
-    **dict.fromkeys((*_VERSIONS, "timestamp"), "name"),
-    "error": "text",
-}
+_SAID = (*(name for name in COLUMNS if name != "epochs"), "memory_limit_bytes")
+_MEASURED = (
+    *words("peak_bytes process_peak_bytes resident_bytes step_bytes step_time_s first_step_s"),
+    *("time_limit_s", *_VERSIONS, "timestamp", "error"),
+)
 TRIES = Schema(
     "tables/fit_tries.csv",
     "table of tried sizes",
-    {
-        **_SAID,
-        **{"memory_limit_bytes": "count", "process": "count", "status": "name"},
-        **_MEASURED,
-        **_ENDED,
-    },
-    always=("algorithm", "model", "batch_size", "status", "process"),
-    if_good=("step_time_s", "process_peak_bytes"),
+    (*_SAID, "process", "status", *_MEASURED),
+    words("algorithm model batch_size status process"),
+    ("step_time_s", "process_peak_bytes"),
 )
 """One row per process."""
-
 ANSWERS = Schema(
     "tables/fit.csv",
     "table of largest sizes",
-    {
-        **_SAID,
-        **{"memory_limit_bytes": "count", "over": "name", "status": "name", "size": "count"},
-        **{"image_time_s": "time", "repeats": "count", "maximum": "count"},
-        **{"next_status": "name", "next_error": "text"},
-        **_MEASURED,
-        **_ENDED,
-    },
-    always=("algorithm", "model", "batch_size", "status", "memory_limit_bytes", "over"),
-    if_good=("size", "image_time_s", "repeats", "process_peak_bytes"),
-    good=("ok", "maximum"),
+    (
+        *(*_SAID, *words("over status size image_time_s repeats maximum next_status next_error")),
+        *_MEASURED,
+    ),
+    words("algorithm model batch_size status memory_limit_bytes over"),
+    words("size image_time_s repeats process_peak_bytes"),
+    ("ok", "maximum"),
 )
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
-
-ACCIDENTS = ("failed", "killed")
-"""How a process may have ended for a reason that another one would not meet."""
 
 
 def key_of(row: Mapping[str, Any], *free: str) -> str:
@@ -68,11 +47,7 @@ def key_of(row: Mapping[str, Any], *free: str) -> str:
 
 
 def tries(out: str | os.PathLike[str]) -> dict[tuple[str, int], Row]:
-    """What every process said, by its cell and number.
-
-    Raises:
-        ResultsError: what is there is no such table, or damaged.
-    """
+    """What every process said, by its cell and number."""
     return {(key_of(row), row["process"]): row for row in Table(out, TRIES).read()}
 
 
@@ -82,16 +57,8 @@ def key_of_answer(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
-    """The newest answer to each question.
-
-    Raises:
-        ResultsError: what is there is no such table, or damaged.
-    """
-    rows = Table(out, ANSWERS).read()
-    for row in rows:
-        if row["over"] not in OVER:
-            raise ResultsError(f"{ANSWERS.name} in {out} is damaged: over is {row['over']!r}")
-    return {key_of_answer(row): row for row in rows}
+    """The newest answer to each question that can be asked."""
+    return {key_of_answer(row): row for row in Table(out, ANSWERS).read() if row["over"] in OVER}
 
 
 def is_settled(row: Row, time_limit_s: int) -> bool:
@@ -104,8 +71,6 @@ def is_settled(row: Row, time_limit_s: int) -> bool:
 def merged(rows: Sequence[Row]) -> Row:
     """What the processes of one size say together: a failure of any, or the one in the middle."""
     failures = [row for row in rows if row["status"] != "ok"]
-    if failures:
-        return {**failures[0], "repeats": len(rows)}
-    seconds = statistics.median_low(row["step_time_s"] for row in rows)
-    middle = next(row for row in rows if row["step_time_s"] == seconds)
-    return {**middle, "repeats": len(rows)}
+    by_time = failures or sorted(rows, key=lambda row: row["step_time_s"])
+    middle = 0 if failures else (len(rows) - 1) // 2
+    return {**by_time[middle], "repeats": len(rows)}

@@ -3,8 +3,9 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -14,10 +15,7 @@ def interrupting() -> Iterator[list[int]]:
     """Lets the signals that end a run raise KeyboardInterrupt in the block, so that it cleans up.
 
     A signal that is ignored, as SIGHUP under nohup, or that another program has a use for, is left
-    alone.
-
-    Returns:
-        The numbers of those that came.
+    alone. The numbers of those that came are in the list.
     """
     came: list[int] = []
 
@@ -25,36 +23,34 @@ def interrupting() -> Iterator[list[int]]:
         came.append(number)
         raise KeyboardInterrupt
 
-    usual = [n for n in ENDING if _is_here() and signal.getsignal(n) is signal.SIG_DFL]
-    for number in usual:
-        signal.signal(number, interrupt)
-    try:
+    with _handled(interrupt, lambda usual: usual is signal.SIG_DFL):
         yield came
-    finally:
-        for number in usual:
-            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Keeps the signals that end a run waiting until the block is done."""
     came: list[int] = []
-    before = {
-        number: signal.getsignal(number)
-        for number in ENDING
-        if _is_here() and callable(signal.getsignal(number))
-    }
     try:
-        for number in before:
-            signal.signal(number, lambda number, frame: came.append(number))
-        yield
+        with _handled(lambda number, frame: came.append(number), callable):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
 
 
-def _is_here() -> bool:
-    """Whether signals are handled in this thread, which none but the main one may change."""
-    return threading.current_thread() is threading.main_thread()
+@contextlib.contextmanager
+def _handled(
+    handler: Callable[[int, FrameType | None], None], is_changed: Callable[[Any], bool]
+) -> Iterator[None]:
+    """Handles signals so instead of as usual, in the main thread, which alone can."""
+    is_here = threading.current_thread() is threading.main_thread()
+    usual = {number: signal.getsignal(number) for number in ENDING if is_here}
+    usual = {number: old for number, old in usual.items() if is_changed(old)}
+    try:
+        for number in usual:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in usual.items():
+            signal.signal(number, old)

@@ -1,14 +1,15 @@
 """Which cells of a sweep are known, and which one another sweep is measuring."""
 
+import contextlib
 import fcntl
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.store import files, results
-from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.table import Row
 
 LOCK_NAME = ".sweep.lock"
@@ -19,48 +20,23 @@ def identity_of(row: Mapping[str, Any]) -> str:
     return f"{Cell.of(row).key()} tensorflow={row['tensorflow']}"
 
 
+@dataclass(frozen=True)
 class Settled:
-    """The row of each cell that need not be measured; each row of the CSV is read once."""
+    """The row of each cell that need not be measured."""
 
-    def __init__(self, out: str, repeats: int, tried_again: int = 0) -> None:
-        """Begins with the first row.
+    out: str  # the folder of the measurements
+    repeats: int  # a measurement from fewer processes does not count
+    tried_again: int = 0  # so many of the oldest rows do not count if they tell of a failure
 
-        Args:
-            out: the folder of the CSV.
-            repeats: a measurement from fewer processes than that does not count.
-            tried_again: so many of the oldest rows do not count if they tell of a failure.
-        """
-        self._table = results.table(out)
-        self._repeats = repeats
-        self._tried_again = tried_again
-        self._known: dict[str, Row] = {}
-        self._count = 0
-
-    def now(self) -> Mapping[str, Row]:
-        """Of each cell its last good row, or else the last that tells of a failure.
-
-        Raises:
-            ResultsError: a row is damaged, or the table cannot be read.
-        """
-        rows, is_another = self._table.read_added()
-        if is_another:
-            self._known, self._count = {}, 0
-        for row in rows:
-            self._take(row)
-        return self._known
-
-    def _take(self, row: Row) -> None:
-        identity = identity_of(row)
-        is_old = self._count < self._tried_again
-        self._count += 1
-        if row["status"] == "ok":
-            if (row["repeats"] or 0) >= self._repeats:
-                self._known[identity] = row
-        elif not is_old and self._known.get(identity, row)["status"] != "ok":
-            self._known[identity] = row
+    def now(self) -> dict[str, Row]:
+        """Of each cell its last good row, or else the last that tells of a failure."""
+        rows = results.read(self.out)
+        good = [r for r in rows if r["status"] == "ok" and (r["repeats"] or 0) >= self.repeats]
+        bad = [row for row in rows[self.tried_again :] if row["status"] != "ok"]
+        return {identity_of(row): row for row in (*bad, *good)}
 
 
-class Holds:
+class Holds(contextlib.ExitStack):
     """Keeps other sweeps over one folder from measuring a cell while this one does.
 
     A hold is a lock on one byte of a file. The system gives it back when the process ends, in
@@ -68,50 +44,26 @@ class Holds:
     """
 
     def __init__(self, out: str) -> None:
-        """Opens the file; see `Holds`.
-
-        Raises:
-            ResultsError: it cannot be made.
-        """
-        self._path = Path(out, LOCK_NAME)
-        files.check_is_file(self._path)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("ab")
-        except OSError as error:
-            raise self._unusable(error) from error
+        """Opens the file; see `Holds`."""
+        super().__init__()
+        self._out, path = out, Path(out, LOCK_NAME)
+        with files.usable(out):
+            files.check_is_file(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.enter_context(path.open("ab"))
 
     def take(self, identity: str) -> bool:
-        """Whether the cell is this sweep's from now on; False if it is another's.
-
-        Raises:
-            ResultsError: files cannot be locked there.
-        """
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(identity))
-        except (BlockingIOError, PermissionError):  # systems say either
-            return False
-        except OSError as error:
-            raise self._unusable(error) from error
+        """Whether the cell is this sweep's from now on; False if it is another's."""
+        with files.usable(self._out):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(identity))
+            except (BlockingIOError, PermissionError):  # systems say either
+                return False
         return True
 
     def release(self, identity: str) -> None:
         """Leaves the cell to others, who find its row."""
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(identity))
-
-    def _unusable(self, error: OSError) -> ResultsError:
-        return ResultsError(
-            f"{self._path} cannot be made and locked ({error.strerror}), which keeps two sweeps "
-            "from measuring one cell; give an --out on another file system"
-        )
-
-    def __enter__(self) -> Self:
-        """As it is."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Gives everything back."""
-        self._file.close()
 
 
 def _place(identity: str) -> int:

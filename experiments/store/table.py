@@ -1,267 +1,169 @@
-"""Tables that rows are appended to, whole or not at all, in a time that does not grow with them."""
+"""Tables that rows are appended to, whole or not at all, whenever whoever writes them is killed."""
 
-import contextlib
 import csv
+import functools
 import io
+import math
 import os
-import secrets
+import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from mem_dfa.experiments.cells.cell import options_of
 from mem_dfa.experiments.store import files, stopping
-from mem_dfa.experiments.store.files import BusyError, ResultsError
-from mem_dfa.experiments.store.values import Kind, require, typed
+from mem_dfa.experiments.store.files import ResultsError
 
-_REMEDY = "it is left as it is: move it away or give another --out"
 FREE_BYTES = 2**14  # what a row takes, and more
+LONGEST = 300  # characters of a name
+_DAMAGED = "is no {} ({}); it is left as it is: move it away or give another --out"
+_REFUSED = "is a {} that takes no such row ({})"
+_MOST = 2**63 - 1
+_ABOVE_ZERO = math.ulp(0.0)
+# Columns of numbers, and the least and the most that these may be; whole ones if the least is.
+_NUMBERS: tuple[tuple[str, float, float], ...] = (
+    ("layers batch_size classes steps repeats process size maximum epoch", 1, _MOST),
+    ("seed epochs rounds time_limit_s", 0, _MOST),
+    ("cell_time_s train_time_s median_s min_s max_s", 0.0, _MOST),
+    ("ratio_to_bp ratio_min ratio_max ratio_first_quartile ratio_third_quartile", 0.0, _MOST),
+    ("step_time_s step_time_s_min step_time_s_max", _ABOVE_ZERO, _MOST),
+    ("first_step_s image_time_s", _ABOVE_ZERO, _MOST),
+    ("learning_rate", _ABOVE_ZERO, sys.float_info.max),
+    ("accuracy train_accuracy test_accuracy", 0.0, 1),
+    # Memory that is given back makes the first of them less than nothing.
+    ("left_over_bytes loss train_loss test_loss limit measured reference", -math.inf, math.inf),
+)
+_BOUNDS = {name: (least, most) for names, least, most in _NUMBERS for name in names.split()}
+_TEXTS = ("error", "next_error", "trace_file", "machine", "claim")
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
     """What a table holds."""
 
-    name: str
-    """Of the file, with its ending."""
-    noun: str
-    """What it is, such as "table of measurements"."""
-    kinds: Mapping[str, Kind]
-    """The columns, in order, and what each may hold."""
-    always: Collection[str] = ()
-    """The columns that no row leaves empty."""
-    if_good: Collection[str] = ()
-    """The columns that no row with a good status leaves empty."""
-    good: Collection[str] = ("ok",)
-    """Which statuses are good."""
+    name: str  # of the file, with its ending
+    noun: str  # what it is, such as "table of measurements"
+    columns: tuple[str, ...]  # in order; `typed` tells what they hold
+    always: tuple[str, ...] = ()  # the columns that no row leaves empty
+    if_good: tuple[str, ...] = ()  # those that no row with a good status leaves empty
+    good: tuple[str, ...] = ("ok",)
 
 
-@dataclass
+def words(text: str) -> tuple[str, ...]:
+    """The names in a text."""
+    return tuple(text.split())
+
+
+@dataclass(frozen=True)
 class Table:
     """The table of a schema under a folder."""
 
     folder: str | os.PathLike[str]
     schema: Schema
-    _file: tuple[int, int] | None = field(default=None, init=False)
-    _size: int = field(default=0, init=False)
 
-    def __post_init__(self) -> None:
-        """Follow links, so that they stay links."""
-        self.path = files.behind_links(Path(self.folder, self.schema.name))
+    @property
+    def path(self) -> Path:
+        """Of the file itself, so that a symbolic link to it stays one."""
+        return Path(os.path.realpath(Path(self.folder, self.schema.name)))
 
-    def append(self, rows: Sequence[Mapping[str, object]]) -> Path:
-        """Appends rows, each whole or not at all, whenever whoever writes it is killed.
+    def append(self, rows: Sequence[Mapping[str, object]], anew: bool = False) -> Path:
+        """Appends rows, all or none; a signal that ends this run waits until they are there.
 
         Args:
             rows: with a value for each column; None, or nothing, for what is unknown.
+            anew: whether they take the place of those that are there.
 
         Returns:
             The file, as it was named.
-
-        Raises:
-            ResultsError: it cannot be written, or what is there is another table.
         """
-        lines = pd.DataFrame(rows, columns=list(self.schema.kinds), dtype=object)
-        text = lines.to_csv(index=False, header=False, lineterminator="\n")
-        try:
-            # A carriage return is written without quotes, and nobody could read the file any more.
-            self._add(text.replace("\r", " "))
-        except OSError as error:
-            raise files.unwritable(self.folder, error) from error
+        text = io.StringIO()
+        lines = ([row.get(name) for name in self.schema.columns] for row in rows)
+        known = ([None if value != value else value for value in line] for line in lines)  # no NaN
+        csv.writer(text, lineterminator="\n").writerows(known)
+        # A carriage return is written without quotes, and nobody could read the file any more.
+        added = text.getvalue().replace("\r", " ").encode()
+        self._parsed(self._header + added, _REFUSED)
+        with stopping.undisturbed(), files.usable(self.folder), files.locked(self.path):
+            before = self._header if anew else self._data()
+            if not before.startswith(self._header) or not before.endswith(b"\n"):
+                self._parsed(before)
+            files.replace(self.path, before + added)
         return Path(self.folder, self.schema.name)
 
     def check_writable(self) -> None:
-        """Makes sure, before anything is measured, that rows can be appended.
-
-        What earlier runs could only put aside is in the table from now on.
-
-        Raises:
-            ResultsError: the folder cannot be made or written, or there is another table.
-        """
-        try:
-            self.settle()
+        """Makes sure, before anything is measured, that rows can be appended."""
+        with files.usable(self.folder):
             data = self._data()
             self._parsed(data)
-            lock = self.path.with_name(f".{self.path.name}.lock")
-            files.check_is_file(lock)
-            for path in (self.path, lock):
+            for path in (self.path, files.lock_of(self.path)):
                 if path.exists():
                     path.open("r+b").close()
-            folders = (self.path.parent, *self.path.parent.parents)
-            with tempfile.TemporaryFile(dir=next(f for f in folders if f.exists())) as stand_in:
-                stand_in.seek(len(data))  # to be as long as the table will be
-                stand_in.write(bytes(FREE_BYTES))
-        except OSError as error:
-            raise files.unwritable(self.folder, error) from error
-
-    def _add(self, text: str) -> None:
-        """Appends lines.
-
-        A lock lets several runs write to one file. Where another one has it for longer than a
-        moment the lines are put aside, and whoever has it next appends them, so that they are not
-        lost if this run ends as it waits.
-
-        Raises:
-            ResultsError: the file cannot be written, or is another.
-        """
-        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.row")
-        with stopping.undisturbed():
-            try:
-                with self._held(patient=False):
-                    self._append(text.encode())
-            except BusyError:
-                files.replace(aside, text)
-        if aside.exists():
-            self.settle()
-
-    def settle(self) -> None:
-        """Appends what runs put aside, and takes back what one that was killed began to append.
-
-        Raises:
-            ResultsError: the file cannot be written, or is another.
-        """
-        if any(self._left(kind) for kind in files.KEPT):
-            with self._held():
-                pass
+            folder = next(folder for folder in self.path.parents if folder.exists())
+            with tempfile.TemporaryFile(dir=folder) as stand_in:
+                stand_in.write(data + bytes(FREE_BYTES))
 
     def read(self) -> list[Row]:
-        """The rows, oldest first; None for what is unknown, and no rows where there is no file.
-
-        Raises:
-            ResultsError: there is another table, it is damaged, or it cannot be read.
-        """
-        try:
+        """The rows, oldest first; None for what is unknown, and no rows where there is no file."""
+        with files.usable(self.folder):
             return self._parsed(self._data())
-        except OSError as error:
-            raise files.unwritable(self.folder, error) from error
+
+    @property
+    def _header(self) -> bytes:
+        return f"{','.join(self.schema.columns)}\n".encode()
 
     def _data(self) -> bytes:
-        """The file; the columns alone where there is none yet."""
         files.check_is_file(self.path)
-        if not self.path.exists():
-            return self._header()
-        data = self.path.read_bytes()
-        if not data.endswith(b"\n"):  # another run is writing it just now, or was killed as it did
-            with contextlib.suppress(ResultsError), self._held():
-                data = self.path.read_bytes()
-        return data
+        return self.path.read_bytes() if self.path.exists() else self._header
 
-    def read_added(self) -> tuple[list[Row], bool]:
-        """The rows that were added since the last time.
-
-        Returns:
-            The rows; and whether the file is another one by now, of which they are all.
-
-        Raises:
-            ResultsError: there is another table, it is damaged, or it cannot be read.
-        """
-        try:
-            return self._read_added()
-        except OSError as error:
-            raise files.unwritable(self.folder, error) from error
-
-    def _read_added(self) -> tuple[list[Row], bool]:
-        status = self.path.stat() if self.path.is_file() else None
-        file = status and (status.st_dev, status.st_ino)
-        if file and file == self._file and status.st_size >= self._size:
-            with self.path.open("rb") as opened:
-                opened.seek(self._size)
-                data = opened.read()
-            if not data.endswith(b"\n"):
-                return [], False  # nothing, or something that is being written
-            with contextlib.suppress(ResultsError):  # where another program changed it
-                rows = self._parsed(data, has_header=False)
-                self._size += len(data)
-                return rows, False
-        whole = self._data()
-        rows = self._parsed(whole)
-        self._file, self._size = file, len(whole)
-        return rows, True
-
-    @contextlib.contextmanager
-    def _held(self, patient: bool = True) -> Iterator[None]:
-        """As `files.locked`, and all is settled."""
-        with files.locked(self.path, patient):
-            for begun in self._left(".begun"):
-                self._take_back(int(begun.suffixes[-2][1:]))
-                begun.unlink()
-            for aside in self._left(".row"):
-                self._append(aside.read_bytes())
-                aside.unlink()
-            yield
-
-    def _left(self, kind: str) -> list[Path]:
-        return sorted(self.path.parent.glob(f".{self.path.name}.*{kind}"))
-
-    def _append(self, lines: bytes) -> None:
-        """Until they are whole, a file beside this one tells how long it was before."""
-        header = self._header()
-        files.check_is_file(self.path)
-        if not self.path.exists():
-            files.replace(self.path, (header + lines).decode())
-            return
-        with self.path.open("r+b", buffering=0) as file:
-            if file.read(len(header)) != header:
-                self._parsed(self.path.read_bytes())  # it may be quoted
-            size = file.seek(-1, os.SEEK_END) + 1
-            if file.read(1) != b"\n":
-                raise self._torn()
-            begun = self.path.with_name(f".{self.path.name}.{size}.begun")
-            begun.touch()
-            try:
-                rest = memoryview(lines)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(size)
-                raise
-            finally:
-                begun.unlink()
-
-    def _take_back(self, size: int) -> None:
-        """Removes what follows this size unless it is whole rows."""
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            file.seek(size)
-            try:
-                self._parsed(file.read(), has_header=False)
-            except ResultsError:
-                file.truncate(size)
-
-    def _header(self) -> bytes:
-        return f"{','.join(self.schema.kinds)}\n".encode()
-
-    def _parsed(self, data: bytes, has_header: bool = True) -> list[Row]:
-        columns = list(self.schema.kinds)
+    def _parsed(self, data: bytes, fault: str = _DAMAGED) -> list[Row]:
+        columns = list(self.schema.columns)
         try:
             lines = list(csv.reader(io.StringIO(data.decode()), strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise self._refused(str(error)) from error
-        if has_header and lines[:1] != [columns]:
-            raise self._refused("its columns are others")
-        if any(len(line) != len(columns) for line in lines) or data[-1:] not in (b"", b"\n"):
-            raise self._torn()
-        try:
-            return [self._typed(line) for line in lines[has_header:]]
-        except ValueError as error:
-            raise self._refused(str(error)) from error
+            if lines[:1] != [columns]:
+                raise ValueError("its columns are others")
+            if data[-1:] != b"\n" or any(len(line) != len(columns) for line in lines):
+                raise ValueError("a row is not whole")
+            return [self._row(line) for line in lines[1:]]
+        except (ValueError, csv.Error) as error:
+            raise ResultsError(f"{self.path} {fault.format(self.schema.noun, error)}") from error
 
-    def _typed(self, texts: Sequence[str]) -> Row:
-        columns = zip(self.schema.kinds.items(), texts, strict=True)
-        row = {name: typed(name, text, kind) for (name, kind), text in columns}
-        require(row, self.schema.always)
-        if row.get("status") in self.schema.good:
-            require(row, self.schema.if_good)
+    def _row(self, line: Sequence[str]) -> Row:
+        columns = self.schema.columns
+        row = dict(zip(columns, map(typed, columns, line), strict=True))
+        needed = self.schema.if_good if row.get("status") in self.schema.good else ()
+        for name in (*self.schema.always, *needed):
+            if row[name] is None:
+                raise ValueError(f"a row whose status is {row.get('status')} has no {name}")
         return row
 
-    def _refused(self, why: str) -> ResultsError:
-        return ResultsError(f"{self.path} is no {self.schema.noun} ({why}); {_REMEDY}")
 
-    def _torn(self) -> ResultsError:
-        return ResultsError(f"{self.path} is damaged: a row is not whole; {_REMEDY}")
+@functools.lru_cache(maxsize=2**16)
+def typed(column: str, text: str) -> Any:
+    """The value of a field: a number, a text or, in any other column, a name; None for nothing.
+
+    Figures show names, and take what stands between dollar signs for formulas.
+
+    Raises:
+        ValueError: it holds what cannot be, so that the table is damaged.
+    """
+    if not text or column in _TEXTS:
+        return text or None
+    value: Any = text
+    bounds = _BOUNDS.get(column) or ((0, _MOST) if "_bytes" in column else None)
+    try:
+        if bounds:
+            value = type(bounds[0])(text)
+            is_fine = bounds[0] <= value <= bounds[1]
+        else:
+            is_fine = text.isprintable() and len(text) <= LONGEST and "$" not in text
+            if column == "options":
+                options_of(text)
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise ValueError(f"{column} is {text if len(text) <= 40 else f'{text[:40]}…'!r}")
+    return value

@@ -1,13 +1,11 @@
 """Timelines of measured cells: where they are kept, their pages and their pictures."""
 
 import dataclasses
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import LONGEST, Cell, differing, on_devices
+from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 
 from mem_dfa import registry
 
@@ -32,66 +30,39 @@ def found(cell: Cell, out: str) -> Path | None:
     Memory does not depend on what images show, so that those of synthetic ones will do for it.
     """
     data = dict.fromkeys([cell.dataset, registry.MODELS[cell.model].dataset, "synthetic"])
-    files = [
-        file_of(dataclasses.replace(one, dataset=name), out)
-        for one in on_devices(cell)
-        for name in data
-    ]
-    return next((file for file in files if file.exists()), None)
+    alike = (dataclasses.replace(one, dataset=name) for one in on_devices(cell) for name in data)
+    return next((file for one in alike if (file := file_of(one, out)).exists()), None)
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
-    """Draw the timelines that rows name, each by itself and, where there are several, together.
+    """Pages and pictures of the timelines that rows name, each alone and, if several, together.
 
     A row with an error has none, or one of another step: its file is left alone.
-
-    Returns:
-        The pages and pictures.
     """
     from mem_dfa.profiling import Timeline
     from mem_dfa.profiling.timeline.storage import SUFFIX
 
-    timelines, written = [], []
     kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
+    cells, timelines, written = [Cell.of(row) for row in kept], [], []
     for row in kept:
-        file = Path(row["trace_file"])
-        timeline = Timeline.load(file)
-        timelines.append(timeline)
-        stem = str(file).removesuffix(SUFFIX)
-        written += [timeline.to_html(f"{stem}.html"), _picture([timeline], Path(f"{stem}.png"))]
-    if len(timelines) > 1:
-        heading, titles = _titles([Cell.of(row) for row in kept])
-        for timeline, title in zip(timelines, titles, strict=True):
-            timeline.title = title
-        stem = Path(out, FOLDER, _stem([Cell.of(row) for row in kept]))
-        written.append(timelines[0].to_html(f"{stem}.html", *timelines[1:]))
-        written.append(_picture(timelines, Path(f"{stem}.png"), heading))
+        timelines.append(Timeline.load(Path(row["trace_file"])))
+        written += _drawn(timelines[-1:], row["trace_file"].removesuffix(SUFFIX))
+    if len(kept) > 1:
+        first, depths = cells[0], [f"{cell.depth} layers" for cell in cells]
+        is_one = len({*depths}) == 1
+        for cell, depth, timeline in zip(cells, depths, timelines, strict=True):
+            timeline.title = cell.name if is_one else f"{cell.name} {depth}"
+        heading = ", ".join(
+            [first.model, *depths[:is_one], f"batch {first.batch_size}", first.execution]
+        )
+        told = " ".join([first.model, *(cell.name for cell in cells)])
+        together = stem(told, "\n".join(cell.key() for cell in cells))
+        written += _drawn(timelines, str(Path(out, FOLDER, together)), heading)
     return written
 
 
-def _titles(cells: Sequence[Cell]) -> tuple[str, list[str]]:
-    """What all cells have in common, and what each has of its own."""
-    told = {"model": "{}", "layers": "{} layers", "batch_size": "batch {}", "execution": "{}"}
-    varying = [name for name in differing(cells) if name not in ("algorithm", "options")]
-    common = [
-        text.format(getattr(cells[0], name)) for name, text in told.items() if name not in varying
-    ]
-    told |= {name: f"{name.replace('_', ' ')} {{}}" for name in varying if name not in told}
-    own = [
-        " ".join([cell.name, *(told[name].format(getattr(cell, name)) for name in varying)])
-        for cell in cells
-    ]
-    return ", ".join(common), own
-
-
-def _stem(cells: Sequence[Cell]) -> str:
-    """The name of files of several cells together."""
-    told = re.sub(r"\W+", "_", " ".join([cells[0].model, *(cell.name for cell in cells)]))
-    digest = hashlib.sha256("\n".join(cell.key() for cell in cells).encode()).hexdigest()
-    return f"{told[:LONGEST]}_{digest[:10]}"
-
-
-def _picture(timelines: Sequence[Any], path: Path, heading: str = "") -> Path:
+def _drawn(timelines: Sequence[Any], path: str, heading: str = "") -> list[Path]:
     from mem_dfa.profiling.render import plot
 
-    return plot.save(plot.plot(timelines, heading), path)
+    page = timelines[0].to_html(f"{path}.html", *timelines[1:])
+    return [page, plot.save(plot.plot(timelines, heading), Path(f"{path}.png"))]

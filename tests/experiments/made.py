@@ -7,6 +7,7 @@ from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell, on_devices
 from mem_dfa.experiments.store import bench_rows, results, trainings
+from mem_dfa.experiments.store.table import Table
 
 MIB = 2**20
 
@@ -46,7 +47,7 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
 def turns(algorithm: str, layers: int = 20, **changes: Any) -> dict[str, Any]:
     """A row of what `experiments.bench` found of a cell of conv20."""
     values = row(algorithm, layers) | dict.fromkeys(bench_rows.TIMES, 1.0) | {"rounds": 15}
-    return {name: (values | changes).get(name) for name in bench_rows.BENCH.kinds}
+    return {name: (values | changes).get(name) for name in bench_rows.BENCH.columns}
 
 
 def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
@@ -60,7 +61,8 @@ def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:
 
 def trained(folder: Path, cell: Cell, epochs: Sequence[dict[str, Any]]) -> None:
     """The epochs of a cell's training, on the first device that it may be of."""
-    trainings.append(folder, {**on_devices(cell)[0].row(), "timestamp": None}, epochs)
+    said = on_devices(cell)[0].row()
+    Table(folder, trainings.EPOCHS).append([{**said, **epoch} for epoch in epochs])
 
 
 def table(path: Path, *rows: dict[str, Any]) -> None:

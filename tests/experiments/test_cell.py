@@ -9,6 +9,7 @@ from mem_dfa.experiments.cells.cell import COLUMNS, Cell, options_of
 from mem_dfa.experiments.paper import planned_figures
 from mem_dfa.experiments.store import results, traces, trainings
 from mem_dfa.profiling import Timeline
+from mem_dfa.profiling.render import plot
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import history
@@ -90,7 +91,8 @@ def test_of_a_gpu_alone_they_are_found_without_naming_it(tmp_path: Path) -> None
 
 def test_pages_of_several_cells_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that differ in what all their cells share, and in an algorithm's option."""
-    monkeypatch.setattr(traces, "_picture", lambda timelines, path, heading="": path)
+    monkeypatch.setattr(plot, "plot", lambda timelines, heading: None)
+    monkeypatch.setattr(plot, "save", lambda figure, path: path)
     monkeypatch.setattr(Timeline, "to_html", lambda timeline, path, *others: Path(path))
     pairs = [[CELL, dataclasses.replace(CELL, algorithm="bp")]]
     pairs += [[dataclasses.replace(cell, **c) for cell in pairs[0]] for c in CHANGES[:6]]

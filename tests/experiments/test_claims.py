@@ -99,7 +99,7 @@ def test_a_machine_on_which_everything_fails(
 ) -> None:
     def measure(cell: Cell, *_: Any, **__: Any) -> tuple[dict[str, Any], list]:
         failed = {"status": "failed", "error": "no room"}
-        return {**dict.fromkeys(results.COLUMNS), **vars(cell), **failed}, []
+        return {**dict.fromkeys(results.COLUMNS), **cell.row(), **failed}, []
 
     seconds = reading.seconds
     monkeypatch.setattr(reading, "seconds", lambda count: seconds(count // 100))

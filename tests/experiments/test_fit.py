@@ -299,7 +299,7 @@ def test_depth(run: Callable[..., int], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [fit_rows.TRIES.name, fit_rows.ANSWERS.name])
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "", ",".join(fit_rows.TRIES.kinds) + "\nbp,1\n"])
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "", ",".join(fit_rows.TRIES.columns) + "\nbp,1\n"])
 def test_foreign_file_is_left_as_it_is(
     name: str, text: str, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ COMMAND = [sys.executable, "-m", "experiments.run", "--algo", "bp", "--model", "
 
 def test_while_libraries_are_imported(tmp_path: Path) -> None:
     """There an exception can be lost in a callback, and the command goes on."""
-    (tmp_path / "pandas.py").write_text(
+    (tmp_path / "filelock.py").write_text(
         "import os, signal\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -8,7 +8,7 @@ from mem_dfa.experiments.store import measured, results
 from mem_dfa import registry
 from mem_dfa.data import prepared
 from tests.experiments.drawn import cells
-from tests.experiments.made import row
+from tests.experiments.made import row, table
 
 LINE = "sweep --algo bp,mem_dfa --model conv20 --layers 1,2"
 CELLS = cells(LINE)
@@ -121,7 +121,7 @@ def test_a_foreign_file_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_no_number_is_guessed(tmp_path: Path) -> None:
-    results.append(tmp_path, [row("bp", peak_bytes="much")])
+    table(tmp_path / results.FILE_NAME, row("bp", peak_bytes="much"))
     with pytest.raises(results.ResultsError, match="much"):
         results.read(tmp_path)
 

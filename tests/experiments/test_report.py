@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     )
     table(tmp_path / "tables" / "claims_exact.csv", {"claim": HOSTILE, "verdict": "holds"})
     (tmp_path / "tables" / "claims_exact.md").write_text("| claim |\n")
-    answer = dict.fromkeys(fit_rows.ANSWERS.kinds) | {
+    answer = dict.fromkeys(fit_rows.ANSWERS.columns) | {
         **{"algorithm": "bp", "model": "mlp", "batch_size": 512, "size": 512, "over": "batch"},
         **{"memory_limit_bytes": 2**30, "process_peak_bytes": 2**29, "image_time_s": 0.01},
         **{"execution": "graph", "device": "CPU:0", "repeats": 3, "next_status": "out_of_memory"},

@@ -70,6 +70,20 @@ def test_whatever_a_value_holds_the_rows_can_be_read(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("options", "budget=1\tMiB"), ("algorithm", "x" * 301), ("layers", "much")],
+)
+def test_what_nobody_could_read_again_is_not_written(
+    column: str, value: str, tmp_path: Path
+) -> None:
+    path = results.append(tmp_path, [row(1)])
+    before = path.read_bytes()
+    with pytest.raises(results.ResultsError, match=f"takes no such row .{column} is"):
+        results.append(tmp_path, [row(2), row(3) | {column: value}])
+    assert path.read_bytes() == before
+
+
 def test_an_option_that_is_added_leaves_earlier_rows_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import program
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.store.table import Table
 from mem_dfa.experiments.terminal import screen
 
 from mem_dfa import profiling
@@ -178,15 +178,24 @@ def test_a_timeline_that_could_not_be_kept(
     assert [row["status"] for row in results.read(tmp_path)] == ["ok", "ok"]
 
 
-def refuse(*_: Any) -> None:
+def refuse(*_: Any) -> Path:
     raise results.ResultsError("no space left on the device")
 
 
-@pytest.mark.parametrize("unwritable", [(trainings, "append"), (results, "append")])
+def refuse_history(table: Table, rows: Sequence[dict[str, Any]]) -> Path:
+    return refuse() if table.schema is trainings.EPOCHS else append(table, rows)
+
+
+append = Table.append
+
+
+@pytest.mark.parametrize(
+    "unwritable", [(Table, "append", refuse_history), (results, "append", refuse)]
+)
 @pytest.mark.parametrize("command", [run.main, sweep.main])
 def test_how_far_a_training_is_goes_once_its_end_is_kept(
     command: Callable[[Sequence[str]], int],
-    unwritable: tuple[ModuleType, str],
+    unwritable: tuple[object, str, Callable],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -208,7 +217,7 @@ def test_how_far_a_training_is_goes_once_its_end_is_kept(
     monkeypatch.setattr(worker, "call", call)
     line = ["--algo", "bp", *SMALL, "--epochs", "1", "--out", str(tmp_path)]
     with monkeypatch.context() as full:
-        full.setattr(*unwritable, refuse)
+        full.setattr(*unwritable)
         assert command(line) == 2
     assert kept[0].parent == tmp_path
     assert kept[0].exists()

@@ -1,4 +1,4 @@
-"""A row is appended whole or not at all, whatever happens then, and costs the same every time."""
+"""A row is appended whole or not at all, whatever happens then."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_a_signal_at_every_step_loses_no_row(
     with monkeypatch.context() as patch:
         patch.setattr(os, step, disturbed)
         try:
-            with stopping.undisturbed():  # as in `unfinished.keep`
+            with stopping.undisturbed():  # as in `trainings.keep`
                 results.append(tmp_path, [row(known)])
         except KeyboardInterrupt:
             is_heard = True
@@ -98,29 +98,9 @@ def test_an_error_at_every_step_leaves_whole_rows(
         assert set(numbers(tmp_path)) == set(range(known + 1))
 
 
-@pytest.mark.parametrize("part", [0, 1, 30])
-def test_what_a_killed_writer_began_is_taken_back(part: int, tmp_path: Path) -> None:
-    """Readers do so as well, and a row that is whole stays."""
-    path = results.append(tmp_path, [row(0)])
-    before = path.read_bytes()
-    results.append(tmp_path, [row(1)])
-    line = path.read_bytes()[len(before) :]
-    begun = tmp_path / f".{path.name}.{len(before)}.begun"
-    begun.touch()
-    path.write_bytes(before + line[:part])
-    assert numbers(tmp_path) == [0]
-    results.append(tmp_path, [row(2)])
-    assert numbers(tmp_path) == [0, 2]
-    begun.touch()
-    results.check_writable(tmp_path)
-    assert numbers(tmp_path) == [0, 2]
-    assert not begun.exists()
-
-
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """The lock in another's hands; gives what lets it go."""
-    monkeypatch.setattr(files, "PATIENCE_S", 0.05)
     monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.1)
     with (tmp_path / f".{results.FILE_NAME}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -138,16 +118,17 @@ def test_a_lock_held_for_long_costs_no_row(
     assert "another run has had" in capsys.readouterr().err
 
 
-def test_a_run_that_ends_as_it_waits_leaves_its_row(
+def test_a_run_that_is_ended_as_it_waits_keeps_its_row(
     held: Callable[[], None], tmp_path: Path
 ) -> None:
-    timer = threading.Timer(0.4, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
+    timers = [
+        threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)),
+        threading.Timer(0.5, held),
+    ]
+    for timer in timers:
+        timer.start()
     with pytest.raises(KeyboardInterrupt):
         results.append(tmp_path, [row(1)])
-    held()
-    assert not (tmp_path / results.FILE_NAME).exists()
-    results.check_writable(tmp_path)  # the next run's first step
     assert numbers(tmp_path) == [1]
     assert names(tmp_path) == {results.FILE_NAME}
 
@@ -155,40 +136,31 @@ def test_a_run_that_ends_as_it_waits_leaves_its_row(
 def test_a_row_costs_the_same_in_a_long_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In bytes that are read and in rows, appending and looking which cells are known."""
+    """Those that are there are not parsed to append others."""
     parsed: list[int] = []
-    parse = Table._parsed
+    parse = Table._row
 
-    def counted(table: Table, data: bytes, has_header: bool = True) -> list:
-        parsed.append(len(data))
-        return parse(table, data, has_header)
+    def counted(table: Table, line: Sequence[str]) -> dict[str, Any]:
+        parsed.append(1)
+        return parse(table, line)
 
-    results.append(tmp_path, [row(n) for n in range(3000)])
-    settled = sweep_rows.Settled(str(tmp_path), 1)
-    settled.now()
-    monkeypatch.setattr(Table, "_parsed", counted)
-    before = (tmp_path / results.FILE_NAME).stat()
-    for number in range(3):
-        results.append(tmp_path, [row(number)])
-        settled.now()
-    after = (tmp_path / results.FILE_NAME).stat()
-    assert after.st_ino == before.st_ino, "it was written anew"
-    assert sum(parsed) == after.st_size - before.st_size
+    results.append(tmp_path, [row(n) for n in range(300)])
+    monkeypatch.setattr(Table, "_row", counted)
+    results.append(tmp_path, [row(300), row(301)])
+    assert len(parsed) == 2
 
 
-def test_rows_that_are_not_only_added_are_all_read_again(tmp_path: Path) -> None:
-    table = results.table(tmp_path)
-    assert table.read_added() == ([], True)
+def test_rows_are_read_again_where_the_file_is_another(tmp_path: Path) -> None:
+    assert numbers(tmp_path) == []
     path = results.append(tmp_path, [row(n) for n in range(5)])
-    assert len(table.read_added()[0]) == 5
-    assert table.read_added() == ([], False)
+    assert numbers(tmp_path) == [0, 1, 2, 3, 4]
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3]))
-    assert [known["seed"] for known in table.read_added()[0]] == [0, 1]
+    assert numbers(tmp_path) == [0, 1]
     path.unlink()
-    assert table.read_added() == ([], True)
+    assert numbers(tmp_path) == []
     results.append(tmp_path, [row(7)])
-    assert [known["seed"] for known in table.read_added()[0]] == [7]
+    assert numbers(tmp_path) == [7]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
@@ -199,7 +171,7 @@ def test_permissions_are_the_users(mask: int, mode: int, tmp_path: Path) -> None
         assert stat.S_IMODE(path.stat().st_mode) == mode
         path.chmod(0o640)
         results.append(tmp_path, [row(2)])
-        files.replace(path, path.read_text())
+        files.replace(path, path.read_bytes())
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
     finally:
         os.umask(before)
@@ -212,7 +184,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     for number in (1, 2):
         results.check_writable(tmp_path)
         results.append(tmp_path, [row(number)])
-    files.replace(path, path.read_text())
+    files.replace(path, path.read_bytes())
     assert path.is_symlink()
     assert numbers(tmp_path) == [1, 2]
 

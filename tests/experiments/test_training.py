@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.engine import unfinished, worker
+from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import training, training_state
+from mem_dfa.experiments.store import trainings
 
 from mem_dfa import ALGORITHMS
 from tests.experiments.drawn import cells
@@ -22,7 +23,7 @@ LINE = "--model mlp --layers 1 --batch-size 8 --dataset synthetic --optimizer ad
 
 def cell(algorithm: str, folder: Path) -> Cell:
     (planned,) = cells(f"sweep --algo {algorithm} {LINE}")
-    return unfinished.resumable(folder, planned)
+    return trainings.resumable(folder, planned)
 
 
 def rows(result: dict) -> list[dict]:
@@ -58,14 +59,14 @@ def test_goes_on_after_the_last_finished_epoch(algorithm: str, tmp_path: Path) -
     assert len({row["train_loss"] for row in rows(straight)}) == 4
     times = [row["train_time_s"] for row in resumed["history"]]
     assert times == sorted(set(times))
-    unfinished.forget(whole)
+    trainings.forget(whole)
     assert not list(tmp_path.iterdir())
 
 
 def test_goes_on_after_its_process_was_killed(tmp_path: Path) -> None:
     # More epochs than it trains while it is being killed.
     (planned,) = cells(f"sweep --algo dfa {LINE}".replace("--epochs 4", "--epochs 15"))
-    whole = unfinished.resumable(tmp_path, planned)
+    whole = trainings.resumable(tmp_path, planned)
     with pytest.raises(KeyboardInterrupt):
         worker.call("train", [whole], end_after(2))
     notes: list[str] = []
@@ -85,26 +86,24 @@ def test_each_training_has_a_file_of_its_own(
     here = {"dataset": "mnist", "data_dir": str(tmp_path / "data")}
     changes = [{"device": "GPU:0"}, {"epochs": 5}, {"seed": 1}, {"classes": 5}, here]
     changes += [{**here, "data_dir": str(tmp_path)}]
-    others = [unfinished.resumable(tmp_path, replace(first, **change)) for change in changes]
-    monkeypatch.setattr(unfinished.engines, "fingerprint", lambda: "other code")
-    others.append(unfinished.resumable(tmp_path, first))
+    others = [trainings.resumable(tmp_path, replace(first, **change)) for change in changes]
     files = {str(made.training_file) for made in (first, *others)}
     assert len(files) == 1 + len(others)
     for file in files:
         Path(file).touch()
     left = Path(f"{first.training_file}.of_a_killed_one")
     left.touch()
-    unfinished.forget(first)
+    trainings.forget(first)
     assert not left.exists()
     assert {file for file in files if not Path(file).exists()} == {first.training_file}
 
 
 def test_begins_anew_where_it_is_not_known_what_to_keep(tmp_path: Path) -> None:
     own = replace(cell("bp", tmp_path), algorithm="package.module:Class", training_file=None)
-    assert unfinished.resumable(tmp_path, own) == own
+    assert trainings.resumable(tmp_path, own) == own
     measured = replace(cell("bp", tmp_path), epochs=0, training_file=None)
-    assert unfinished.resumable(tmp_path, measured) == measured
-    unfinished.forget(own)
+    assert trainings.resumable(tmp_path, measured) == measured
+    trainings.forget(own)
 
 
 def test_what_is_kept_is_all_of_it(tmp_path: Path) -> None:

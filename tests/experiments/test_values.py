@@ -30,7 +30,7 @@ def measurements() -> list[dict[str, Any]]:
 
 def epoch() -> dict[str, Any]:
     known = {**TRAINED.row(), **EPOCH, "device": "CPU:0"}
-    return {name: known.get(name) for name in trainings.EPOCHS.kinds}
+    return {name: known.get(name) for name in trainings.EPOCHS.columns}
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
