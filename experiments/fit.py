@@ -14,6 +14,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     results.check_writable(options.out)
     for schema in (fit_rows.TRIES, fit_rows.ANSWERS):
         Table(options.out, schema).check_writable()  # is told before anything is tried
-    cells = [dataclasses.replace(cell, **{field: 1}) for cell in arguments.cells(options)]
+    smallest: dict[str, Any] = {field: 1}
+    cells = [dataclasses.replace(cell, **smallest) for cell in arguments.cells(options)]
     with screen.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
     has_bytes = memory_limit_bytes()
@@ -59,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
             f"allows, {units.show_bytes(has_bytes)}; take less"
         )
     tell_dataset(options.dataset, cells[0])
+    screen.note(f"limit of each process: {options.memory // MIB} MiB")
     limits = Limits(options.time_limit, options.memory // MIB * MIB)
-    screen.note(f"limit of each process: {limits.memory_bytes // MIB} MiB")
     rows = [_search(cell, limits, options) for cell in cells]
     screen.show(fit_table.table(rows, options.over, limits))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")

@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_cell_options(
     parser: argparse.ArgumentParser,
-    also: Sequence[str] = (),
+    also: Iterable[str] = (),
     default: Sequence[str] = (),
     data: str = "auto",
     lists: Sequence[str] = (),
@@ -100,7 +100,7 @@ def _add_argument(
 ) -> None:
     """Adds a field of a cell; where several values may be given, its value is a list of them."""
     default, text = DEFAULTS[name], argument.help
-    kind, metavar = _HOW.get(argument.kind, (None, "NAME"))
+    kind, metavar = _HOW.get(argument.kind, (str, "NAME"))
     if argument.kind == "name":
         kind = (some_of if several else one_of)(argument.help, argument.choices)
         text = f"{', '.join(argument.choices)} (default: {default})"
@@ -167,11 +167,11 @@ def _cell(options: argparse.Namespace, algorithm: str, combination: dict[str, An
         )
     fields = {name: getattr(options, name) for name in ("data_dir", *ARGUMENTS)}
     fields |= {name: getattr(options, name) for name in ("steps", "epochs") if name in options}
-    taken = {
-        option.name: getattr(options, option.name)
+    taken = tuple(
+        (option.name, getattr(options, option.name))
         for option in registry.OPTIONS
         if getattr(options, option.name) is not None and _takes(algorithm, option)
-    }
+    )
     return Cell(**{**fields, **combination}, algorithm=algorithm, dataset=data, options=taken)
 
 
@@ -266,7 +266,7 @@ def learning_rate(text: str) -> float:
     return rate
 
 
-_HOW: dict[str, tuple[Callable[[str], Any] | None, str]] = {
+_HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "count": (count, "N"),
     "layers": (layers, "N"),
     "seed": (lambda text: count(text, 0), "N"),

@@ -25,7 +25,7 @@ INTERRUPTED = SIGNALLED + signal.SIGINT
 Main = Callable[[Sequence[str]], int]
 
 
-def command(run: Main) -> Callable[[Sequence[str] | None], int]:
+def command(run: Main) -> Callable[..., int]:
     """Makes the main function of a command, whose arguments are by default the program's.
 
     The errors that a user can cause become one sentence each and exit status 2, those of the

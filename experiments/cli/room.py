@@ -2,6 +2,8 @@
 
 import argparse
 import re
+from collections.abc import Callable
+from typing import Any
 
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments
@@ -31,7 +33,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"(default: {engines.LOCAL})",
     }
     count, size = (arguments.count, "N"), (arguments.size, "SIZE")
-    kinds = [count, size, size, (arguments.count, "SECONDS"), (_scheduler, "ADDRESS")]
+    kinds: list[tuple[Callable[[str], Any], str]] = [
+        count,
+        size,
+        size,
+        (arguments.count, "SECONDS"),
+        (_scheduler, "ADDRESS"),
+    ]
     for (name, text), (kind, metavar) in zip(help_of.items(), kinds, strict=True):
         parser.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
 
