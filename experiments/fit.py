@@ -20,7 +20,7 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import called
 from mem_dfa.experiments.engine import processes
-from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
+from mem_dfa.experiments.engine.search import ANSWERED, MIB, Search
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.run import guarded, tell_dataset

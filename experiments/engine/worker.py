@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from typing import IO, Any
@@ -15,7 +16,6 @@ from typing import IO, Any
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cells.errors import MachineError as MachineError
 from mem_dfa.experiments.cells.report import Report as Report
-from mem_dfa.experiments.engine import temporary
 
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out
@@ -50,18 +50,17 @@ class Limits:
 
 
 NO_LIMITS = Limits()
-
-
 _server: tuple[subprocess.Popen, socket.socket] | None = None
 _asking = threading.Lock()
 
 
+def silent(note: str, done: float) -> None:
+    """A `Report` that tells nobody."""
+
+
 def call(
-    task: str,
-    cells: Sequence[Cell],
-    report: Report = lambda note, done: None,
-    limits: Limits = NO_LIMITS,
-) -> dict:
+    task: str, cells: Sequence[Cell], report: Report = silent, limits: Limits = NO_LIMITS
+) -> dict[str, Any]:
     """Runs a task of `measure.child` in a process of its own.
 
     Returns:
@@ -73,17 +72,16 @@ def call(
     """
     try:
         with (
-            temporary.folder() as folder,
-            (folder / "request.json").open("w+") as asked,
-            (folder / "stderr").open("w+", errors="replace") as said,
+            # The process's own, too: what it leaves there as it is ended goes.
+            tempfile.TemporaryDirectory(prefix="mem_dfa_") as folder,
+            open(f"{folder}/request.json", "w+") as asked,
+            open(f"{folder}/stderr", "w+", errors="replace") as said,
         ):
-            # What it leaves in its folder as it is ended goes too.
-            own = {**ENVIRONMENT, **limits.environment, "TMPDIR": str(folder)}
             request = {
                 "task": task,
                 "cells": [dataclasses.asdict(cell) for cell in cells],
                 "limits": dataclasses.asdict(limits),
-                "environment": {**os.environ, **own},
+                "environment": os.environ | ENVIRONMENT | limits.environment | {"TMPDIR": folder},
                 "folder": os.getcwd(),
             }
             json.dump(request, asked)
@@ -145,7 +143,7 @@ def _ask(telling: IO[str], said: IO[str], asked: IO[str]) -> subprocess.Popen:
                     stdin=other,
                     stdout=subprocess.DEVNULL,
                     stderr=said,  # why it cannot import, say
-                    env={**os.environ, **ENVIRONMENT},
+                    env=os.environ | ENVIRONMENT,
                     start_new_session=True,  # Ctrl-C is for this process, which then ends that one
                 )
             _server = process, control
@@ -161,14 +159,12 @@ def _death(returncode: int, errors: str, limits: Limits) -> dict[str, str]:
         return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
     status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
-    if returncode < 0:
-        name = signal.Signals(-returncode).name
-        hint = "; Linux does so when memory runs out" if name == "SIGKILL" else ""
-        how = f"was ended by {name}{hint}"
-        status = "killed" if name == "SIGKILL" else status
+    if returncode == -signal.SIGKILL:
+        status, how = "killed", "was ended by SIGKILL; Linux does so when memory runs out"
+    elif returncode < 0:
+        how = f"was ended by {signal.Signals(-returncode).name}"
     # Some kernels of oneDNN crash where others raise an error.
-    last_wish = next((line for line in lines if OUT_OF_MEMORY in line), None)
-    if last_wish is not None:
-        how += f" after the allocator {last_wish[last_wish.index(OUT_OF_MEMORY) :][:200]}"
-        status = "out_of_memory"
+    said = [line[line.index(OUT_OF_MEMORY) :] for line in lines if OUT_OF_MEMORY in line]
+    if said:
+        status, how = "out_of_memory", f"{how} after the allocator {said[0][:200]}"
     return {"status": status, "error": f"the measuring process {how}"}
