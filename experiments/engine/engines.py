@@ -106,15 +106,16 @@ def _checked(code: str, function: Callable, *arguments: Any) -> Any:
 
 
 def fingerprint() -> str:
-    """What the code of these packages and TensorFlow's version come to."""
+    """What the code of these packages and the versions of TensorFlow and Keras come to."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         folder = Path(importlib.util.find_spec(package).submodule_search_locations[0])
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.relative_to(folder.parent).as_posix().encode())
             digest.update(file.read_bytes())
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # named otherwise there
-        digest.update(importlib.metadata.version("tensorflow").encode())
+    for name in ("tensorflow", "keras"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # named otherwise there
+            digest.update(importlib.metadata.version(name).encode())
     return digest.hexdigest()
 
 

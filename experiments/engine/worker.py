@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -50,8 +49,9 @@ class Limits:
 
 
 NO_LIMITS = Limits()
-_server: tuple[subprocess.Popen, socket.socket] | None = None
-_asking = threading.Lock()
+_own = threading.local()
+"""Each thread's ``server``: what processes are forked from, one after another."""
+_servers: list[subprocess.Popen[str]] = []
 
 
 def silent(note: str, done: float) -> None:
@@ -71,11 +71,10 @@ def call(
         MachineError: no process can be started.
     """
     try:
+        # The process's own, too: what it leaves there as it is ended goes.
         with (
-            # The process's own, too: what it leaves there as it is ended goes.
             tempfile.TemporaryDirectory(prefix="mem_dfa_") as folder,
-            open(f"{folder}/request.json", "w+") as asked,
-            open(f"{folder}/stderr", "w+", errors="replace") as said,
+            open(f"{folder}/errors", "w+", errors="replace") as errors,
         ):
             request = {
                 "task": task,
@@ -83,74 +82,64 @@ def call(
                 "limits": dataclasses.asdict(limits),
                 "environment": os.environ | ENVIRONMENT | limits.environment | {"TMPDIR": folder},
                 "folder": os.getcwd(),
+                "errors": errors.name,
             }
-            json.dump(request, asked)
-            asked.seek(0)
-            told = _told(asked, said, report)
-            said.seek(0)
-            return told.get("result") or _death(told["returncode"], said.read(), limits)
+            told = _told(request, errors, report)
+            if "result" in told:
+                return told["result"]
+            errors.seek(0)
+            death = _death(told["returncode"], errors.read(), limits)
+            if "server" in told and told["returncode"] > 0:  # it can import nothing, or fork
+                raise OSError(death["error"])
+            return death
     except OSError as error:
+        end_all()
         raise MachineError(
             f"no process could be started to measure in ({error}); run this again when that is "
             "mended"
         ) from error
+    except BaseException:  # such as Ctrl-C
+        end_all()
+        raise
 
 
 def end_all() -> None:
-    """Ends the server, and with it the processes of every `call` that is under way."""
-    if _server is not None:
-        _server[0].terminate()
-        _server[0].wait()
+    """Ends the processes of every `call` that is under way, and what they are forked from."""
+    while _servers:
+        server = _servers.pop()
+        server.terminate()
+        server.wait()
 
 
-def _told(asked: IO[str], said: IO[str], report: Report) -> dict[str, Any]:
-    """What a new process told until it ended, at last its ``returncode``."""
-    reading, writing = os.pipe()
+def _told(request: dict[str, Any], errors: IO[str], report: Report) -> dict[str, Any]:
+    """What a new process told until it ended, at last its ``returncode``, or that of the server."""
+    server: subprocess.Popen[str] | None = getattr(_own, "server", None)
+    if server is None or server.poll() is not None:
+        server = _own.server = subprocess.Popen(
+            [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,  # why it cannot import, say
+            text=True,
+            env=os.environ | ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+        )
+        _servers.append(server)
+    assert server.stdin and server.stdout
+    with contextlib.suppress(BrokenPipeError):  # it died just now, and says how
+        print(json.dumps(request), file=server.stdin, flush=True)
     told: dict[str, Any] = {}
-    with os.fdopen(reading) as lines:
+    for line in server.stdout:
         try:
-            with os.fdopen(writing, "w") as telling:
-                server = _ask(telling, said, asked)
-            for line in lines:
-                try:
-                    message = json.loads(line)
-                except ValueError:  # it ended in the middle of a line
-                    continue
-                told |= message
-                if "note" in message:
-                    report(message["note"], message["done"])
-        except BaseException:  # such as Ctrl-C
-            end_all()
-            lines.read()  # until all have ended
-            raise
-    if "returncode" not in told:  # the server ended as well
-        told["returncode"] = server.wait()
-        if told["returncode"] > 0:  # it can import nothing, or fork
-            said.seek(0)
-            raise OSError(_death(told["returncode"], said.read(), NO_LIMITS)["error"])
-    return told
-
-
-def _ask(telling: IO[str], said: IO[str], asked: IO[str]) -> subprocess.Popen:
-    """Has the server fork a process with these files; starts it if need be, and returns it."""
-    global _server
-    with _asking:
-        if _server is None or _server[0].poll() is not None:
-            control, other = socket.socketpair()
-            with other:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
-                    stdin=other,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,  # why it cannot import, say
-                    env=os.environ | ENVIRONMENT,
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-                )
-            _server = process, control
-        process, control = _server
-        with contextlib.suppress(ConnectionError):  # it died just now, and says how
-            socket.send_fds(control, [b"."], [file.fileno() for file in (telling, said, asked)])
-        return process
+            message = json.loads(line)
+        except ValueError:  # it ended in the middle of a line
+            continue
+        told |= message
+        if "note" in message:
+            report(message["note"], message["done"])
+        if "returncode" in message:
+            return told
+    return told | {"returncode": server.wait(), "server": "ended"}
 
 
 def _death(returncode: int, errors: str, limits: Limits) -> dict[str, str]:

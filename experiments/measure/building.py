@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,8 +51,8 @@ def resolve_device(device: str) -> str:
 def set_up_gpus(memory_bytes: int | None) -> None:
     """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used.
 
-    A limit, in bytes of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's
-    is in the environment, see `engine.worker.Limits`.
+    A limit, of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's is in the
+    environment, see `engine.worker.Limits`.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         if memory_bytes is None:
@@ -100,10 +101,10 @@ def build_trainer(cell: Cell) -> keras.Model:
             f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
             f"take fewer layers or another --dataset: {one_line(error)}"
         ) from error
+    options = dict(cell.options)
+    if "budget" in options:
+        options["batch_size"] = cell.batch_size
     try:
-        options = dict(cell.options)
-        if "budget" in options:
-            options["batch_size"] = cell.batch_size
         trainer = algorithm(network, seed=cell.seed, **options)
         compile_trainer(trainer, cell)
     except tf.errors.ResourceExhaustedError:
@@ -117,8 +118,11 @@ def build_trainer(cell: Cell) -> keras.Model:
 
 def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
     """Gives the trainer the cell's optimizer and way to execute."""
+    name, rate = cell.optimizer, {"learning_rate": cell.learning_rate}
+    if name == "momentum":
+        name, rate = "sgd", rate | {"momentum": 0.9}
     trainer.compile(
-        optimizer=_optimizer(cell.optimizer, cell.learning_rate),
+        optimizer=keras.optimizers.get({"class_name": name, "config": rate}),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=cell.execution == "xla",
@@ -126,23 +130,26 @@ def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
     )
 
 
-def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    if name == "momentum":
-        return keras.optimizers.SGD(learning_rate, momentum=0.9)
-    configuration = {"class_name": name, "config": {"learning_rate": learning_rate}}
-    return keras.optimizers.get(configuration)
+def _data(cell: Cell) -> dict[str, Any]:
+    """What `mem_dfa.data.batches` is told."""
+    return {
+        "name": cell.dataset,
+        "batch_size": cell.batch_size,
+        "data_dir": cell.data_dir,
+        "seed": cell.seed,
+        "input_shape": cell.input_shape,
+        "classes": cell.classes,
+    }
 
 
 def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     """One training batch, outside of TensorFlow's memory."""
-    return batches.batch(
-        cell.dataset,
-        cell.batch_size,
-        data_dir=cell.data_dir,
-        seed=cell.seed,
-        input_shape=cell.input_shape,
-        classes=cell.classes,
-    )
+    return batches.batch(**_data(cell))
+
+
+def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """The training and the test batches."""
+    return batches.load(split="train", **_data(cell)), batches.load(split="test", **_data(cell))
 
 
 def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -150,20 +157,3 @@ def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
     images, labels = batch
     # A constant may lie in NumPy's own memory, which the allocator does not count; a copy does not.
     return tf.raw_ops.DeepCopy(x=tf.constant(images)), tf.raw_ops.DeepCopy(x=tf.constant(labels))
-
-
-def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    """The training and the test batches."""
-    train, test = (
-        batches.load(
-            cell.dataset,
-            split,
-            cell.batch_size,
-            data_dir=cell.data_dir,
-            seed=cell.seed,
-            input_shape=cell.input_shape,
-            classes=cell.classes,
-        )
-        for split in ("train", "test")
-    )
-    return train, test
