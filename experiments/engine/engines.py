@@ -44,10 +44,8 @@ class Engine:
 def opened(scheduler: str | None, workers: int) -> contextlib.AbstractContextManager[Engine]:
     """An engine, closed with all its processes in the end.
 
-    Args:
-        scheduler: the address of a dask scheduler; None or "local" for threads of this process.
-            dask's own local cluster takes code from whoever knows its port.
-        workers: how many calls go on at once; a dask scheduler somewhere has its own.
+    It is of this process's threads, so many, without a scheduler's address or with "local": dask's
+    own local cluster takes code from whoever knows its port.
 
     Raises:
         UsageError: dask is not installed, or no scheduler answers, or it has no workers.

@@ -80,16 +80,8 @@ def measure(
 ) -> tuple[Row, list[Row]]:
     """The row of one cell: the median and the spread over fresh processes, trained if asked for.
 
-    A failure is a row as well: its ``status`` and ``error`` say which.
-
-    Args:
-        cell: what is measured.
-        report: is told of the progress.
-        repeats: number of processes.
-        limits: of each of them.
-
-    Returns:
-        The row, and one row per epoch of training.
+    A failure is a row as well: its ``status`` and ``error`` say which. The limits are of each of
+    the processes, of which there are ``repeats`` for memory. Also returns a row per trained epoch.
     """
     started = time.perf_counter()
     parts = repeats + (cell.epochs > 0)

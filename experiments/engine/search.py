@@ -29,11 +29,7 @@ def bracket(rows: Sizes, maximum: int) -> tuple[int, int]:
     """The largest size known to train and the smallest known not to.
 
     Near a limit success need not be monotonic: a size that trains above one that does not is not
-    counted.
-
-    Returns:
-        The two sizes. The first is 0 where none is known to train, the second ``maximum`` + 1, than
-        which no larger size is asked for, where none is known not to.
+    counted. 0 where none is known to train, ``maximum`` + 1 where none is known not to.
     """
     failed = [size for size, row in rows.items() if row["status"] != "ok"]
     high = min([*failed, maximum + 1])
@@ -43,14 +39,8 @@ def bracket(rows: Sizes, maximum: int) -> tuple[int, int]:
 def next_size(rows: Sizes, maximum: int, limit_bytes: int, repeats: int) -> int | None:
     """The size to try next; None when the answer is known.
 
-    The answer is a pair of neighbours, of which the first trained in so many processes and the
+    The answer is a pair of neighbours, of which the first trained in ``repeats`` processes and the
     second did not; or the maximum; or that size 1 does not train.
-
-    Args:
-        rows: what was tried.
-        maximum: no larger size is asked for.
-        limit_bytes: what the processes are limited to.
-        repeats: in how many processes the answer has to train.
     """
     low, high = bracket(rows, maximum)
     if low == 0:
@@ -114,13 +104,9 @@ class Search:
     def run(self) -> Row:
         """Tries sizes until the answer is known, and keeps it, unless a better one is kept.
 
-        Returns:
-            The row of the answer. Its ``status`` is "ok" where ``size`` trained and one more did
-            not, "maximum" where no larger one was to be tried, and otherwise that of size 1, for
-            which there was "too_little_memory" or another obstacle.
-
-        Raises:
-            ResultsError: a row cannot be written.
+        Its ``status`` is "ok" where ``size`` trained and one more did not, "maximum" where no
+        larger one was to be tried, and otherwise that of size 1, for which there was
+        "too_little_memory" or another obstacle. ResultsError where a row cannot be written.
         """
         limit_bytes = self.limits.memory_bytes or 0
         while size := next_size(self._known(), self.maximum, limit_bytes, self.repeats):

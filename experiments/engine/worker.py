@@ -71,11 +71,11 @@ def call(
         MachineError: no process can be started.
     """
     try:
-        # The process's own, too: what it leaves there as it is ended goes.
         with (
             tempfile.TemporaryDirectory(prefix="mem_dfa_") as folder,
             open(f"{folder}/errors", "w+", errors="replace") as errors,
         ):
+            # Its temporary files are there, too: what it leaves of them as it is ended goes.
             request = {
                 "task": task,
                 "cells": [dataclasses.asdict(cell) for cell in cells],
@@ -84,23 +84,16 @@ def call(
                 "folder": os.getcwd(),
                 "errors": errors.name,
             }
-            told = _told(request, errors, report)
-            if "result" in told:
-                return told["result"]
-            errors.seek(0)
-            death = _death(told["returncode"], errors.read(), limits)
-            if "server" in told and told["returncode"] > 0:  # it can import nothing, or fork
-                raise OSError(death["error"])
-            return death
+            try:
+                return _answer(request, errors, report)
+            except BaseException:  # such as Ctrl-C
+                end_all()
+                raise
     except OSError as error:
-        end_all()
         raise MachineError(
             f"no process could be started to measure in ({error}); run this again when that is "
             "mended"
         ) from error
-    except BaseException:  # such as Ctrl-C
-        end_all()
-        raise
 
 
 def end_all() -> None:
@@ -111,11 +104,36 @@ def end_all() -> None:
         server.wait()
 
 
-def _told(request: dict[str, Any], errors: IO[str], report: Report) -> dict[str, Any]:
-    """What a new process told until it ended, at last its ``returncode``, or that of the server."""
-    server: subprocess.Popen[str] | None = getattr(_own, "server", None)
-    if server is None or server.poll() is not None:
-        server = _own.server = subprocess.Popen(
+def _answer(request: dict[str, Any], errors: IO[str], report: Report) -> dict[str, Any]:
+    server = _started(errors)
+    assert server.stdin and server.stdout
+    with contextlib.suppress(BrokenPipeError):  # it died just now, and says how
+        print(json.dumps(request), file=server.stdin, flush=True)
+    told: dict[str, Any] = {}
+    for line in server.stdout:
+        try:
+            message = json.loads(line)
+        except ValueError:  # a process ended in the middle of a line
+            continue
+        told |= message
+        if "note" in message:
+            report(message["note"], message["done"])
+        if "returncode" in message:
+            break
+    if "result" in told:
+        return told["result"]
+    returncode = told["returncode"] if "returncode" in told else server.wait()
+    errors.seek(0)
+    death = _death(returncode, errors.read(), request["limits"]["time_s"])
+    if "returncode" not in told and returncode > 0:  # it can import nothing, or fork
+        raise OSError(death["error"])
+    return death
+
+
+def _started(errors: IO[str]) -> subprocess.Popen[str]:
+    """This thread's server."""
+    if not hasattr(_own, "server") or _own.server.poll() is not None:
+        _own.server = subprocess.Popen(
             [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -124,28 +142,14 @@ def _told(request: dict[str, Any], errors: IO[str], report: Report) -> dict[str,
             env=os.environ | ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for this process, which then ends that one
         )
-        _servers.append(server)
-    assert server.stdin and server.stdout
-    with contextlib.suppress(BrokenPipeError):  # it died just now, and says how
-        print(json.dumps(request), file=server.stdin, flush=True)
-    told: dict[str, Any] = {}
-    for line in server.stdout:
-        try:
-            message = json.loads(line)
-        except ValueError:  # it ended in the middle of a line
-            continue
-        told |= message
-        if "note" in message:
-            report(message["note"], message["done"])
-        if "returncode" in message:
-            return told
-    return told | {"returncode": server.wait(), "server": "ended"}
+        _servers.append(_own.server)
+    return _own.server
 
 
-def _death(returncode: int, errors: str, limits: Limits) -> dict[str, str]:
+def _death(returncode: int, errors: str, time_s: int | None) -> dict[str, str]:
     """The result of a process that left none."""
     if returncode == -signal.SIGALRM:
-        return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
+        return {"status": "timed_out", "error": f"took longer than {time_s} s"}
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
     status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
     if returncode == -signal.SIGKILL:

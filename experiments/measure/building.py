@@ -132,14 +132,8 @@ def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
 
 def _data(cell: Cell) -> dict[str, Any]:
     """What `mem_dfa.data.batches` is told."""
-    return {
-        "name": cell.dataset,
-        "batch_size": cell.batch_size,
-        "data_dir": cell.data_dir,
-        "seed": cell.seed,
-        "input_shape": cell.input_shape,
-        "classes": cell.classes,
-    }
+    names = ("batch_size", "data_dir", "seed", "input_shape", "classes")
+    return {"name": cell.dataset, **{name: getattr(cell, name) for name in names}}
 
 
 def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:

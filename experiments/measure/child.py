@@ -36,19 +36,14 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
         report(cell.title, number / len(cells))
         try:
             building.build_trainer(cell)
-        except RefusedError as error:
-            refusals[number] = one_line(error)
+            _prepare(cell.dataset, cell.data_dir)
+            if cell.epochs:
+                building.splits(cell)  # refuses a batch that is larger than the training set
         except tf.errors.ResourceExhaustedError:
             pass  # the cell's own process may have room for it
+        except ValueError as error:
+            refusals[number] = one_line(error)
         keras.backend.clear_session(free_memory=True)
-    for name, data_dir in dict.fromkeys((cell.dataset, cell.data_dir) for cell in cells):
-        _prepare(name, data_dir)
-    for number, cell in enumerate(cells):
-        if cell.epochs:
-            try:
-                building.splits(cell)
-            except ValueError as error:  # a batch is larger than the training set
-                refusals[number] = refusals[number] or one_line(error)
     return {"device": device, "tensorflow": tf.__version__, "refusals": refusals}
 
 
@@ -57,8 +52,8 @@ def _prepare(name: str, data_dir: str | None) -> None:
         if name != "synthetic":
             batches.prepare(name, data_dir)
             batches.pixel_statistics(name, data_dir)
-    except batches.DataMissingError as error:
-        raise RefusedError(str(error)) from error
+    except batches.DataMissingError:
+        raise
     except Exception as error:  # whatever tensorflow_datasets says of files it cannot read
         raise RefusedError(
             f"--dataset {name} in {prepared.directory(data_dir)} cannot be read "
@@ -80,6 +75,13 @@ TASKS: dict[str, Callable[[list[Cell], Report], dict[str, Any]]] = {
 }
 
 
+STATUSES = {
+    allocator.MeterError: "no_meter",
+    tf.errors.ResourceExhaustedError: "out_of_memory",
+    RefusedError: "refused",
+}
+
+
 def run(
     task: str, cells: list[Cell], report: Report, memory_bytes: int | None = None
 ) -> dict[str, Any]:
@@ -93,14 +95,10 @@ def run(
         building.set_up_gpus(memory_bytes if on_gpu else None)
         with tf.device(building.resolve_device(cells[0].device)):
             return {"status": "ok", **TASKS[task](cells, report)}
-    except allocator.MeterError as error:
-        return {"status": "no_meter", "error": one_line(error)}
-    except tf.errors.ResourceExhaustedError as error:
-        return {"status": "out_of_memory", "error": one_line(error)}
-    except RefusedError as error:
-        return {"status": "refused", "error": one_line(error)}
     except Exception as error:  # becomes a row, and the sweep goes on
-        return {"status": "failed", "error": f"{type(error).__name__}: {one_line(error)}"}
+        status = STATUSES.get(type(error), "failed")
+        kind = f"{type(error).__name__}: " if status == "failed" else ""
+        return {"status": status, "error": kind + one_line(error)}
 
 
 def main(request: dict[str, Any], stream: TextIO) -> None:

@@ -1,5 +1,6 @@
 """What a cell costs, measured in the process at hand. Imports TensorFlow."""
 
+import contextlib
 import gc
 import os
 import platform
@@ -28,15 +29,10 @@ Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 
 def measure(cell: Cell, report: Report) -> dict[str, Any]:
-    """Bytes and seconds of one training step on one held batch.
-
-    Raises:
-        profiling.MeterError: the allocator's statistics do not tell the truth.
-        RuntimeError: the trainer takes another number of optimizer steps than batches.
-    """
+    """Bytes and seconds of one training step on one held batch, and what else its row says."""
     allocator, trainer, batch, first_step_s = warmed_up(cell, report)
     gc.collect()  # what tracing left behind is no part of the step
-    taken, logs = take_steps(cell.device, trainer, batch, cell.steps, report)
+    taken = take_steps(cell.device, trainer, batch, cell.steps, report)
     gc.collect()
     left_over_bytes = allocator.current_bytes() - taken["resident_bytes"]
     given, made = WARM_UP_STEPS + cell.steps, int(trainer.optimizer.iterations)
@@ -49,11 +45,8 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         "left_over_bytes": left_over_bytes,
         **_timeline(trainer, batch, cell, allocator),
         **_sizes(trainer, batch),
-        "loss": logs["loss"],
-        "accuracy": logs.get("accuracy"),
         "accuracy_label": f"{batches.label(cell.dataset, cell.data_dir)}, the held training batch",
         "source": f"{cell.device} BFC allocator",
-        **VERSIONS,
         "python": platform.python_version(),
     }
 
@@ -64,51 +57,45 @@ def fit(cell: Cell, report: Report) -> dict[str, Any]:
     The process is as anyone's own would be: nothing is allocated before the network, neither a
     large region nor the probes of the meter, because near a limit it matters which chunks are free.
     That the meter tells the truth is checked in another process, see `measure.child.survey`.
-
-    Raises:
-        tf.errors.ResourceExhaustedError: it does not fit.
     """
     images = building.first_batch(cell)
     report("building", 0.0)
     trainer, batch = building.build_trainer(cell), building.held(images)
     report("first step", 0.1)
     first_step_s, _ = timed_step(trainer, batch)
-    first_peak_bytes = tf.config.experimental.get_memory_info(cell.device)["peak"]
-    taken, _ = take_steps(cell.device, trainer, batch, cell.steps, report)
-    process_peak_bytes = max(first_peak_bytes, taken["peak_bytes"])
-    known = {"process_peak_bytes": process_peak_bytes, "first_step_s": first_step_s}
-    return taken | known | VERSIONS
+    peak_bytes = tf.config.experimental.get_memory_info(cell.device)["peak"]
+    taken = take_steps(cell.device, trainer, batch, cell.steps, report)
+    process_peak_bytes = max(peak_bytes, taken["peak_bytes"])
+    return {**taken, "process_peak_bytes": process_peak_bytes, "first_step_s": first_step_s}
 
 
 def take_steps(
     device: str, trainer: keras.Model, batch: Batch, count: int, report: Report
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """What there is before some steps, their peak and median seconds; and the last one's logs."""
+) -> dict[str, Any]:
+    """What there is before some steps, their peak and median seconds, and the last one's loss."""
     resident_bytes = tf.config.experimental.get_memory_info(device)["current"]
     tf.config.experimental.reset_memory_stats(device)
     seconds = []
     for number in range(count):
         report(f"step {number + 1} of {count}", 0.2 + 0.7 * number / count)
-        taken_s, logs = timed_step(trainer, batch)
-        seconds.append(taken_s)
+        step_s, logs = timed_step(trainer, batch)
+        seconds.append(step_s)
     peak_bytes = tf.config.experimental.get_memory_info(device)["peak"]
     return {
         "peak_bytes": peak_bytes,
         "resident_bytes": resident_bytes,
         "step_bytes": peak_bytes - resident_bytes,
         "step_time_s": statistics.median(seconds),
-    }, logs
-
-
-def step(trainer: keras.Model, batch: Batch) -> dict[str, float]:
-    """One step of the compiled train function, finished when it returns."""
-    return trainer.train_on_batch(*batch, return_dict=True)  # floats, so it has waited for them
+        "loss": logs["loss"],
+        "accuracy": logs.get("accuracy"),
+        **VERSIONS,
+    }
 
 
 def timed_step(trainer: keras.Model, batch: Batch) -> tuple[float, dict[str, float]]:
-    """Seconds of a step, and its logs."""
+    """Seconds of one step of the compiled train function, which ends it, and its logs."""
     start = time.perf_counter()
-    logs = step(trainer, batch)
+    logs = trainer.train_on_batch(*batch, return_dict=True)  # floats, so it has waited for them
     return time.perf_counter() - start, logs
 
 
@@ -139,14 +126,12 @@ def make_one_region() -> None:
     that a larger request takes whole (they are not split below twice its size), which moved the
     20-layer net's peak by 6 MiB. Memory that is never touched costs the machine nothing.
     """
-    limit_mib = os.environ.get(worker.MEMORY_LIMIT)
     size = REGION_BYTES
-    if limit_mib is not None:  # TensorFlow took a little of it as it started
-        size = min(size, int(limit_mib) * 2**20 * 7 // 8)
-    try:
+    if worker.MEMORY_LIMIT in os.environ:  # of which TensorFlow took a little as it started
+        size = min(size, int(os.environ[worker.MEMORY_LIMIT]) * 2**20 * 7 // 8)
+    # Another device may have less than that; the step may fit all the same.
+    with contextlib.suppress(tf.errors.ResourceExhaustedError):
         tf.raw_ops.Empty(shape=[size], dtype=tf.uint8, init=False)
-    except tf.errors.ResourceExhaustedError:
-        return  # another device may have less than that; the step may fit all the same
 
 
 def _timeline(
@@ -159,7 +144,7 @@ def _timeline(
     found: dict[str, Any] = {"predicted_step_bytes": predicted, "step_requested_bytes": None}
     try:
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
-            step(trainer, batch)
+            timed_step(trainer, batch)
         if predicted is not None:
             timeline.predicted_peak_bytes = timeline.resident_bytes + predicted
         found["step_requested_bytes"] = timeline.step_requested_bytes

@@ -42,7 +42,7 @@ def follow(cell: Cell, report: Report) -> dict[str, Any]:
         plain.append(measuring.timed_step(trainer, batch)[0])
         start = time.perf_counter()
         with profiling.trace(trainer, allocator=allocator) as timeline:
-            measuring.step(trainer, batch)
+            measuring.timed_step(trainer, batch)
         traced.append(time.perf_counter() - start)
     return {
         "peak_bytes": timeline.peak_bytes,
@@ -70,7 +70,7 @@ def wide_update(cell: Cell, report: Report) -> dict[str, Any]:
     labels = np.arange(WIDE_BATCH_SIZE, dtype=np.int32) % cell.classes
     batch = building.held((images, labels))
     measuring.warm_up(trainer, batch)
-    return measuring.take_steps(cell.device, trainer, batch, 1, report)[0]
+    return measuring.take_steps(cell.device, trainer, batch, 1, report)
 
 
 def distances(cells: list[Cell], report: Report) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _gradient(
         trainer.network.set_weights(weights)
     started_from = trainer.network.get_weights()
     images, labels = batch
-    measuring.step(trainer, building.held((images.astype(dtype), labels)))
+    measuring.timed_step(trainer, building.held((images.astype(dtype), labels)))
     # Before the momenta stand the number of iterations and the learning rate.
     momenta = [variable.numpy().ravel() for variable in trainer.optimizer.variables[2:]]
     keras.backend.clear_session(free_memory=True)

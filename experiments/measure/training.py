@@ -67,9 +67,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, cell: Cell, report: Report, rows: Rows) -> None:
         """Keeps whom to tell."""
         super().__init__()
-        self.cell = cell
-        self.report = report
-        self.rows = rows
+        self.cell, self.report, self.rows = cell, report, rows
         self._started_s = self._trained_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -51,7 +51,7 @@ def weigh(cell: Cell, report: Report) -> dict[str, Any]:
     for number in range(cell.steps):
         report(f"recording {number + 1} of {cell.steps}", 0.3 + 0.7 * number / cell.steps)
         with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
-            measuring.step(trainer, batch)
+            measuring.timed_step(trainer, batch)
         timeline.require_exact()
         kept.append(_kept(timeline))
         steps.append(timeline.requested_at_peak())
