@@ -45,10 +45,7 @@ def opened(scheduler: str | None, workers: int) -> contextlib.AbstractContextMan
     """An engine, closed with all its processes in the end.
 
     It is of this process's threads, so many, without a scheduler's address or with "local": dask's
-    own local cluster takes code from whoever knows its port.
-
-    Raises:
-        UsageError: dask is not installed, or no scheduler answers, or it has no workers.
+    own local cluster takes code from whoever knows its port. UsageError if it cannot be had.
     """
     return _threads(workers) if scheduler in (None, LOCAL) else _dask(str(scheduler))
 
@@ -118,12 +115,7 @@ def fingerprint() -> str:
 
 
 def outcome(future: futures.Future) -> Any:
-    """What a call gave.
-
-    Raises:
-        MachineError: it could not be made, or whoever made it is gone.
-        Exception: what the call itself raised.
-    """
+    """What a call gave, or raised; MachineError where it could not be made, or its maker is gone."""
     try:
         return future.result()
     except ModuleNotFoundError as error:

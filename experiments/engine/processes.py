@@ -29,7 +29,7 @@ class Survey:
 def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
     """Finds out whether each of the cells makes sense, and returns them with their device's name.
 
-    A sweep over depths is checked at its two ends.
+    Of several depths the two ends are built.
 
     Raises:
         UsageError: a model, algorithm, data set or device that cannot be had.
@@ -47,8 +47,7 @@ def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
 def survey(cells: Sequence[Cell], report: Report) -> Survey:
     """Finds out whether a sweep makes sense: each model and each algorithm has one that it fits.
 
-    The smallest cell of each pair is built; what cannot be built otherwise becomes a row. Raises
-    what `check` does.
+    The smallest cell of each pair is built; what else cannot be becomes a row. Raises as `check`.
     """
     pairs: dict[tuple[str, str], Cell] = {}
     for cell in sorted(cells, key=lambda cell: (cell.layers or 0, cell.batch_size)):
@@ -86,22 +85,20 @@ def measure(
     started = time.perf_counter()
     parts = repeats + (cell.epochs > 0)
 
-    def call(task: str, one: Cell, prefix: str, number: int) -> Row:
-        def told(note: str, done: float) -> None:
-            report(prefix + note, (number + done) / parts)
-
-        return worker.call(task, [one], told, limits)
+    def told(prefix: str, number: int) -> Report:
+        return lambda note, done: report(prefix + note, (number + done) / parts)
 
     samples: list[Row] = []
     while len(samples) < repeats and all(sample["status"] == "ok" for sample in samples):
-        number = len(samples) + 1
+        number = len(samples)
         # One timeline is enough, and the others' processes have less to do.
-        traced = cell.trace_file if number == repeats else None
+        traced = cell.trace_file if number + 1 == repeats else None
         one = dataclasses.replace(cell, trace_file=traced)
-        samples.append(call("measure", one, f"process {number} of {repeats}: ", number - 1))
+        note = told(f"process {number + 1} of {repeats}: ", number)
+        samples.append(worker.call("measure", [one], note, limits))
     row = _merge(samples)
     if row["status"] == "ok" and cell.epochs:
-        row |= call("train", cell, "training: ", repeats)
+        row |= worker.call("train", [cell], told("training: ", repeats), limits)
     epochs = row.pop("history", [])
     return _row(cell, row | {"cell_time_s": round(time.perf_counter() - started, 1)}), epochs
 
@@ -113,10 +110,7 @@ def failed(cell: Cell, error: Exception) -> Row:
 
 
 def _merge(samples: list[Row]) -> Row:
-    """The sample in the middle by step bytes, so that its bytes belong together, and the spread.
-
-    Of samples of which the last failed that one.
-    """
+    """The sample in the middle by step bytes, so that its bytes belong together, and the spread."""
     if samples[-1]["status"] != "ok":
         return samples[-1]
     merged = sorted(samples, key=lambda sample: sample["step_bytes"])[len(samples) // 2] | {

@@ -77,17 +77,13 @@ class Search:
     """One search of `experiments.fit`."""
 
     cell: Cell
-    """What is trained, at any size."""
     over: str
     """A key of `fit_rows.OVER`: what the size is."""
     limits: worker.Limits
-    """Of each process; its bytes are whole MiB."""
     maximum: int
-    """No larger size is tried."""
     repeats: int
     """In how many processes the answer has to train."""
     out: str
-    """The folder of the CSVs, from which earlier tries are known."""
 
     def __post_init__(self) -> None:
         """Remember what was tried before."""

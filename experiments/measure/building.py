@@ -32,11 +32,7 @@ def one_line(error: BaseException) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """The TensorFlow name, such as "GPU:0", of what was asked for.
-
-    Raises:
-        RefusedError: a GPU was asked for and there is none.
-    """
+    """The TensorFlow name, such as "GPU:0", of what was asked for."""
     if device not in ("auto", "cpu", "gpu"):
         return device
     gpus = tf.config.list_physical_devices("GPU")
@@ -49,10 +45,9 @@ def resolve_device(device: str) -> str:
 
 
 def set_up_gpus(memory_bytes: int | None) -> None:
-    """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used.
+    """Lets a GPU's memory grow by need, which shows what is used; a limit is taken whole.
 
-    A limit, of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's is in the
-    environment, see `engine.worker.Limits`.
+    The CPU's is in the environment, see `engine.worker.Limits`.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         if memory_bytes is None:
@@ -63,11 +58,7 @@ def set_up_gpus(memory_bytes: int | None) -> None:
 
 
 def load_algorithm(name: str) -> Callable[..., keras.Model]:
-    """The class of an algorithm, by its key or as package.module:Class.
-
-    Raises:
-        RefusedError: it cannot be imported or is no Keras model.
-    """
+    """The class of an algorithm, by its key or as package.module:Class."""
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
     module_name, class_name = name.split(":")

@@ -22,13 +22,7 @@ from mem_dfa.data import batches, prepared
 
 
 def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
-    """Finds out what no cell could be measured without, and which can be; prepares the data of all.
-
-    Returns:
-        device: the TensorFlow name of the device.
-        tensorflow: its version.
-        refusals: of each cell, why it cannot be measured; None where it can.
-    """
+    """Prepares the data, and finds out of each cell why it cannot be measured, None if it can."""
     device = building.resolve_device(cells[0].device)
     allocator.Allocator(device)
     refusals: list[str | None] = [None] * len(cells)
@@ -85,10 +79,7 @@ STATUSES = {
 def run(
     task: str, cells: list[Cell], report: Report, memory_bytes: int | None = None
 ) -> dict[str, Any]:
-    """The task's result with a status: ok, out_of_memory, refused, no_meter or failed.
-
-    ``memory_bytes`` is what a GPU is limited to.
-    """
+    """The task's result with its status; ``memory_bytes`` is what a GPU is limited to."""
     try:
         allocator.enable()  # before TensorFlow's first operation
         on_gpu = cells[0].device.startswith("GPU")

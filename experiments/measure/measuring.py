@@ -100,10 +100,7 @@ def timed_step(trainer: keras.Model, batch: Batch) -> tuple[float, dict[str, flo
 
 
 def warmed_up(cell: Cell, report: Report) -> tuple[profiling.Allocator, keras.Model, Batch, float]:
-    """The proved meter, a trainer that has traced its step on the batch beside it, and seconds.
-
-    Those are of the first step, with tracing, but without building the network.
-    """
+    """The proved meter, a trainer that has traced its step on the batch, and the first's seconds."""
     make_one_region()
     allocator = profiling.Allocator(cell.device)
     # Read first: the input pipeline leaves something behind.

@@ -23,9 +23,8 @@ class RematScope(mem_dfa.Algorithm):
     """Keras's own step on the network made again inside ``keras.RematScope(mode="full")``.
 
     TensorFlow cannot trace a rematerialised layer that is called with `training` (Dense, Dropout,
-    BatchNormalization, a whole model): such layers stay outside of the scope, in eager execution
-    too, so that every execution runs the same. Each layer is run again by itself, so its input is
-    kept.
+    BatchNormalization, a whole model): such layers stay outside of the scope, in every execution.
+    Each layer is run again by itself, so its input is kept.
     """
 
     def __init__(self, network: keras.Model, **details: Any) -> None:
@@ -39,11 +38,7 @@ class RecomputeGrad(mem_dfa.Algorithm):
     """Keras's own step on a chain whose segments, about √n of them, run by `tf.recompute_grad`."""
 
     def __init__(self, network: keras.Model, **details: Any) -> None:
-        """Cut ``network`` into segments.
-
-        Raises:
-            mem_dfa.UnsupportedError: it is no `keras.Sequential`.
-        """
+        """Cut ``network``, a `keras.Sequential`, into segments."""
         super().__init__(network, **details)
         if not isinstance(network, keras.Sequential):
             raise mem_dfa.UnsupportedError(

@@ -27,13 +27,10 @@ Rows = list[dict[str, Any]]
 
 
 def train(cell: Cell, report: Report) -> dict[str, Any]:
-    """Trains on the training split and tests on the test split.
-
-    A training that was ended goes on after its last finished epoch.
+    """Trains on the training split and tests on the test split, from the last finished epoch on.
 
     Returns:
-        history: one row per epoch, with the loss and accuracy on both splits, and the seconds
-            of training until its end, with tracing and without tests.
+        history: one row per epoch; its seconds are with tracing and without tests.
         loss, accuracy, accuracy_label: of the test split after the last epoch.
     """
     trainer = building.build_trainer(cell)
@@ -99,10 +96,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def save(file: Path, trainer: keras.Model, rows: Rows) -> None:
-    """Keeps every variable and the finished epochs' ``rows``, whole or not at all.
-
-    Where there is no room for that the training goes on without: its end tells what is wrong.
-    """
+    """Keeps every variable and the finished epochs' rows, whole or, without room, not at all."""
     with contextlib.suppress(OSError, MemoryError):
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
@@ -119,10 +113,7 @@ def save(file: Path, trainer: keras.Model, rows: Rows) -> None:
 
 
 def restore(file: Path, trainer: keras.Model) -> Rows:
-    """Sets every variable as it was kept, and returns the finished epochs' rows.
-
-    None of them where nothing is kept, or that of another net: then nothing is set.
-    """
+    """Sets every variable as it was kept, if anything was, and returns the finished epochs' rows."""
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)

@@ -28,21 +28,11 @@ def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, dict[str, Any]
 
 
 def weigh(cell: Cell, report: Report) -> dict[str, Any]:
-    """Requested bytes of the cell's recorded steps, by "block/category": of the step in the middle.
+    """Bytes that the step in the middle asked for, by "block/category", and what measured them.
 
-    Where TensorFlow may run two operations in either order, or both at once, steps differ. On a
-    busy machine a few in a hundred take more or less even where they are ordered, because a thread
-    was held up between its last use of a tensor and its release.
-
-    Returns:
-        kept: of what the forward pass leaves for the backward pass.
-        step: the same at the peak, both above what is resident.
-        resident: the same of what was there before the step.
-        device, tensorflow, keras: what it was measured on.
-
-    Raises:
-        profiling.MeterError: the allocator's statistics do not tell the truth.
-        profiling.TraceError: a step's events are not complete.
+    They are ``kept`` for the backward pass, of the ``step`` at its peak, and ``resident`` before.
+    Steps differ where operations may run in either order, or a thread is held up between its last
+    use of a tensor and its release. TraceError where a step's events are not complete.
     """
     with profiling.trace(title="making", device=cell.device) as making:
         allocator, trainer, batch, _ = measuring.warmed_up(cell, report)
@@ -68,8 +58,7 @@ def weigh(cell: Cell, report: Report) -> dict[str, Any]:
 def settle(current_bytes: Callable[[], int]) -> None:
     """Waits until the allocator's bytes have stayed the same for a tenth of a second.
 
-    A thread that is held up releases what it had after the step has ended, and what is there when
-    a recording ends counts as staying.
+    A thread that is held up releases what it had after a step, and would seem to keep it.
     """
     last, same = current_bytes(), 0
     while same < QUIET_LOOKS:
@@ -85,11 +74,7 @@ def in_the_middle(steps: Sequence[pd.Series]) -> pd.Series:
 
 
 def _kept(timeline: profiling.Timeline) -> pd.Series:
-    """What is alive, of the step's own, when the first gradient is formed.
-
-    All of the forward pass is before it and all of the backward pass after it, however the
-    operations of either are ordered. Nothing under XLA, which does not say what belongs to which.
-    """
+    """What is alive, of the step's own, when the first gradient is formed: nothing under XLA."""
     tensors = timeline.tensors
     own = tensors["start_ns"] >= 0
     first_ns = tensors.loc[own & (tensors["phase"] == "backward"), "start_ns"].min()
