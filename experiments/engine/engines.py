@@ -115,7 +115,7 @@ def fingerprint() -> str:
 
 
 def outcome(future: futures.Future) -> Any:
-    """What a call gave, or raised; MachineError where it could not be made, or its maker is gone."""
+    """What a call gave, or raised; MachineError where it could not be made or is lost."""
     try:
         return future.result()
     except ModuleNotFoundError as error:

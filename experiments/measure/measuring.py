@@ -100,7 +100,7 @@ def timed_step(trainer: keras.Model, batch: Batch) -> tuple[float, dict[str, flo
 
 
 def warmed_up(cell: Cell, report: Report) -> tuple[profiling.Allocator, keras.Model, Batch, float]:
-    """The proved meter, a trainer that has traced its step on the batch, and the first's seconds."""
+    """The proved meter, a trainer that has stepped on the batch, and the first step's seconds."""
     make_one_region()
     allocator = profiling.Allocator(cell.device)
     # Read first: the input pipeline leaves something behind.

@@ -113,7 +113,7 @@ def save(file: Path, trainer: keras.Model, rows: Rows) -> None:
 
 
 def restore(file: Path, trainer: keras.Model) -> Rows:
-    """Sets every variable as it was kept, if anything was, and returns the finished epochs' rows."""
+    """Sets every variable as it was kept, if any was, and returns the finished epochs' rows."""
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)
