@@ -88,7 +88,9 @@ class Search:
     def __post_init__(self) -> None:
         """Remember what was tried before."""
         self._field = fit_rows.OVER[self.over]
-        key = fit_rows.key_of(self._settings(self.cell), self._field)
+        self._fixed: Row = {name: version(name) for name in ("tensorflow", "keras")}
+        self._fixed["memory_limit_bytes"] = self.limits.memory_bytes
+        key = fit_rows.key_of(self.cell.row() | self._fixed, self._field)
         self._tries = [
             row
             for row in fit_rows.tries(self.out).values()
@@ -129,10 +131,6 @@ class Search:
         parts += [f"{high} does not"] if high <= self.maximum else []
         return ", ".join(parts) or "nothing is known yet"
 
-    def _settings(self, cell: Cell) -> Row:
-        versions = {name: version(name) for name in ("tensorflow", "keras")}
-        return {**cell.row(), "memory_limit_bytes": self.limits.memory_bytes, **versions}
-
     def _try(self, size: int) -> None:
         """Trains once with this size, and keeps the row."""
         cell = dataclasses.replace(self.cell, **{self._field: size})
@@ -142,7 +140,8 @@ class Search:
                 screen.note(f"{cell.title}: {result['error']}; tried once more")
                 result = worker.call("fit", [cell], report, self.limits)
         row = {
-            **self._settings(cell),
+            **cell.row(),
+            **self._fixed,
             **result,
             "time_limit_s": self.limits.time_s,
             "process": len(self._at(size)) + 1,

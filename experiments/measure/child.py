@@ -103,8 +103,6 @@ def main(request: dict[str, Any], stream: TextIO) -> None:
     def tell(**message: Any) -> None:
         print(json.dumps(message), file=stream, flush=True)
 
-    def report(note: str, done: float) -> None:
-        tell(note=note, done=done)
-
     cells = [Cell(**cell) for cell in request["cells"]]
-    tell(result=run(request["task"], cells, report, request["limits"]["memory_bytes"]))
+    limit_bytes = request["limits"]["memory_bytes"]
+    tell(result=run(request["task"], cells, lambda n, d: tell(note=n, done=d), limit_bytes))

@@ -44,13 +44,8 @@ def follow(cell: Cell, report: Report) -> dict[str, Any]:
         with profiling.trace(trainer, allocator=allocator) as timeline:
             measuring.timed_step(trainer, batch)
         traced.append(time.perf_counter() - start)
-    return {
-        "peak_bytes": timeline.peak_bytes,
-        "allocator_peak_bytes": timeline.allocator_peak_bytes,
-        "fault": timeline.fault,
-        "attributed_share": timeline.attributed_share,
-        "seconds": [plain, traced],
-    }
+    names = ("peak_bytes", "allocator_peak_bytes", "fault", "attributed_share")
+    return {"seconds": [plain, traced], **{name: getattr(timeline, name) for name in names}}
 
 
 def wide_update(cell: Cell, report: Report) -> dict[str, Any]:
@@ -65,10 +60,9 @@ def wide_update(cell: Cell, report: Report) -> dict[str, Any]:
     network = keras.Sequential([keras.Input((WIDE_UNITS,)), *layers])
     trainer = mem_dfa.MemDFA(network, seed=cell.seed, **dict(cell.options))
     building.compile_trainer(trainer, cell)
-    shape = (WIDE_BATCH_SIZE, WIDE_UNITS)
-    images = np.random.default_rng(cell.seed).standard_normal(shape, np.float32)
-    labels = np.arange(WIDE_BATCH_SIZE, dtype=np.int32) % cell.classes
-    batch = building.held((images, labels))
+    numbers = np.random.default_rng(cell.seed)
+    images = numbers.standard_normal((WIDE_BATCH_SIZE, WIDE_UNITS), np.float32)
+    batch = building.held((images, np.arange(WIDE_BATCH_SIZE, dtype=np.int32) % cell.classes))
     measuring.warm_up(trainer, batch)
     return measuring.take_steps(cell.device, trainer, batch, 1, report)
 
