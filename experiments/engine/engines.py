@@ -6,7 +6,6 @@ Both only wait: TensorFlow runs in processes of its own, see `engine.worker`.
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -63,10 +62,10 @@ def _threads(workers: int) -> Iterator[Engine]:
         yield Engine(submit, workers, in_this_process=True)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        # A call may be between two processes just now, so once is not enough.
-        while not all(future.done() for future in begun):
-            worker.end_all()
+        worker.end_all()
+        while not all(future.done() for future in begun):  # one was between two processes just now
             time.sleep(0.05)
+            worker.end_all()
 
 
 @contextlib.contextmanager
@@ -104,7 +103,7 @@ def fingerprint() -> str:
     """What the code of these packages and the versions of TensorFlow and Keras come to."""
     digest = hashlib.sha256()
     for package in PACKAGES:
-        folder = Path(importlib.util.find_spec(package).submodule_search_locations[0])
+        folder = Path(importlib.import_module(package).__path__[0])
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.relative_to(folder.parent).as_posix().encode())
             digest.update(file.read_bytes())

@@ -133,7 +133,8 @@ class Search:
 
     def _try(self, size: int) -> None:
         """Trains once with this size, and keeps the row."""
-        cell = dataclasses.replace(self.cell, **{self._field: size})
+        changed: Any = {self._field: size}
+        cell = dataclasses.replace(self.cell, **changed)
         with screen.progress(f"{cell.algorithm} {self.over} {size} ({self._told()})") as report:
             result = worker.call("fit", [cell], report, self.limits)
             if result["status"] in fit_rows.ACCIDENTS:

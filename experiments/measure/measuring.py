@@ -172,8 +172,7 @@ def _sizes(trainer: keras.Model, batch: Batch) -> dict[str, int]:
 
 def whole_update_bytes(trainer: keras.Model) -> int:
     """Wide dense kernels whose gradient and step are formed whole, not in row tiles."""
-    tiled = getattr(trainer, "tiled_layers", list)()
-    in_tiles = {id(layer.kernel) for layer in tiled}
+    in_tiles = {id(layer.kernel) for layer in getattr(trainer, "tiled_layers", list)()}
     kernels = {id(v): v for v in trainer.network.trainable_variables if len(v.shape) == 2}
     return _bytes(v for v in kernels.values() if is_wide(v) and id(v) not in in_tiles)
 

@@ -10,7 +10,6 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cells.report import Report
 from mem_dfa.experiments.measure import building, measuring
 
-import mem_dfa
 from mem_dfa import profiling
 
 BENCH_ROUNDS = 15  # in each process
@@ -58,7 +57,7 @@ def wide_update(cell: Cell, report: Report) -> dict[str, Any]:
     profiling.Allocator(cell.device)
     layers = [keras.layers.Dense(WIDE_UNITS), keras.layers.Dense(cell.classes)]
     network = keras.Sequential([keras.Input((WIDE_UNITS,)), *layers])
-    trainer = mem_dfa.MemDFA(network, seed=cell.seed, **dict(cell.options))
+    trainer = building.load_algorithm("mem_dfa")(network, seed=cell.seed, **dict(cell.options))
     building.compile_trainer(trainer, cell)
     numbers = np.random.default_rng(cell.seed)
     images = numbers.standard_normal((WIDE_BATCH_SIZE, WIDE_UNITS), np.float32)
