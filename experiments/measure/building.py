@@ -1,8 +1,9 @@
 """From a cell to a trainer that is ready to run. Imports TensorFlow."""
 
+import contextlib
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -29,6 +30,18 @@ def one_line(error: BaseException) -> str:
     text = re.sub(r"^(Exception encountered when calling \S+ |{{.*?}} )", "", text)
     text = text.split(" Arguments received by ")[0] or type(error).__name__
     return text if len(text) <= 400 else f"{text[:400]}..."
+
+
+@contextlib.contextmanager
+def refusing(sentence: str) -> Iterator[None]:
+    """Refuses with a sentence and what went wrong in the block, unless that is lack of memory."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, batches.DataMissingError):
+        raise
+    except Exception as error:  # what is the user's own may fail in any way
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise RefusedError(f"{sentence}: {kind}{one_line(error)}") from error
 
 
 def resolve_device(device: str) -> str:
@@ -62,13 +75,9 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
     module_name, class_name = name.split(":")
-    try:
+    remedy = "give package.module:Class with the module on Python's path"
+    with refusing(f"--algo {name!r} cannot be imported; {remedy}"):
         algorithm = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # the user's module may fail in any way
-        raise RefusedError(
-            f"--algo {name!r} cannot be imported ({type(error).__name__}: {one_line(error)}); "
-            "give package.module:Class with the module on Python's path"
-        ) from error
     if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
         raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
     return algorithm
@@ -82,28 +91,20 @@ def build_trainer(cell: Cell) -> keras.Model:
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)
-    try:
+    depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
+    with refusing(
+        f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
+        "take fewer layers or another --dataset"
+    ):
         network = mem_dfa.MODELS[cell.model](
             input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
         )
-    except ValueError as error:
-        depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
-        raise RefusedError(
-            f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
-            f"take fewer layers or another --dataset: {one_line(error)}"
-        ) from error
     options = dict(cell.options)
     if "budget" in options:
         options["batch_size"] = cell.batch_size
-    try:
+    with refusing(f"algorithm '{cell.algorithm}' cannot train model '{cell.model}'"):
         trainer = algorithm(network, seed=cell.seed, **options)
         compile_trainer(trainer, cell)
-    except tf.errors.ResourceExhaustedError:
-        raise
-    except Exception as error:  # a class of the user's own may fail in any way
-        raise RefusedError(
-            f"algorithm '{cell.algorithm}' cannot train model '{cell.model}': {one_line(error)}"
-        ) from error
     return trainer
 
 

@@ -42,18 +42,12 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
 
 
 def _prepare(name: str, data_dir: str | None) -> None:
-    try:
+    place, remedy = prepared.directory(data_dir), "prepare it again, or use --dataset synthetic"
+    # Files that it cannot read make tensorflow_datasets say anything.
+    with building.refusing(f"--dataset {name} in {place} cannot be read; {remedy}"):
         if name != "synthetic":
             batches.prepare(name, data_dir)
             batches.pixel_statistics(name, data_dir)
-    except batches.DataMissingError:
-        raise
-    except Exception as error:  # whatever tensorflow_datasets says of files it cannot read
-        raise RefusedError(
-            f"--dataset {name} in {prepared.directory(data_dir)} cannot be read "
-            f"({type(error).__name__}: {one_line(error)}); prepare it again, or use "
-            "--dataset synthetic"
-        ) from error
 
 
 TASKS: dict[str, Callable[[list[Cell], Report], dict[str, Any]]] = {

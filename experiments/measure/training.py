@@ -85,10 +85,10 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """As in Keras."""
         before_s = self.rows[-1]["train_time_s"] if self.rows else 0.0
-        names = {"loss": "train_loss", "accuracy": "train_accuracy"}
-        names |= {"val_loss": "test_loss", "val_accuracy": "test_accuracy"}
         row = {"epoch": epoch + 1, "train_time_s": round(before_s + self._trained_s, 3)}
-        self.rows.append(row | {new: float(logs[old]) for old, new in names.items()})
+        for name in ("loss", "accuracy"):
+            row |= {f"train_{name}": float(logs[name]), f"test_{name}": float(logs[f"val_{name}"])}
+        self.rows.append(row)
         if self.cell.training_file:
             save(Path(self.cell.training_file), self.model, self.rows)
         text = f"epoch {epoch + 1} of {self.cell.epochs}: test accuracy {logs['val_accuracy']:.4f}"
