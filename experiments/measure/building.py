@@ -16,6 +16,8 @@ import mem_dfa
 from mem_dfa import registry
 from mem_dfa.data import batches
 
+OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
+
 
 class RefusedError(ValueError):
     """What the user asked for cannot be done: one sentence."""
@@ -37,7 +39,7 @@ def refusing(sentence: str) -> Iterator[None]:
     """Refuses with a sentence and what went wrong in the block, unless that is lack of memory."""
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, batches.DataMissingError):
+    except (*OUT_OF_MEMORY, batches.DataMissingError):
         raise
     except Exception as error:  # what is the user's own may fail in any way
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "

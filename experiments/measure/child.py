@@ -33,7 +33,7 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
             _prepare(cell.dataset, cell.data_dir)
             if cell.epochs:
                 building.splits(cell)  # refuses a batch that is larger than the training set
-        except tf.errors.ResourceExhaustedError:
+        except building.OUT_OF_MEMORY:
             pass  # the cell's own process may have room for it
         except ValueError as error:
             refusals[number] = one_line(error)
