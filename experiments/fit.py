@@ -22,7 +22,7 @@ from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes
-from mem_dfa.experiments.engine.fit_search import ANSWERED, MIB, Search
+from mem_dfa.experiments.engine.search import ANSWERED, MIB, Search
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.report import fit_table
 from mem_dfa.experiments.store import fit_rows, results

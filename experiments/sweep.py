@@ -25,7 +25,7 @@ from mem_dfa.experiments.engine.sweeping import Sweep, Task
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.store import results, traces
 from mem_dfa.experiments.terminal import screen
-from mem_dfa.experiments.terminal.board import Board, title
+from mem_dfa.experiments.terminal.board import title
 
 EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
 
@@ -90,7 +90,7 @@ def measure(
     if is_traced:
         recorded = traces.with_files([task.cell for task in tasks], out)
         tasks = [replace(task, cell=cell) for task, cell in zip(tasks, recorded, strict=True)]
-    sweep = Sweep(out, repeats, limits, engine, Board, len(rows) if retry else 0)
+    sweep = Sweep(out, repeats, limits, engine, len(rows) if retry else 0)
     known = sweep.run(tasks)
     return _tell(tasks, known, sweep.gone(known), out)
 

@@ -11,7 +11,8 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentError
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
-from mem_dfa.experiments.engine.worker import MachineError, Report
+from mem_dfa.experiments.engine.worker import NO_LIMITS, Limits, MachineError, Report
+from mem_dfa.experiments.engine.worker import silent as silent
 from mem_dfa.experiments.store import results
 
 Row = dict[str, Any]
@@ -25,109 +26,81 @@ class Survey:
     tensorflow: str
 
 
-def silent(note: str, done: float) -> None:
-    """A `Report` that tells nobody."""
-
-
 def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
-    """Finds out whether the cells make sense, and returns them with their device's name.
+    """Finds out whether each of the cells makes sense, and returns them with their device's name.
 
-    A sweep over depths is checked at its two ends.
-
-    Raises:
-        UsageError: a model, algorithm, data set or device that cannot be had.
-        MeterSilentError: the allocator's statistics are missing or wrong.
-    """
-    depths = {min(_depths(cells)), max(_depths(cells))}
-    result = worker.call("check", [cell for cell in cells if (cell.layers or 0) in depths], report)
-    if result["status"] == "refused":
-        raise UsageError(result["error"])
-    if result["status"] == "no_meter":
-        raise MeterSilentError(result["error"])
-    # Whatever else went wrong, such as too little memory, is each cell's own to find out.
-    device = result.get("device")
-    return [dataclasses.replace(cell, device=device or cell.device) for cell in cells]
-
-
-def survey(cells: Sequence[Cell], report: Report) -> Survey:
-    """Finds out whether a sweep makes sense: each model and each algorithm has one that it fits.
-
-    The shallowest cell of each pair is built; what cannot be built otherwise becomes a row.
+    Of several depths the two ends are built.
 
     Raises:
         UsageError: a model, algorithm, data set or device that cannot be had.
         MeterSilentError: the allocator's statistics are missing or wrong.
         MachineError: the process that finds it out died.
     """
+    depths = sorted(cell.layers or 0 for cell in cells)
+    ends = [cell for cell in cells if (cell.layers or 0) in (depths[0], depths[-1])]
+    found = _looked_at(ends, report)
+    for refusal in filter(None, found["refusals"]):
+        raise UsageError(refusal)
+    return [dataclasses.replace(cell, device=found["device"]) for cell in cells]
+
+
+def survey(cells: Sequence[Cell], report: Report) -> Survey:
+    """Finds out whether a sweep makes sense: each model and each algorithm has one that it fits.
+
+    The smallest cell of each pair is built; what else cannot be becomes a row. Raises as `check`.
+    """
     pairs: dict[tuple[str, str], Cell] = {}
-    for cell in sorted(cells, key=lambda cell: cell.layers or 0):
+    for cell in sorted(cells, key=lambda cell: (cell.layers or 0, cell.batch_size)):
         pairs.setdefault((cell.model, cell.algorithm), cell)
-    result = worker.call("survey", list(pairs.values()), report)
-    if result["status"] == "refused":
-        raise UsageError(result["error"])
-    if result["status"] == "no_meter":
-        raise MeterSilentError(result["error"])
-    if result["status"] != "ok":
-        raise MachineError(f"the check before measuring {result['status']}: {result['error']}")
-    refusals = dict(zip(pairs, result["refusals"], strict=True))
+    found = _looked_at(list(pairs.values()), report)
+    refusals = dict(zip(pairs, found["refusals"], strict=True))
     for part in (0, 1):
         fitting = {pair[part] for pair, refusal in refusals.items() if refusal is None}
         for pair, refusal in refusals.items():
             if pair[part] not in fitting:
                 raise UsageError(refusal)
-    return Survey(result["device"], result["tensorflow"])
+    return Survey(found["device"], found["tensorflow"])
 
 
-def _depths(cells: Sequence[Cell]) -> list[int]:
-    return [cell.layers or 0 for cell in cells]
+def _looked_at(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
+    """What `measure.child.survey` says of cells."""
+    result = worker.call("survey", cells, report)
+    if result["status"] == "ok":
+        return result
+    if result["status"] == "refused":
+        raise UsageError(result["error"])
+    if result["status"] == "no_meter":
+        raise MeterSilentError(result["error"])
+    raise MachineError(f"the check before measuring {result['status']}: {result['error']}")
 
 
 def measure(
-    cell: Cell,
-    report: Report,
-    repeats: int = REPEATS,
-    limits: worker.Limits = worker.NO_LIMITS,
+    cell: Cell, report: Report, repeats: int = REPEATS, limits: Limits = NO_LIMITS
 ) -> tuple[Row, list[Row]]:
     """The row of one cell: the median and the spread over fresh processes, trained if asked for.
 
-    A failure is a row as well: its ``status`` and ``error`` say which.
-
-    Args:
-        cell: what is measured.
-        report: is told of the progress.
-        repeats: number of processes.
-        limits: of each of them.
-
-    Returns:
-        The row, and one row per epoch of training.
+    A failure is a row as well: its ``status`` and ``error`` say which. The limits are of each of
+    the processes, of which there are ``repeats`` for memory. Also returns a row per trained epoch.
     """
     started = time.perf_counter()
-    row, epochs = _measured(cell, report, repeats, limits)
-    return {**row, "cell_time_s": round(time.perf_counter() - started, 1)}, epochs
-
-
-def _measured(
-    cell: Cell, report: Report, repeats: int, limits: worker.Limits
-) -> tuple[Row, list[Row]]:
     parts = repeats + (cell.epochs > 0)
+
+    def told(prefix: str, number: int) -> Report:
+        return lambda note, done: report(prefix + note, (number + done) / parts)
+
     samples: list[Row] = []
-    for number in range(repeats):
-        note = f"process {number + 1} of {repeats}: "
+    while len(samples) < repeats and all(sample["status"] == "ok" for sample in samples):
+        number = len(samples)
         # One timeline is enough, and the others' processes have less to do.
-        traced = cell.trace_file if number == repeats - 1 else None
-        task = dataclasses.replace(cell, trace_file=traced)
-        sample = worker.call("measure", [task], _part(report, note, number, parts), limits)
-        if sample["status"] != "ok":
-            return _row(cell, sample), []
-        samples.append(sample)
-    row = _row(cell, _merge(samples))
-    if cell.epochs:
-        told = _part(report, "training: ", repeats, parts)
-        trained = worker.call("train", [cell], told, limits)
-        history = trained.pop("history", [])
-        row.update(trained)
-        return row, history
-    return row, []
+        traced = cell.trace_file if number + 1 == repeats else None
+        one = dataclasses.replace(cell, trace_file=traced)
+        note = told(f"process {number + 1} of {repeats}: ", number)
+        samples.append(worker.call("measure", [one], note, limits))
+    row = _merge(samples)
+    if row["status"] == "ok" and cell.epochs:
+        row |= worker.call("train", [cell], told("training: ", repeats), limits)
+    epochs = row.pop("history", [])
+    return _row(cell, row | {"cell_time_s": round(time.perf_counter() - started, 1)}), epochs
 
 
 def failed(cell: Cell, error: Exception) -> Row:
@@ -136,23 +109,22 @@ def failed(cell: Cell, error: Exception) -> Row:
     return _row(cell, {"status": "failed", "error": f"{type(error).__name__}: {text}"})
 
 
-def _part(report: Report, prefix: str, number: int, parts: int) -> Report:
-    return lambda note, done: report(prefix + note, (number + done) / parts)
-
-
 def _merge(samples: list[Row]) -> Row:
     """The sample in the middle by step bytes, so that its bytes belong together, and the spread."""
-    merged = dict(sorted(samples, key=lambda sample: sample["step_bytes"])[len(samples) // 2])
-    for column in results.SPREAD_COLUMNS:
+    if samples[-1]["status"] != "ok":
+        return samples[-1]
+    merged = sorted(samples, key=lambda sample: sample["step_bytes"])[len(samples) // 2] | {
+        "repeats": len(samples),
+        # Of a timeline, which may be of one process alone.
+        "error": next((sample["error"] for sample in samples if sample.get("error")), None),
+    }
+    for column in (*results.SPREAD_COLUMNS, "first_step_s"):
         values = [sample[column] for sample in samples if sample[column] is not None]
         if values:
-            merged[f"{column}_min"], merged[f"{column}_max"] = min(values), max(values)
-    for column in ("step_time_s", "first_step_s", "step_requested_bytes"):
-        values = [sample[column] for sample in samples if sample[column] is not None]
-        merged[column] = statistics.median_low(values) if values else None
-    # Of a timeline, which may be of one process alone.
-    faults = [sample["error"] for sample in samples if sample.get("error")]
-    return {**merged, "repeats": len(samples), "error": faults[0] if faults else None}
+            merged |= {f"{column}_min": min(values), f"{column}_max": max(values)}
+        if column not in ("peak_bytes", "step_bytes"):
+            merged[column] = statistics.median_low(values) if values else None
+    return merged
 
 
 def _row(cell: Cell, result: Row) -> Row:

@@ -5,9 +5,9 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from typing import IO, Any
@@ -15,7 +15,6 @@ from typing import IO, Any
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cells.errors import MachineError as MachineError
 from mem_dfa.experiments.cells.report import Report as Report
-from mem_dfa.experiments.engine import temporary
 
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out
@@ -53,18 +52,18 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+_own = threading.local()
+"""Each thread's ``server``: what processes are forked from, one after another."""
+_servers: list[subprocess.Popen[str]] = []
 
 
-_server: tuple[subprocess.Popen, socket.socket] | None = None
-_asking = threading.Lock()
+def silent(note: str, done: float) -> None:
+    """A `Report` that tells nobody."""
 
 
 def call(
-    task: str,
-    cells: Sequence[Cell],
-    report: Report = lambda note, done: None,
-    limits: Limits = NO_LIMITS,
-) -> dict:
+    task: str, cells: Sequence[Cell], report: Report = silent, limits: Limits = NO_LIMITS
+) -> dict[str, Any]:
     """Runs a task of `measure.child` in a process of its own.
 
     Returns:
@@ -76,24 +75,23 @@ def call(
     """
     try:
         with (
-            temporary.folder() as folder,
-            (folder / "request.json").open("w+") as asked,
-            (folder / "stderr").open("w+", errors="replace") as said,
+            tempfile.TemporaryDirectory(prefix="mem_dfa_") as folder,
+            open(f"{folder}/errors", "w+", errors="replace") as errors,
         ):
-            # What it leaves in its folder as it is ended goes too.
-            own = {**ENVIRONMENT, **limits.environment, "TMPDIR": str(folder)}
+            # Its temporary files are there, too: what it leaves of them as it is ended goes.
             request = {
                 "task": task,
                 "cells": [dataclasses.asdict(cell) for cell in cells],
                 "limits": dataclasses.asdict(limits),
-                "environment": {**os.environ, **own},
+                "environment": os.environ | ENVIRONMENT | limits.environment | {"TMPDIR": folder},
                 "folder": os.getcwd(),
+                "errors": errors.name,
             }
-            json.dump(request, asked)
-            asked.seek(0)
-            told = _told(asked, said, report)
-            said.seek(0)
-            return told.get("result") or _death(told["returncode"], said.read(), limits)
+            try:
+                return _answer(request, errors, report)
+            except BaseException:  # such as Ctrl-C
+                end_all()
+                raise
     except OSError as error:
         raise MachineError(
             f"no process could be started to measure in ({error}); run this again when that is "
@@ -102,76 +100,67 @@ def call(
 
 
 def end_all() -> None:
-    """Ends the server, and with it the processes of every `call` that is under way."""
-    if _server is not None:
-        _server[0].terminate()
-        _server[0].wait()
+    """Ends the processes of every `call` that is under way, and what they are forked from."""
+    while _servers:
+        server = _servers.pop()
+        server.terminate()
+        server.wait()
 
 
-def _told(asked: IO[str], said: IO[str], report: Report) -> dict[str, Any]:
-    """What a new process told until it ended, at last its ``returncode``."""
-    reading, writing = os.pipe()
+def _answer(request: dict[str, Any], errors: IO[str], report: Report) -> dict[str, Any]:
+    server = _started(errors)
+    assert server.stdin and server.stdout
+    with contextlib.suppress(BrokenPipeError):  # it died just now, and says how
+        print(json.dumps(request), file=server.stdin, flush=True)
     told: dict[str, Any] = {}
-    with os.fdopen(reading) as lines:
+    for line in server.stdout:
         try:
-            with os.fdopen(writing, "w") as telling:
-                server = _ask(telling, said, asked)
-            for line in lines:
-                try:
-                    message = json.loads(line)
-                except ValueError:  # it ended in the middle of a line
-                    continue
-                told |= message
-                if "note" in message:
-                    report(message["note"], message["done"])
-        except BaseException:  # such as Ctrl-C
-            end_all()
-            lines.read()  # until all have ended
-            raise
-    if "returncode" not in told:  # the server ended as well
-        told["returncode"] = server.wait()
-        if told["returncode"] > 0:  # it can import nothing, or fork
-            said.seek(0)
-            raise OSError(_death(told["returncode"], said.read(), NO_LIMITS)["error"])
-    return told
+            message = json.loads(line)
+        except ValueError:  # a process ended in the middle of a line
+            continue
+        told |= message
+        if "note" in message:
+            report(message["note"], message["done"])
+        if "returncode" in message:
+            break
+    if "result" in told:
+        return told["result"]
+    returncode = told["returncode"] if "returncode" in told else server.wait()
+    errors.seek(0)
+    death = _death(returncode, errors.read(), request["limits"]["time_s"])
+    if "returncode" not in told and returncode > 0:  # it can import nothing, or fork
+        raise OSError(death["error"])
+    return death
 
 
-def _ask(telling: IO[str], said: IO[str], asked: IO[str]) -> subprocess.Popen:
-    """Has the server fork a process with these files; starts it if need be, and returns it."""
-    global _server
-    with _asking:
-        if _server is None or _server[0].poll() is not None:
-            control, other = socket.socketpair()
-            with other:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
-                    stdin=other,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,  # why it cannot import, say
-                    env={**os.environ, **ENVIRONMENT},
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-                )
-            _server = process, control
-        process, control = _server
-        with contextlib.suppress(ConnectionError):  # it died just now, and says how
-            socket.send_fds(control, [b"."], [file.fileno() for file in (telling, said, asked)])
-        return process
+def _started(errors: IO[str]) -> subprocess.Popen[str]:
+    """This thread's server."""
+    if not hasattr(_own, "server") or _own.server.poll() is not None:
+        _own.server = subprocess.Popen(
+            [sys.executable, "-m", "mem_dfa.experiments.measure.server", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,  # why it cannot import, say
+            text=True,
+            env=os.environ | ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+        )
+        _servers.append(_own.server)
+    return _own.server
 
 
-def _death(returncode: int, errors: str, limits: Limits) -> dict[str, str]:
+def _death(returncode: int, errors: str, time_s: int | None) -> dict[str, str]:
     """The result of a process that left none."""
     if returncode == -signal.SIGALRM:
-        return {"status": "timed_out", "error": f"took longer than {limits.time_s} s"}
+        return {"status": "timed_out", "error": f"took longer than {time_s} s"}
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
     status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
-    if returncode < 0:
-        name = signal.Signals(-returncode).name
-        hint = "; Linux does so when memory runs out" if name == "SIGKILL" else ""
-        how = f"was ended by {name}{hint}"
-        status = "killed" if name == "SIGKILL" else status
+    if returncode == -signal.SIGKILL:
+        status, how = "killed", "was ended by SIGKILL; Linux does so when memory runs out"
+    elif returncode < 0:
+        how = f"was ended by {signal.Signals(-returncode).name}"
     # Some kernels of oneDNN crash where others raise an error.
-    last_wish = next((line for line in lines if OUT_OF_MEMORY in line), None)
-    if last_wish is not None:
-        how += f" after the allocator {last_wish[last_wish.index(OUT_OF_MEMORY) :][:200]}"
-        status = "out_of_memory"
+    said = [line[line.index(OUT_OF_MEMORY) :] for line in lines if OUT_OF_MEMORY in line]
+    if said:
+        status, how = "out_of_memory", f"{how} after the allocator {said[0][:200]}"
     return {"status": status, "error": f"the measuring process {how}"}

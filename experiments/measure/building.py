@@ -1,8 +1,10 @@
 """From a cell to a trainer that is ready to run. Imports TensorFlow."""
 
+import contextlib
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +15,8 @@ from mem_dfa.experiments.cells.cell import Cell
 import mem_dfa
 from mem_dfa import registry
 from mem_dfa.data import batches
+
+OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 
 class RefusedError(ValueError):
@@ -30,12 +34,20 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def resolve_device(device: str) -> str:
-    """The TensorFlow name, such as "GPU:0", of what was asked for.
+@contextlib.contextmanager
+def refusing(sentence: str) -> Iterator[None]:
+    """Refuses with a sentence and what went wrong in the block, unless that is lack of memory."""
+    try:
+        yield
+    except (*OUT_OF_MEMORY, batches.DataMissingError):
+        raise
+    except Exception as error:  # what is the user's own may fail in any way
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise RefusedError(f"{sentence}: {kind}{one_line(error)}") from error
 
-    Raises:
-        RefusedError: a GPU was asked for and there is none.
-    """
+
+def resolve_device(device: str) -> str:
+    """The TensorFlow name, such as "GPU:0", of what was asked for."""
     if device not in ("auto", "cpu", "gpu"):
         return device
     gpus = tf.config.list_physical_devices("GPU")
@@ -48,10 +60,9 @@ def resolve_device(device: str) -> str:
 
 
 def set_up_gpus(memory_bytes: int | None) -> None:
-    """Lets a GPU's memory grow by need; taken whole at the start it would hide what is used.
+    """Lets a GPU's memory grow by need, which shows what is used; a limit is taken whole.
 
-    A limit, in bytes of which TensorFlow takes whole MiB, is taken whole all the same. The CPU's
-    is in the environment, see `engine.worker.Limits`.
+    The CPU's is in the environment, see `engine.worker.Limits`.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         if memory_bytes is None:
@@ -62,21 +73,13 @@ def set_up_gpus(memory_bytes: int | None) -> None:
 
 
 def load_algorithm(name: str) -> Callable[..., keras.Model]:
-    """The class of an algorithm, by its key or as package.module:Class.
-
-    Raises:
-        RefusedError: it cannot be imported or is no Keras model.
-    """
+    """The class of an algorithm, by its key or as package.module:Class."""
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
     module_name, class_name = name.split(":")
-    try:
+    remedy = "give package.module:Class with the module on Python's path"
+    with refusing(f"--algo {name!r} cannot be imported; {remedy}"):
         algorithm = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # the user's module may fail in any way
-        raise RefusedError(
-            f"--algo {name!r} cannot be imported ({type(error).__name__}: {one_line(error)}); "
-            "give package.module:Class with the module on Python's path"
-        ) from error
     if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
         raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
     return algorithm
@@ -90,35 +93,30 @@ def build_trainer(cell: Cell) -> keras.Model:
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)
-    try:
+    depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
+    with refusing(
+        f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
+        "take fewer layers or another --dataset"
+    ):
         network = mem_dfa.MODELS[cell.model](
             input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
         )
-    except ValueError as error:
-        depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
-        raise RefusedError(
-            f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
-            f"take fewer layers or another --dataset: {one_line(error)}"
-        ) from error
-    try:
-        options = dict(cell.options)
-        if "budget" in options:
-            options["batch_size"] = cell.batch_size
+    options = dict(cell.options)
+    if "budget" in options:
+        options["batch_size"] = cell.batch_size
+    with refusing(f"algorithm '{cell.algorithm}' cannot train model '{cell.model}'"):
         trainer = algorithm(network, seed=cell.seed, **options)
         compile_trainer(trainer, cell)
-    except tf.errors.ResourceExhaustedError:
-        raise
-    except Exception as error:  # a class of the user's own may fail in any way
-        raise RefusedError(
-            f"algorithm '{cell.algorithm}' cannot train model '{cell.model}': {one_line(error)}"
-        ) from error
     return trainer
 
 
 def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
     """Gives the trainer the cell's optimizer and way to execute."""
+    name, rate = cell.optimizer, {"learning_rate": cell.learning_rate}
+    if name == "momentum":
+        name, rate = "sgd", rate | {"momentum": 0.9}
     trainer.compile(
-        optimizer=_optimizer(cell.optimizer, cell.learning_rate),
+        optimizer=keras.optimizers.get({"class_name": name, "config": rate}),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=cell.execution == "xla",
@@ -126,23 +124,20 @@ def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
     )
 
 
-def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    if name == "momentum":
-        return keras.optimizers.SGD(learning_rate, momentum=0.9)
-    configuration = {"class_name": name, "config": {"learning_rate": learning_rate}}
-    return keras.optimizers.get(configuration)
+def _data(cell: Cell) -> dict[str, Any]:
+    """What `mem_dfa.data.batches` is told."""
+    names = ("batch_size", "data_dir", "seed", "input_shape", "classes")
+    return {"name": cell.dataset, **{name: getattr(cell, name) for name in names}}
 
 
 def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     """One training batch, outside of TensorFlow's memory."""
-    return batches.batch(
-        cell.dataset,
-        cell.batch_size,
-        data_dir=cell.data_dir,
-        seed=cell.seed,
-        input_shape=cell.input_shape,
-        classes=cell.classes,
-    )
+    return batches.batch(**_data(cell))
+
+
+def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """The training and the test batches."""
+    return batches.load(split="train", **_data(cell)), batches.load(split="test", **_data(cell))
 
 
 def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -150,20 +145,3 @@ def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
     images, labels = batch
     # A constant may lie in NumPy's own memory, which the allocator does not count; a copy does not.
     return tf.raw_ops.DeepCopy(x=tf.constant(images)), tf.raw_ops.DeepCopy(x=tf.constant(labels))
-
-
-def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    """The training and the test batches."""
-    train, test = (
-        batches.load(
-            cell.dataset,
-            split,
-            cell.batch_size,
-            data_dir=cell.data_dir,
-            seed=cell.seed,
-            input_shape=cell.input_shape,
-            classes=cell.classes,
-        )
-        for split in ("train", "test")
-    )
-    return train, test

@@ -8,7 +8,7 @@ mask, so that the gradient is that of neither. Imports TensorFlow.
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -23,9 +23,8 @@ class RematScope(mem_dfa.Algorithm):
     """Keras's own step on the network made again inside ``keras.RematScope(mode="full")``.
 
     TensorFlow cannot trace a rematerialised layer that is called with `training` (Dense, Dropout,
-    BatchNormalization, a whole model): such layers stay outside of the scope, in eager execution
-    too, so that every execution runs the same. Each layer is run again by itself, so its input is
-    kept.
+    BatchNormalization, a whole model): such layers stay outside of the scope, in every execution.
+    Each layer is run again by itself, so its input is kept.
     """
 
     def __init__(self, network: keras.Model, **details: Any) -> None:
@@ -39,29 +38,24 @@ class RecomputeGrad(mem_dfa.Algorithm):
     """Keras's own step on a chain whose segments, about √n of them, run by `tf.recompute_grad`."""
 
     def __init__(self, network: keras.Model, **details: Any) -> None:
-        """Cut ``network`` into segments.
-
-        Raises:
-            mem_dfa.UnsupportedError: it is no `keras.Sequential`.
-        """
+        """Cut ``network``, a `keras.Sequential`, into segments."""
         super().__init__(network, **details)
         if not isinstance(network, keras.Sequential):
             raise mem_dfa.UnsupportedError(
                 f"Model '{network.name}' is no keras.Sequential, which alone is cut into segments: "
                 "give an --algo without recompute_grad."
             )
-        layers = segments(network)
-        self._first = [_recomputed(segment) for segment in layers[:-1]]
-        self._last = _composed(layers[-1])
+        *first, last = [_composed(layers) for layers in segments(network)]
+        # The last one's backward pass follows its forward pass: to run it again would save nothing.
+        self._segments = [*map(tf.recompute_grad, first), last]
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The network's output; in training by segments."""
         if not training:
             return super().call(inputs, training=training)
-        for segment in self._first:
+        for segment in self._segments:
             inputs = segment(inputs)
-        # Its backward pass follows its forward pass at once: to run it again would save nothing.
-        return self._last(inputs)
+        return inputs
 
 
 def segments(network: keras.Sequential) -> list[list[Layer]]:
@@ -69,26 +63,11 @@ def segments(network: keras.Sequential) -> list[list[Layer]]:
 
     n is the number of layers with weights; the weightless ones stay with the one before them.
     """
-    groups: list[list[Layer]] = [[]]
-    for layer in _layers(network):
-        if layer.weights and any(other.weights for other in groups[-1]):
-            groups.append([])
-        groups[-1].append(layer)
-    count = max(1, round(math.sqrt(len(groups))))
-    bounds = [round(number * len(groups) / count) for number in range(count + 1)]
-    return [
-        [layer for group in groups[start:end] for layer in group]
-        for start, end in itertools.pairwise(bounds)
-    ]
-
-
-def _layers(network: keras.Sequential) -> Iterator[Layer]:
-    """The network's layers, those of nested networks in their place."""
-    for layer in network.layers:
-        if isinstance(layer, keras.Sequential):
-            yield from _layers(layer)
-        else:
-            yield layer
+    layers = network.layers
+    starts = [0, *[number for number, layer in enumerate(layers) if layer.weights][1:]]
+    count = round(math.sqrt(len(starts)))
+    bounds = [starts[round(number * len(starts) / count)] for number in range(count)]
+    return [layers[start:end] for start, end in itertools.pairwise([*bounds, len(layers)])]
 
 
 def _composed(layers: Sequence[Layer]) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -103,16 +82,11 @@ def _composed(layers: Sequence[Layer]) -> Callable[[tf.Tensor], tf.Tensor]:
     return run
 
 
-def _recomputed(layers: Sequence[Layer]) -> Callable[[tf.Tensor], tf.Tensor]:
-    return tf.recompute_grad(_composed(layers))
-
-
 def _takes_training(layer: Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
 def _rematerialised(layer: Layer) -> Layer:
     """The layer made again, inside the scope where TensorFlow allows it."""
-    mode = None if _takes_training(layer) else "full"
-    with keras.RematScope(mode=mode):
+    with keras.RematScope(mode=None if _takes_training(layer) else "full"):
         return type(layer).from_config(layer.get_config())

@@ -1,32 +1,70 @@
-"""Training a cell for some epochs and testing it after each. Imports TensorFlow."""
+"""Training a cell for some epochs and testing it after each. Imports TensorFlow.
 
+`Cell.training_file` has what it needs to go on after an epoch. Keras's BackupAndRestore keeps no
+history, and overwrites its file in place, so that a kill can leave one that cannot be read.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.measure import building, training_state
-from mem_dfa.experiments.measure.measuring import Report
+from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.measure import building
 
 from mem_dfa.data import batches
 
 ITERATORS_OF_AN_EPOCH = 2  # Keras makes another at each epoch's end
 
+Rows = list[dict[str, Any]]
+
+
+def train(cell: Cell, report: Report) -> dict[str, Any]:
+    """Trains on the training split and tests on the test split, from the last finished epoch on.
+
+    Returns:
+        history: one row per epoch; its seconds are with tracing and without tests.
+        loss, accuracy, accuracy_label: of the test split after the last epoch.
+    """
+    trainer = building.build_trainer(cell)
+    training, test = building.splits(cell)
+    rows = restore(Path(cell.training_file), trainer) if cell.training_file else []
+    for _ in range(ITERATORS_OF_AN_EPOCH * len(rows)):
+        iter(training)  # an epoch's order is drawn where its iterator is made
+    if rows:
+        done = f"{len(rows)} of {cell.epochs}: test accuracy {rows[-1]['test_accuracy']:.4f}"
+        report(f"goes on after epoch {done}", len(rows) / cell.epochs)
+    if len(rows) < cell.epochs:
+        trainer.fit(
+            training,
+            validation_data=test,
+            initial_epoch=len(rows),
+            epochs=cell.epochs,
+            verbose=0,
+            callbacks=[Progress(cell, report, rows)],
+        )
+    return {
+        "history": rows,
+        "loss": rows[-1]["test_loss"],
+        "accuracy": rows[-1]["test_accuracy"],
+        "accuracy_label": f"{batches.label(cell.dataset, cell.data_dir)}, test",
+    }
+
 
 class Progress(keras.callbacks.Callback):
-    """Reports about a hundred times an epoch, and keeps what each epoch gave.
+    """Reports about a hundred times an epoch, and appends a row for each epoch to ``rows``."""
 
-    Attributes:
-        rows: of the finished epochs, also those before this process began.
-    """
-
-    def __init__(self, cell: Cell, report: Report, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, cell: Cell, report: Report, rows: Rows) -> None:
         """Keeps whom to tell."""
         super().__init__()
-        self.cell = cell
-        self.report = report
-        self.rows = rows
+        self.cell, self.report, self.rows = cell, report, rows
         self._started_s = self._trained_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -44,56 +82,54 @@ class Progress(keras.callbacks.Callback):
         """As in Keras; the epoch's training is over."""
         self._trained_s = time.perf_counter() - self._started_s
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """As in Keras."""
         before_s = self.rows[-1]["train_time_s"] if self.rows else 0.0
-        self.rows.append(
-            {
-                "epoch": epoch + 1,
-                "train_time_s": round(before_s + self._trained_s, 3),
-                "train_loss": float(logs["loss"]),
-                "train_accuracy": float(logs["accuracy"]),
-                "test_loss": float(logs["val_loss"]),
-                "test_accuracy": float(logs["val_accuracy"]),
-            }
-        )
+        row = {"epoch": epoch + 1, "train_time_s": round(before_s + self._trained_s, 3)}
+        for name in ("loss", "accuracy"):
+            row |= {f"train_{name}": float(logs[name]), f"test_{name}": float(logs[f"val_{name}"])}
+        self.rows.append(row)
         if self.cell.training_file:
-            training_state.save(Path(self.cell.training_file), self.model, self.rows)
+            save(Path(self.cell.training_file), self.model, self.rows)
         text = f"epoch {epoch + 1} of {self.cell.epochs}: test accuracy {logs['val_accuracy']:.4f}"
         self.report(text, (epoch + 1) / self.cell.epochs)
 
 
-def train(cell: Cell, report: Report) -> dict[str, Any]:
-    """Trains on the training split and tests on the test split.
+def save(file: Path, trainer: keras.Model, rows: Rows) -> None:
+    """Keeps every variable and the finished epochs' rows, whole or, without room, not at all."""
+    with contextlib.suppress(OSError, MemoryError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
+        try:
+            with open(descriptor, "wb") as opened:
+                values = [variable.numpy() for variable in _variables(trainer)]
+                np.savez(opened, *values, rows=json.dumps(rows))
+                opened.flush()
+                os.fsync(descriptor)  # on some disks only this tells that there is no room
+            os.replace(new, file)
+        except BaseException:
+            os.unlink(new)
+            raise
 
-    A training that was ended goes on after its last finished epoch, see `Cell.training_file`.
 
-    Returns:
-        history: one row per epoch, with the loss and accuracy on both splits, and the seconds
-            of training until its end, with tracing and without tests.
-        loss, accuracy, accuracy_label: of the test split after the last epoch.
-    """
-    trainer = building.build_trainer(cell)
-    training, test = building.splits(cell)
-    rows = training_state.restore(Path(cell.training_file), trainer) if cell.training_file else []
-    for _ in range(ITERATORS_OF_AN_EPOCH * len(rows)):
-        iter(training)  # an epoch's order is drawn where its iterator is made
-    progress = Progress(cell, report, rows)
-    if rows:
-        done = f"{len(rows)} of {cell.epochs}: test accuracy {rows[-1]['test_accuracy']:.4f}"
-        report(f"goes on after epoch {done}", len(rows) / cell.epochs)
-    if len(rows) < cell.epochs:
-        trainer.fit(
-            training,
-            validation_data=test,
-            initial_epoch=len(rows),
-            epochs=cell.epochs,
-            verbose=0,
-            callbacks=[progress],
-        )
-    return {
-        "history": rows,
-        "loss": rows[-1]["test_loss"],
-        "accuracy": rows[-1]["test_accuracy"],
-        "accuracy_label": f"{batches.label(cell.dataset, cell.data_dir)}, test",
-    }
+def restore(file: Path, trainer: keras.Model) -> Rows:
+    """Sets every variable as it was kept, if any was, and returns the finished epochs' rows."""
+    if not trainer.optimizer.built:
+        trainer.optimizer.build(trainer.trainable_variables)
+    variables = _variables(trainer)
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            rows: Rows = json.loads(str(kept["rows"]))
+            values = [kept[f"arr_{number}"] for number in range(len(kept.files) - 1)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return []
+    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        return []
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return rows
+
+
+def _variables(trainer: keras.Model) -> list[keras.Variable]:
+    """With the states of random generators, such as Dropout's; metrics begin anew every epoch."""
+    return [*trainer.variables, *trainer.optimizer.variables]

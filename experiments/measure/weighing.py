@@ -6,59 +6,18 @@ from typing import Any
 
 import keras
 import pandas as pd
-import tensorflow as tf
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.report import Report
 from mem_dfa.experiments.measure import measuring
 from mem_dfa.profiling.timeline.data import by_block_and_category
 
 from mem_dfa import profiling
 
 UNNAMED = "other/resident"
-_QUIET_LOOKS = 5
+QUIET_LOOKS = 5
 
 
-def weigh(cell: Cell, report: Callable[[str, float], None]) -> dict[str, Any]:
-    """Requested bytes of the cell's recorded steps: of the step in the middle.
-
-    Where TensorFlow may run two operations in either order, or both at once, steps differ. On a
-    busy machine a few in a hundred take more or less even where they are ordered, because a thread
-    was held up between its last use of a tensor and its release.
-
-    Returns:
-        kept: {"block/category": bytes} of what the forward pass leaves for the backward pass.
-        step: the same at the peak, both above what is resident.
-        resident: the same of what was there before the step.
-        device, tensorflow, keras: what it was measured on.
-
-    Raises:
-        profiling.MeterError: the allocator's statistics do not tell the truth.
-        profiling.TraceError: a step's events are not complete.
-    """
-    with profiling.trace(title="making", device=cell.device) as making:
-        allocator, trainer, batch, _ = measuring.warmed_up(cell, report)
-        settle(allocator.current_bytes)
-    kept, steps, residents = [], [], []
-    for number in range(cell.steps):
-        report(f"recording {number + 1} of {cell.steps}", 0.3 + 0.7 * number / cell.steps)
-        with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
-            measuring.step(trainer, batch)
-        timeline.require_exact()
-        kept.append(kept_of(timeline))
-        steps.append(timeline.requested_at_peak())
-        residents.append(timeline.requested_resident())
-    return {
-        "kept": _named(in_the_middle(kept)),
-        "step": _named(in_the_middle(steps)),
-        "resident": _exact(_named(min(residents, key=pd.Series.sum)), making),
-        "device": allocator.device,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
-
-
-def weigh_all(
-    cells: Sequence[Cell], report: Callable[[str, float], None]
-) -> dict[str, dict[str, Any]]:
+def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, dict[str, Any]]:
     """What `weigh` says of each cell, by its title, one after another in this process."""
     weights = {}
     for number, cell in enumerate(cells):
@@ -68,29 +27,42 @@ def weigh_all(
     return weights
 
 
-def kept_of(timeline: profiling.Timeline) -> pd.Series:
-    """Bytes by (block, category) alive, of the step's own, when the first gradient is formed.
+def weigh(cell: Cell, report: Report) -> dict[str, Any]:
+    """Bytes that the step in the middle asked for, by "block/category", and what measured them.
 
-    All of the forward pass is before it and all of the backward pass after it, so that it is the
-    same in every step however the operations of either are ordered. Nothing under XLA, which does
-    not say what belongs to which.
+    They are ``kept`` for the backward pass, of the ``step`` at its peak, and ``resident`` before.
+    Steps differ where operations may run in either order, or a thread is held up between its last
+    use of a tensor and its release. TraceError where a step's events are not complete.
     """
-    tensors = timeline.tensors
-    own = tensors["start_ns"] >= 0
-    first_ns = tensors.loc[own & (tensors["phase"] == "backward"), "start_ns"].min()
-    alive = own & (tensors["start_ns"] < first_ns) & (tensors["end_ns"] > first_ns)
-    return by_block_and_category(tensors, alive * tensors["requested_bytes"])
+    with profiling.trace(title="making", device=cell.device) as making:
+        allocator, trainer, batch, _ = measuring.warmed_up(cell, report)
+        settle(allocator.current_bytes)
+    kept, steps, residents = [], [], []
+    for number in range(cell.steps):
+        report(f"recording {number + 1} of {cell.steps}", 0.3 + 0.7 * number / cell.steps)
+        with profiling.trace(trainer, title=cell.title, allocator=allocator) as timeline:
+            measuring.timed_step(trainer, batch)
+        timeline.require_exact()
+        kept.append(_kept(timeline))
+        steps.append(timeline.requested_at_peak())
+        residents.append(timeline.requested_resident())
+    return {
+        "kept": _named(in_the_middle(kept)),
+        "step": _named(in_the_middle(steps)),
+        "resident": _exact(_named(min(residents, key=pd.Series.sum)), making),
+        "device": allocator.device,
+        **measuring.VERSIONS,
+    }
 
 
 def settle(current_bytes: Callable[[], int]) -> None:
-    """Wait until the allocator's bytes have stayed the same for a tenth of a second.
+    """Waits until the allocator's bytes have stayed the same for a tenth of a second.
 
-    A thread that is held up releases what it had after the step has ended, and what is there when
-    a recording ends counts as staying.
+    A thread that is held up releases what it had after a step, and would seem to keep it.
     """
     last, same = current_bytes(), 0
-    while same < _QUIET_LOOKS:
-        time.sleep(0.1 / _QUIET_LOOKS)
+    while same < QUIET_LOOKS:
+        time.sleep(0.1 / QUIET_LOOKS)
         now = current_bytes()
         same = same + 1 if now == last else 0
         last = now
@@ -101,12 +73,20 @@ def in_the_middle(steps: Sequence[pd.Series]) -> pd.Series:
     return sorted(steps, key=pd.Series.sum)[len(steps) // 2]
 
 
-def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, int]:
-    """The same with what nobody could name as it was asked for.
+def _kept(timeline: profiling.Timeline) -> pd.Series:
+    """What is alive, of the step's own, when the first gradient is formed: nothing under XLA."""
+    tensors = timeline.tensors
+    own = tensors["start_ns"] >= 0
+    first_ns = tensors.loc[own & (tensors["phase"] == "backward"), "start_ns"].min()
+    alive = own & (tensors["start_ns"] < first_ns) & (tensors["end_ns"] > first_ns)
+    return by_block_and_category(tensors, alive * tensors["requested_bytes"])
 
-    Of a tensor that stays, a step's events do not tell how large its chunk is: the allocator hands
-    out a free one whole that is less than twice as large, and which are free depends on the order
-    in which threads freed them. The events of its allocation tell what was asked for.
+
+def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, int]:
+    """The same with what nobody could name as it was asked for when it was made.
+
+    A step's events tell only how large the chunk of a tensor that stays is, and that may be nearly
+    twice as large, by which chunks happened to be free.
     """
     tensors = making.tensors
     stays = (tensors["start_ns"] >= 0) & (tensors["end_ns"] > making.duration_ns)

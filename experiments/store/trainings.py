@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
+from mem_dfa.experiments.cells.code import fingerprint
 from mem_dfa.experiments.store import results, stopping
 from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.table import Row, Schema, Table, words
@@ -81,13 +82,14 @@ def _longest(table: Table, state: object) -> Mapping[str, Epochs]:
 def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
     """A cell whose training, if it is ended, goes on where it was, until `keep` has its end.
 
-    The file's name holds the cell and its data. What a class of the user's own has to remember is
+    The file's name holds all that decides the result: the cell, its data, this code and the
+    versions of TensorFlow and Keras. What a class of the user's own has to remember is
     not known, so that its training begins anew, as does a measurement without epochs.
     """
     if not cell.epochs or ":" in cell.algorithm:
         return cell
     data = prepared.find(cell.dataset, cell.data_dir)
-    name = f".{stem('training', f'{cell.key()} {data and data.resolve()}')}"
+    name = f".{stem('training', f'{cell.key()} {data and data.resolve()} {fingerprint()}')}"
     return dataclasses.replace(cell, training_file=str(Path(folder, name)))
 
 

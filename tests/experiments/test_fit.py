@@ -13,7 +13,7 @@ import pytest
 from mem_dfa.experiments import fit
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.engine import fit_search, processes, worker
+from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.measure import child
 from mem_dfa.experiments.store import fit_rows
 
@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
             command.tries.append(size)
             return machine(cells[0], limits.memory_bytes)
 
-        monkeypatch.setattr(fit_search.worker, "call", call)
+        monkeypatch.setattr(worker, "call", call)
         return fit.main([*line, "--algo", algo, "--repeats", "1", *words, "--out", str(tmp_path)])
 
     def check(cells: list[Cell], _: Any) -> list[Cell]:

@@ -36,7 +36,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        patch.setattr(worker, "_server", None)
+        patch.setattr(worker, "_own", threading.local())
         yield
         worker.end_all()
 
@@ -82,11 +82,13 @@ def script(path: Path, *lines: str) -> str:
 
 def test_ended_before_there_is_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing takes seconds, and may take for ever."""
-    monkeypatch.setattr(worker, "_server", None)
+    monkeypatch.setattr(worker, "_own", threading.local())
     monkeypatch.setattr(worker.sys, "executable", script(tmp_path / "python", "exec sleep 60"))
-    threading.Timer(0.5, worker.end_all).start()
+    timer = threading.Timer(0.5, worker.end_all)
+    timer.start()
     start = time.perf_counter()
     assert "SIGTERM" in worker.call("measure", [CELL])["error"]
+    timer.join()
     assert time.perf_counter() - start < 30
 
 
@@ -95,7 +97,7 @@ def test_nothing_to_fork_from_is_no_cells_fault(
 ) -> None:
     """Such as where TensorFlow cannot be imported: every cell would fail."""
     python = script(tmp_path / "python", "echo No module named tensorflow >&2", "exit 1")
-    monkeypatch.setattr(worker, "_server", None)
+    monkeypatch.setattr(worker, "_own", threading.local())
     monkeypatch.setattr(worker.sys, "executable", python)
     with pytest.raises(worker.MachineError, match="exit status 1: No module named tensorflow"):
         worker.call("measure", [CELL])
@@ -103,11 +105,13 @@ def test_nothing_to_fork_from_is_no_cells_fault(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits processes so")
 def test_no_room_for_a_process_is_no_cells_fault() -> None:
-    assert worker.call("check", [CELL])["status"] == "ok"
-    resource.prlimit(worker._server[0].pid, resource.RLIMIT_NOFILE, (4, 4))
+    result = worker.call("survey", [CELL])
+    assert result["status"] == "ok", result
+    resource.prlimit(worker._own.server.pid, resource.RLIMIT_NOFILE, (4, 4))
     with pytest.raises(worker.MachineError, match="run this again when that is mended"):
-        worker.call("check", [CELL])
-    assert worker.call("check", [CELL])["status"] == "ok"
+        worker.call("survey", [CELL])
+    result = worker.call("survey", [CELL])
+    assert result["status"] == "ok", result
 
 
 def test_processes_have_the_server_in_common_and_nothing_else(
@@ -117,14 +121,14 @@ def test_processes_have_the_server_in_common_and_nothing_else(
     wide = dataclasses.replace(CELL, model="conv20", layers=20, batch_size=256)
     little = worker.call("measure", [wide], limits=Limits(memory_bytes=2**26))
     assert little["status"] == "out_of_memory", little
-    first = worker._server
+    first = worker._own.server
     monkeypatch.chdir(tmp_path)
     traced = dataclasses.replace(CELL, trace_file="timeline.json.gz")
     assert worker.call("measure", [traced])["status"] == "ok"
     assert (tmp_path / "timeline.json.gz").exists()
     monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "64")
     assert worker.call("measure", [wide])["status"] == "out_of_memory"
-    assert worker._server is first
+    assert worker._own.server is first
 
 
 def test_importing_starts_nothing() -> None:
@@ -147,7 +151,7 @@ def test_killed_below_a_gibibyte_is_not_out_of_memory() -> None:
     def report(note: str, done: float) -> None:
         notes.append(note)
         if note == "recording":
-            psutil.Process(worker._server[0].pid).children()[0].kill()
+            psutil.Process(worker._own.server.pid).children()[0].kill()
 
     result = worker.call("measure", [CELL], report, Limits(memory_bytes=300 * 2**20))
     assert notes[-1] == "recording"
