@@ -1,20 +1,14 @@
 """What a search for learning rates and feedback distributions found, and what it says to take."""
 
-import itertools
 from collections.abc import Collection, Sequence
 
-import matplotlib
-from matplotlib.figure import Figure
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
-from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.pictures.colours import look_of
+from mem_dfa.experiments.pictures.canvas import Drawn, look_of
 from mem_dfa.experiments.store import measured, results, trainings
 from mem_dfa.experiments.store.trainings import Epochs
-from mem_dfa.profiling.render import plot
-from mem_dfa.profiling.render.palette import INK, QUIET
+from mem_dfa.profiling.render.palette import INK
 
-_SIZE = (7.6, 4.4)  # inches
 _NEARLY = 0.97  # of what the best gained over guessing
 # Of distributions of the feedback that are not the usual one.
 _STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
@@ -72,8 +66,8 @@ def _named(cell: Cell) -> str:
     return cell.name.replace("feedback_initializer ", "")
 
 
-def _initializer(cell: Cell) -> str | None:
-    return dict(cell.options).get("feedback_initializer")
+def _initializer(cell: Cell) -> str:
+    return dict(cell.options).get("feedback_initializer", "")
 
 
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -91,42 +85,35 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
     ]
     others = dict.fromkeys(filter(None, map(_initializer, found)))
-    styles = dict(zip(others, itertools.cycle(_STYLES), strict=False))
+    styles = dict(zip(others, _STYLES, strict=False))
     if others:
         said = [f"{style}: {initializer}" for initializer, style in styles.items()]
         notes.append(f"Solid: uniform feedback; {'; '.join(said)}.")
     if diverged:
         notes.append("Crossed out: a training diverged, here or with more epochs.")
+    points = {cell: (cell.learning_rate, found[cell]) for cell in found}
     lines: dict[str, list[Cell]] = {}
     for cell in sorted(found, key=lambda cell: cell.learning_rate):
         lines.setdefault(_named(cell), []).append(cell)
-    with matplotlib.rc_context(plot.STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with canvas.captioned(title, notes, size=(7.6, 4.4)) as figure:
         axes = figure.subplots()
-        axes.set(xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
-        axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
+        canvas.prepare(axes, xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
         ends = []
         for name, own in lines.items():
-            look = look_of(own[0].algorithm)
-            rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
-            style = _STYLES.get(styles.get(_initializer(own[0])), "-")
-            axes.plot(
-                rates, values, style, color=look.colour,
-                marker=look.marker, markersize=look.width + 2, linewidth=look.width,
-            )  # fmt: skip
-            ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
+            style = _STYLES.get(styles.get(_initializer(own[0]), ""), "-")
+            where = [points[cell] for cell in own]
+            ends.append(
+                canvas.draw_line(axes, own[0].algorithm, name, where, zorder=2, linestyle=style)
+            )
         for cell in (cell for cell in found if cell in diverged):  # always in one order
-            axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
+            axes.plot(*points[cell], "x", markersize=13, color=INK)
         for cell in taken:
             look = look_of(cell.algorithm)
-            axes.plot(
-                [cell.learning_rate], [found[cell]], "o", fillstyle="none", color=look.colour,
-                markersize=9 + 2.5 * look.width,  # so that equal ones lie within each other
-            )  # fmt: skip
+            # So large that equal ones lie within each other.
+            size = 9 + 2.5 * look.width
+            axes.plot(*points[cell], "o", fillstyle="none", color=look.colour, markersize=size)
         tried = sorted({cell.learning_rate for cell in found})
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
         axes.minorticks_off()
-        labels.label_ends(axes, ends, 0.74 * _SIZE[1])
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
-        canvas.add_caption(figure, notes)
+        labels.label_ends(axes, ends)
     return Drawn(figure, notes, missing)

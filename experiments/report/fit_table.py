@@ -9,9 +9,6 @@ from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 from rich.table import Table
 
-HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")
-NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes", "one more")
-
 
 def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
     """One line for each answer.
@@ -23,39 +20,33 @@ def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
     """
     noun = "batch" if over == "batch" else "depth"
     shown = Table(title=f"Largest {noun} that trains in {limits.memory_bytes // 2**20} MiB")
-    for head in HEADS:
-        justify = "right" if head == over else "left"
-        shown.add_column(head, justify=justify, no_wrap=True)
-    for head in NUMBERS:
-        shown.add_column(head, justify="right", no_wrap=True)
-    for line in lines(rows):
-        shown.add_row(*line)
+    told = [line(row, rows) for row in rows]
+    names = list(told[0])
+    for number, name in enumerate(names):
+        is_number = name == over or number > names.index("device")
+        shown.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    for one in told:
+        shown.add_row(*one.values())
     return shown
 
 
-def lines(rows: Sequence[Row]) -> list[list[str]]:
-    """The cells of each answer's line, under `HEADS` and `NUMBERS`."""
-    shown = []
-    for row in rows:
-        names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
-        cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
-        cells["algorithm"] = Cell.of(row).name
-        if row["size"] is None:
-            cells[fit_rows.OVER[row["over"]]] = "none"
-        shown.append([*cells.values(), *_numbers(row, rows)])
-    return shown
-
-
-def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
+def line(row: Row, rows: Sequence[Row]) -> dict[str, str]:
+    """What is shown of an answer, one of ``rows``, by the heads of the columns."""
+    names = dict.fromkeys(("algorithm", "model", "layers", "batch_size", "execution", "device"))
+    told = {name: "all" if row[name] is None else str(row[name]) for name in names}
+    told["algorithm"] = Cell.of(row).name
+    numbers = dict.fromkeys(("of bp's", "peak (MiB)", "ms per image", "processes"), "-")
     if row["size"] is None:
-        return ["-", "-", "-", "-", row["status"]]
-    return [
-        _factor(row, rows),
-        screen.mebibytes(row["process_peak_bytes"]),
-        f"{row['image_time_s'] * 1000:.2f}",
-        str(row["repeats"]),
-        row["next_status"] or "is beyond the maximum",
-    ]
+        told[fit_rows.OVER[row["over"]]] = "none"
+        more = row["status"]
+    else:
+        numbers["of bp's"] = _factor(row, rows)
+        numbers["peak (MiB)"] = screen.mebibytes(row["process_peak_bytes"])
+        numbers["ms per image"] = f"{row['image_time_s'] * 1000:.2f}"
+        numbers["processes"] = str(row["repeats"])
+        more = row["next_status"] or "is beyond the maximum"
+    shown = {("batch" if name == "batch_size" else name): text for name, text in told.items()}
+    return {**shown, **numbers, "one more": more}
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:

@@ -1,13 +1,12 @@
 """The README's tables of what there is, from the registry: ``make readme`` writes them anew."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from mem_dfa import registry
 
 
-def tables() -> dict[str, list[str]]:
+def _tables() -> dict[str, list[str]]:
     """The lines of each table, by the name of its place in the README."""
     return {
         "algorithms": [
@@ -32,7 +31,7 @@ def with_tables(text: str) -> str:
     Raises:
         ValueError: it has no place for one.
     """
-    for name, lines in tables().items():
+    for name, lines in _tables().items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise ValueError(f"the README has no lines {begin.strip()} and {end}")
@@ -41,15 +40,6 @@ def with_tables(text: str) -> str:
     return text
 
 
-def main(argv: Sequence[str]) -> None:
-    """Rewrites a README.
-
-    Args:
-        argv: its path.
-    """
-    path = Path(argv[0])
-    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    path = Path(sys.argv[1])
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
