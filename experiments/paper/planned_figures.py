@@ -138,7 +138,7 @@ _FIGURES: dict[str, tuple] = {
         _cells(_TURNS, "conv20", layers=4, batch_size=16),
     ),
     "depth": (
-        "Memory against depth",
+        "depth_net and depth_revnet, batch 32: memory against layers",
         (
             *_deep("bp,fa,checkpoint,microbatch", "depth_net", **_DEPTHS),
             *_deep("dfa,mem_dfa", "depth_net", options=_REGENERATED, **_DEPTHS),

@@ -13,7 +13,6 @@ from mem_dfa.experiments.store import measured, results, trainings
 from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs
-from mem_dfa.profiling.render.palette import QUIET
 
 Read = Mapping[Cell, Epochs]
 """What each epoch of the trained cells gave."""
@@ -22,13 +21,8 @@ Read = Mapping[Cell, Epochs]
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Test accuracy, the mean over seeds and their range, a line for each algorithm.
 
-    Time is that of steps in processes of their own, over bp's. How long training took would tell
-    what else the machine did in those hours.
-
-    Args:
-        folder: of the results.
-        title: of the figure.
-        cells: with epochs those that are trained, without any those whose step is timed.
+    Time is that of steps in processes of their own, over bp's: cells without epochs. How long
+    training took would tell what else the machine did in those hours.
     """
     asked = [cell for cell in cells if cell.epochs]
     read = {cell: epochs for cell in asked if (epochs := trainings.read(folder, cell))}
@@ -59,10 +53,6 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
             ylabel="test accuracy (%)", ylim=by_epoch.get_ylim(),
         )  # fmt: skip
         _draw_lines(by_time, runs, paces)
-        if not paces:
-            by_time.set_xticks([])
-            by_time.text(0.5, 0.5, "bp's step was not timed", ha="center", color=QUIET,
-                         transform=by_time.transAxes)  # fmt: skip
     return Drawn(figure, notes, missing)
 
 
@@ -119,10 +109,9 @@ def _note_on_mem_dfa(read: Read) -> list[str]:
         return []
     epochs = len(next(iter(read.values())))
     said = f"After {epochs} epochs mem_dfa is within {max(apart):.2f} points of dfa"
-    if len(of_dfa) == 1:
-        return [f"{said}."]
     range_of_dfa = max(of_dfa.values()) - min(of_dfa.values())
-    return [f"{said} with the same seed; dfa's seeds differ by {range_of_dfa:.2f}."]
+    more = f" with the same seed; dfa's seeds differ by {range_of_dfa:.2f}"
+    return [f"{said}{more if len(of_dfa) > 1 else ''}."]
 
 
 def _notes_on_time(steps: Selection) -> list[str]:

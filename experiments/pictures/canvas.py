@@ -11,8 +11,6 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.transforms import Bbox
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures.labels import Label
@@ -25,7 +23,7 @@ from mem_dfa.profiling.render.palette import INK, QUIET
 from mem_dfa import registry
 
 LOOKS = {name: entry.look for name, entry in {**registry.ALGORITHMS, **catalogue.PEERS}.items()}
-_CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
+_CHARACTERS_PER_INCH = 15  # of a caption
 _LISTED = 6  # cells that a caption names before it counts the rest
 
 
@@ -51,7 +49,7 @@ class Drawn:
 def captioned(
     title: str, notes: Sequence[str], size: tuple[float, float] = (11.0, 4.4)
 ) -> Iterator[Figure]:
-    """A figure of so many inches to draw on; the notes come below it, and make it higher."""
+    """A figure of so many inches to draw on, the notes below it."""
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=size, layout="constrained")
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
@@ -97,12 +95,7 @@ def spread(row: Row, name: str) -> tuple[float, float]:
 
 
 def notes_on(selection: Selection, shown: str = "bands") -> list[str]:
-    """Where numbers came from and what is not shown, as sentences for a caption.
-
-    Args:
-        selection: what the figure shows.
-        shown: how it shows the spread over processes.
-    """
+    """Where numbers came from, how their spread is shown, and what is left out: a caption."""
     rows, notes = selection.rows, []
     repeats = sorted({row["repeats"] for row in rows if row["repeats"]})
     if repeats:
@@ -132,29 +125,13 @@ def listed(what: str, items: Sequence[str]) -> list[str]:
 
 
 def add_caption(figure: Figure, notes: Sequence[str]) -> None:
-    """Writes the notes below a figure with a constrained layout, which becomes higher by them."""
-    width, height = figure.get_size_inches()
-    lines = textwrap.wrap(" ".join(notes), int(width * _CHARACTERS_PER_INCH))
-    room = len(lines) * _LINE_INCHES + 0.2
-    share = room / (height + room)
-    figure.set_size_inches(width, height + room)
+    """Writes the notes below a figure, outside it: `save` takes in what is there."""
+    lines = textwrap.wrap(" ".join(notes), int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.draw_without_rendering()
-    below = [legend for legend in figure.legends if _place_of(legend).y1 < 0.5]
-    # The layout leaves no room for a legend that is moved, as those below are by the caption.
-    legends = max((_place_of(legend).height for legend in below), default=0.0)
-    for legend in below:
-        legend.set_bbox_to_anchor((0, share, 1, legends), figure.transFigure)
-    figure.get_layout_engine().set(rect=(0, share + legends, 1, 1 - share - legends))
-    figure.text(
-        0.01, share * (1 - 0.1 / room), "\n".join(lines), va="top", fontsize=8, color=QUIET,
-        linespacing=1.4,
-    )  # fmt: skip
-
-
-def _place_of(legend: Legend) -> Bbox:
-    """Where a legend is, as shares of its figure."""
-    figure = legend.get_figure()
-    return legend.get_window_extent().transformed(figure.transFigure.inverted())
+    figure.set_layout_engine("none")  # what is laid out stays so, in the middle of a higher picture
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    figure.text(0.01, -0.02, "\n".join(lines), va="top", fontsize=8, color=QUIET, linespacing=1.4)
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str]) -> None:
@@ -168,5 +145,5 @@ def save(figure: Figure, stem: Path, kinds: Sequence[str]) -> None:
         # Without a date and with names of its own, an SVG changes only when what it shows does.
         metadata = {"Date": None} if kind == "svg" else {}
         with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-            figure.savefig(content, format=kind, dpi=160, metadata=metadata)
+            figure.savefig(content, format=kind, dpi=160, metadata=metadata, bbox_inches="tight")
         files.write_whole(stem.with_name(f"{stem.name}.{kind}"), content.getvalue())

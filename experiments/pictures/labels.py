@@ -42,9 +42,7 @@ class Label:
 def label_ends(axes: Axes, ends: Sequence[Label]) -> None:
     """Puts a name beside the end of each line, moved apart where they would overlap.
 
-    Args:
-        axes: whose limits and scales are set already.
-        ends: the last point of each line.
+    Scales are set already, and limits, or they are found by what is drawn.
     """
     if not ends:
         return
@@ -82,10 +80,7 @@ def label_points(
 ) -> list[Text]:
     """Puts a name beside each point where it covers least of the other names, points and lines.
 
-    Args:
-        axes: whose figure has its final size and layout.
-        labels: one for each point.
-        ranges: of x, of the level line through each point; without any there are no lines.
+    There is a level line through each point where ``ranges`` tells where it begins and ends.
     """
     figure = axes.get_figure()
     figure.draw_without_rendering()

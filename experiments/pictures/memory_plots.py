@@ -1,5 +1,6 @@
 """Memory against something that cells differ in: their layers, or their batch size."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,35 +32,20 @@ _EXECUTIONS: dict[str, dict[str, Any]] = {
 """How lines differ where several executions are drawn."""
 
 
-def against_layers(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step against the number of layers, a line for each algorithm.
+def _against(
+    folder: str,
+    title: str,
+    cells: Sequence[Cell],
+    column: str,
+    heading: str,
+    is_logarithmic: bool = True,
+    size: tuple[float, float] = (11.0, 4.4),
+) -> Drawn:
+    """Peak and step against a column, a line for each algorithm and execution.
 
     The peak is what the allocator hands out, and has its odd chunks; the step is what was asked of
     it, which is the algorithm's own.
     """
-    heading = "weight layers before the classifier"
-    return _against("layers", heading, folder, title, cells, is_logarithmic=False)
-
-
-def against_batch_size(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step against the batch size, a line for each algorithm; see `against_layers`."""
-    return _against("batch_size", "images in a batch", folder, title, cells)
-
-
-def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step against the number of layers, a line for each algorithm and execution."""
-    return _against("layers", "layers", folder, title, cells, size=(14.4, 5.6))
-
-
-def _against(
-    column: str,
-    heading: str,
-    folder: str,
-    title: str,
-    cells: Sequence[Cell],
-    is_logarithmic: bool = True,
-    size: tuple[float, float] = (11.0, 4.4),
-) -> Drawn:
     selection = measured.select(results.read(folder), cells)
     given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
     notes = [_UNITS_NOTE, *(f"{name}: {options}." for name, options in given.items())]
@@ -81,6 +67,13 @@ def _against(
             ]
             panels[0].legend(handles=handles, frameon=False, fontsize=8, handlelength=3)
     return Drawn(figure, notes, selection.missing)
+
+
+against_layers = functools.partial(
+    _against, column="layers", heading="weight layers before the classifier", is_logarithmic=False
+)
+against_batch_size = functools.partial(_against, column="batch_size", heading="images in a batch")
+against_depth = functools.partial(_against, column="layers", heading="layers", size=(14.4, 5.6))
 
 
 def _scale(axes: Axes, rows: Sequence[Row], column: str, name: str, is_logarithmic: bool) -> None:

@@ -6,7 +6,6 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
 from mem_dfa.experiments.store import measured, results, trainings
-from mem_dfa.experiments.store.trainings import Epochs
 from mem_dfa.profiling.render.palette import INK
 
 _NEARLY = 0.97  # of what the best gained over guessing
@@ -14,20 +13,18 @@ _NEARLY = 0.97  # of what the best gained over guessing
 _STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
 
 
-def _found(epochs: Epochs) -> float:
-    """By what settings are compared: test images have no say in what is chosen."""
-    if epochs[-1]["train_accuracy"] is None:
-        raise results.ResultsError(
-            f"a training of tables/epochs.csv has no train_accuracy in epoch {len(epochs)}; train "
-            "again"
-        )
-    return 100 * epochs[-1]["train_accuracy"]
-
-
 def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
-    """Training accuracy (%) in the last epoch of each cell that was trained."""
-    read = {cell: trainings.read(folder, cell) for cell in cells}
-    return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
+    """Training accuracy (%) in the last epoch of each cell that was trained, in this order.
+
+    By it settings are compared: test images have no say in what is chosen.
+    """
+    read = {cell: trainings.read(folder, cell)[-1:] for cell in cells}
+    return {
+        cell: 100 * last["train_accuracy"]
+        for cell, epochs in read.items()
+        for last in epochs
+        if last["train_accuracy"] is not None
+    }
 
 
 def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
@@ -39,15 +36,8 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     """What is taken for each algorithm: of the least learning rate that is nearly the best.
 
     Nearly is a part of what was gained over guessing, since a few points are nothing to 96 % and
-    most of what there is to 14 %.
-
-    The rate at which a short training does best may be too large for a long one: `dfa` on `mlp`,
-    with the best rate of two epochs, fell from 90 to 68 % after eleven. At which rates a long one
-    diverged is known when it was run: those are not taken.
-
-    Args:
-        found: training accuracy (%) of each cell.
-        diverged: the cells that are not taken.
+    most of what there is to 14 %. The rate at which a short training does best may be too large for
+    a long one: `dfa` on `mlp`, with the best rate of two epochs, fell from 90 to 68 % after eleven.
     """
     by_algorithm: dict[str, list[Cell]] = {}
     for cell in found:
