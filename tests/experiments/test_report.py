@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mem_dfa.experiments import figures
-from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.report import page
 from mem_dfa.experiments.store import fit_rows, results
 from mem_dfa.experiments.store.table import Table
@@ -87,7 +87,7 @@ def test_nothing_comes_from_elsewhere(folder: Path) -> None:
 def test_contents_lead_to_every_part(folder: Path) -> None:
     text = written(folder, "layers_conv20")
     targets = re.findall(r'href="#([^"]+)"', text)
-    assert {figure.name for figure in planned_figures.FIGURES} <= set(targets)
+    assert {figure.name for figure in FIGURES} <= set(targets)
     assert {"machine", "table_claims_exact", "measurements"} <= set(targets)
     assert all(f'id="{target}"' in text for target in targets)
 
