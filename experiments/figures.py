@@ -45,7 +45,7 @@ def _run(argv: Sequence[str]) -> int:
         raise arguments.UsageError(
             f"--from {options.source!r} is no folder; name one that experiments.sweep wrote to"
         )
-    kinds = ("png", "svg") if options.svg else ("png",)
+    kinds = ["png", "svg"] if options.svg else ["png"]
     return draw(options.source, options.out or options.source, options.figure, kinds=kinds)
 
 
@@ -68,14 +68,9 @@ def draw(
     quick: bool = False,
     kinds: Sequence[str] = ("png",),
 ) -> int:
-    """Draws figures and writes the page; tells the user, and returns the exit status.
+    """Draws figures, the small ones if ``quick``, and writes the page; returns the exit status.
 
-    Args:
-        source: the folder of what was measured.
-        out: the folder that is written to.
-        names: of figures.
-        quick: whether the figures are the small ones.
-        kinds: of files, "png" and "svg".
+    Reads what was measured in the folder ``source``, writes files of these kinds to ``out``.
 
     Raises:
         profiling.TraceError: nothing can be written.
@@ -89,19 +84,17 @@ def draw(
         for number, figure in enumerate(chosen):
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
             stem = Path(out, "figures", figure.name)
-            every[figure.name] = drawn = drawings.draw(figure, quick, source, stem, kinds)
-    for name, drawn in every.items():
-        if drawn.figure:
-            for kind in kinds:
-                print(f"figure: {Path(out, 'figures', name)}.{kind}")
-    print(f"page: {page.write(source, out, every, quick)}")
-    print(f"index: {page.write_index(out)}")
+            every[figure.name] = drawings.draw(figure, quick, source, stem, kinds)
     for figure in chosen:
         drawn = every[figure.name]
+        for kind in kinds if drawn.figure else ():
+            print(f"figure: {Path(out, 'figures', figure.name)}.{kind}")
         if drawn.problem:
             state = "not whole" if drawn.figure else "not drawn"
             screen.note(f"{state}: {figure.name}: {drawn.problem}")
             screen.note(f"    {figure.command(source, quick)}")
+    print(f"page: {page.write(source, out, every, quick)}")
+    print(f"index: {page.write_index(out)}")
     return 1 if any(drawn.problem for drawn in every.values()) else 0
 
 

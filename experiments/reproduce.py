@@ -73,11 +73,9 @@ def _tell(asked: set[str], waiting: dict[How, dict[str, Cell]], out: str) -> Non
     if cells:
         rows = [row for folder in dict.fromkeys([DEFAULT_OUT, out]) for row in results.read(folder)]
         seconds, unknown = plan.recorded_seconds(cells.values(), rows)
+        took = f"{screen.duration(seconds)} when they were measured before"
         more = f", and {unknown} of which no time is recorded" if unknown else ""
-        screen.note(
-            f"{len(cells)} to measure: {screen.duration(seconds)} when they were measured "
-            f"before{more}"
-        )
+        screen.note(f"{len(cells)} to measure: {took}{more}")
 
 
 def _measure(how: How, cells: Sequence[Cell], out: str) -> int:
@@ -106,12 +104,9 @@ def _tables(out: str) -> list[int]:
 
 def _is_fitted(out: str) -> bool:
     """Whether the table of largest batches has an answer for every algorithm."""
-    asked = (FIT_MEMORY_BYTES, FIT_MODEL, "batch")
+    asked = {"memory_limit_bytes": FIT_MEMORY_BYTES, "model": FIT_MODEL, "over": "batch"}
     rows = fit_rows.answers(out).values()
-    told = [(row["memory_limit_bytes"], row["model"], row["over"]) for row in rows]
-    return {row["algorithm"] for row, one in zip(rows, told, strict=True) if one == asked} >= set(
-        ALL
-    )
+    return {row["algorithm"] for row in rows if asked.items() <= row.items()} >= set(ALL)
 
 
 if __name__ == "__main__":

@@ -16,17 +16,13 @@ _SHARE = 0.74  # of a figure's height that its axes have
 _LIGHTEST = 0.45  # of letters, where white is 1
 _NEAR = 10  # points; beyond that a line leads to a name
 _FARNESS = 2  # square pixels that a name may rather cover than be a point further away
+_SIDES = {"left": 0.0, "center": 0.5, "right": 1.0}
 _AROUND = (
     *((6, 7, "left"), (7, 0, "left"), (-7, 0, "right"), (0, 9, "center"), (0, -9, "center")),
     *((6, -8, "left"), (-6, 8, "right"), (-6, -8, "right")),
 )
-_PLACES = [
-    ((x * reach, y * reach), side, max(0.0, reach * max(abs(x), abs(y)) - _NEAR))
-    for reach in (1.0, 2.2, 3.6, 5.0)
-    for x, y, side in _AROUND
-]
-"""Where a name may stand around its point, the best place first: offset in points, alignment and
-how much too far."""
+_PLACES = [(x * far, y * far, side) for far in (1.0, 2.2, 3.6, 5.0) for x, y, side in _AROUND]
+"""Where a name may stand around its point, the best place first: offset in points, alignment."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +80,30 @@ def label_points(
     """
     figure = axes.get_figure()
     figure.draw_without_rendering()
-    to_pixels, radius = axes.transData.transform, 4.5 * figure.dpi / 72
+    to_pixels, scale = axes.transData.transform, figure.dpi / 72
     points = [to_pixels((label.x, label.y)) for label in labels]
-    taken = [Bbox([point - radius, point + radius]) for point in points]
+    taken = [Bbox([point - 4.5 * scale, point + 4.5 * scale]) for point in points]
     for label, ends in zip(labels, ranges, strict=bool(ranges)):
         (left, level), (right, _) = (to_pixels((x, label.y)) for x in ends)
         taken.append(Bbox([(left, level - 1), (right, level + 1)]))
-
-    def cost(text: Text, offset: tuple[float, float], side: str, beyond: float) -> float:
-        """How much a name covers at a place, lies outside or is too far, in square pixels."""
-        text.set(position=offset, horizontalalignment=side)
-        text.arrow_patch.set_visible(beyond > 0)
-        box = letters_of(text)
-        outside = box.width * box.height - _covered(box, [axes.bbox])
-        return _covered(box, taken) + outside + _FARNESS * beyond
-
     texts = []
-    for label in labels:
+    for label, (x, y) in zip(labels, points, strict=True):
+        look = _look(label, {"linewidth": 0.5})
         text = axes.annotate(
             label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", zorder=6,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-            **_look(label, {"linewidth": 0.5}),
+            path_effects=[withStroke(linewidth=2, foreground="white")], **look,
         )  # fmt: skip
-        best = min(_PLACES, key=lambda place, text=text: cost(text, *place))
-        cost(text, *best)  # puts it there
+        width, height = letters_of(text).size
+        costs = {}
+        for right, up, side in _PLACES:
+            left, below = x + right * scale - _SIDES[side] * width, y + up * scale - height / 2
+            box = Bbox.from_bounds(left, below, width, height)
+            outside = width * height - _covered(box, [axes.bbox])
+            beyond = max(0.0, abs(right) - _NEAR, abs(up) - _NEAR)
+            costs[right, up, side] = _covered(box, taken) + outside + _FARNESS * beyond
+        right, up, side = min(costs, key=costs.__getitem__)
+        text.set(position=(right, up), horizontalalignment=side)
+        text.arrow_patch.set_visible(max(abs(right), abs(up)) > _NEAR)
         taken.append(letters_of(text))
         texts.append(text)
     return texts

@@ -5,24 +5,21 @@ from pathlib import Path
 
 from mem_dfa import registry
 
-
-def _tables() -> dict[str, list[str]]:
-    """The lines of each table, by the name of its place in the README."""
-    return {
-        "algorithms": [
-            "| algorithm | | error signal | what it keeps of the forward pass |",
-            "|---|---|---|---|",
-            *(
-                f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
-                for name, entry in registry.ALGORITHMS.items()
-            ),
-        ],
-        "models": [
-            "| model | layers before the classifier |",
-            "|---|---|",
-            *(f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()),
-        ],
-    }
+_TABLES = {
+    "algorithms": [
+        "| algorithm | | error signal | what it keeps of the forward pass |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
+            for name, entry in registry.ALGORITHMS.items()
+        ),
+    ],
+    "models": [
+        "| model | layers before the classifier |",
+        "|---|---|",
+        *(f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()),
+    ],
+}
 
 
 def with_tables(text: str) -> str:
@@ -31,7 +28,7 @@ def with_tables(text: str) -> str:
     Raises:
         ValueError: it has no place for one.
     """
-    for name, lines in _tables().items():
+    for name, lines in _TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise ValueError(f"the README has no lines {begin.strip()} and {end}")

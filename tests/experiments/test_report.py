@@ -123,7 +123,7 @@ def test_the_index_names_what_is_there(folder: Path) -> None:
     written(folder, "layers_conv20")
     text = (folder / "README.md").read_text()
     assert "| [measurements.csv](measurements.csv) | 5 | every measured cell" in text
-    assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims exact" in text
+    assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims: exact" in text
     assert "[layers_conv20](figures/layers_conv20.png)" in text
     assert "depth.png" not in text
     targets = re.findall(r"\]\(([^)]+)\)", text)
