@@ -45,8 +45,8 @@ def _run(argv: Sequence[str]) -> int:
         raise arguments.UsageError(
             f"--from {options.source!r} is no folder; name one that experiments.sweep wrote to"
         )
-    kinds = ["png", "svg"] if options.svg else ["png"]
-    return draw(options.source, options.out or options.source, options.figure, kinds=kinds)
+    out = options.out or options.source
+    return draw(options.source, out, options.figure, quick=False, with_svg=options.svg)
 
 
 def add_figure_option(parser: arguments.Parser, default: str) -> None:
@@ -61,16 +61,10 @@ def add_figure_option(parser: arguments.Parser, default: str) -> None:
     )
 
 
-def draw(
-    source: str,
-    out: str,
-    names: Sequence[str],
-    quick: bool = False,
-    kinds: Sequence[str] = ("png",),
-) -> int:
+def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: bool = False) -> int:
     """Draws figures, the small ones if ``quick``, and writes the page; returns the exit status.
 
-    Reads what was measured in the folder ``source``, writes files of these kinds to ``out``.
+    Reads what was measured from the folder ``source`` and writes to the folder ``out``.
 
     Raises:
         profiling.TraceError: nothing can be written.
@@ -78,6 +72,7 @@ def draw(
     from mem_dfa.experiments.pictures import drawings
     from mem_dfa.experiments.report import page
 
+    kinds = ["png", "svg"] if with_svg else ["png"]
     chosen = [figure for figure in FIGURES if figure.name in names]
     every = {}
     with screen.progress("drawing", quiet=True) as tell:

@@ -14,9 +14,6 @@ from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs
 
-Read = Mapping[Cell, Epochs]
-"""What each epoch of the trained cells gave."""
-
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Test accuracy, the mean over seeds and their range, a line for each algorithm.
@@ -29,15 +26,15 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     untrained = [cell for cell in asked if cell not in read]
     rows = results.read(folder)
     steps = measured.select(rows, [cell for cell in cells if not cell.epochs], REPEATS)
+    missing = [*untrained, *steps.missing]
+    if not read:
+        return Drawn(None, missing=missing)
     notes = [
         *_notes(read, asked, measured.images(rows, asked[0].dataset)),
         *canvas.listed("Not trained", [f"{cell.name} seed {cell.seed}" for cell in untrained]),
         *_note_on_mem_dfa(read),
         *_notes_on_time(steps),
     ]
-    missing = [*untrained, *steps.missing]
-    if not read:
-        return Drawn(None, notes, missing)
     runs: dict[str, list[Epochs]] = {}
     for cell, epochs in read.items():
         runs.setdefault(cell.algorithm, []).append(epochs)
@@ -80,31 +77,26 @@ def _draw_lines(
     labels.label_ends(axes, ends)
 
 
-def _notes(read: Read, asked: Sequence[Cell], images: str) -> list[str]:
+def _notes(read: Mapping[Cell, Epochs], asked: Sequence[Cell], images: str) -> list[str]:
     """How many seeds, which images, and how each algorithm was trained on them."""
-    counts = sorted(set(collections.Counter(cell.algorithm for cell in read).values()))
-    times = " to ".join(map(str, dict.fromkeys([*counts[:1], *counts[-1:]])))
+    counts = sorted(collections.Counter(cell.algorithm for cell in read).values())
+    times = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     several = f"Means of {times} seeds, bands from the least to the greatest."
     settings: dict[str, dict[str, None]] = {}
     for cell in asked:
         how = f"{cell.optimizer} {cell.learning_rate:g}, batch {cell.batch_size}"
         settings.setdefault(how, {})[cell.name] = None
     said = "; ".join(f"{', '.join(names)}: {how}" for how, names in settings.items())
-    return [
-        *([several if counts[-1] > 1 else "One seed."] if counts else []),
-        f"{images}, no augmentation; {said}.",
-    ]
+    seeds = several if counts[-1] > 1 else "One seed."
+    return [seeds, f"{images}, no augmentation; {said}."]
 
 
-def _note_on_mem_dfa(read: Read) -> list[str]:
+def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:
     """How far from dfa it is, whose updates are the same but for rounding, in points."""
     ends = {(c.algorithm, c.seed): 100 * e[-1]["test_accuracy"] for c, e in read.items()}
     of_dfa = {seed: end for (name, seed), end in ends.items() if name == "dfa"}
-    apart = [
-        abs(ends["mem_dfa", seed] - end)
-        for seed, end in of_dfa.items()
-        if ("mem_dfa", seed) in ends
-    ]
+    both = [seed for seed in of_dfa if ("mem_dfa", seed) in ends]
+    apart = [abs(ends["mem_dfa", seed] - of_dfa[seed]) for seed in both]
     if not apart:
         return []
     epochs = len(next(iter(read.values())))

@@ -72,11 +72,7 @@ def draw_line(
     ranges: Sequence[tuple[float, float]] = (),
     **how: Any,
 ) -> Label:
-    """Draws an algorithm's line, with a band where there are ranges of its values.
-
-    Returns:
-        The text, to be put beside the line's end.
-    """
+    """Draws an algorithm's line, and a band of ranges; the text is to stand beside its end."""
     look, (places, values) = look_of(algorithm), zip(*points, strict=True)
     usual = {"marker": look.marker, "markersize": look.width + 2, "linewidth": look.width}
     usual["zorder"] = 5 - look.width / 2  # the narrow ones above
@@ -106,11 +102,8 @@ def notes_on(selection: Selection, shown: str = "bands") -> list[str]:
     notes += [f"Measured on {source}." for source in sources]
     notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in selection.left_out]
     failed = [f"{_place(Cell.of(r))} ({r['status'].replace('_', ' ')})" for r in selection.failed]
-    return [
-        *notes,
-        *listed("Failed and left out", failed),
-        *listed("Not measured", [_place(cell) for cell in selection.missing]),
-    ]
+    missing = [_place(cell) for cell in selection.missing]
+    return [*notes, *listed("Failed and left out", failed), *listed("Not measured", missing)]
 
 
 def _place(cell: Cell) -> str:

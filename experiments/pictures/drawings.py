@@ -34,18 +34,16 @@ def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         except TraceError as error:
             problems.append(str(error))
         missing.append(cell)
-    notes = canvas.listed("Not recorded", [cell.name for cell in missing])
-    if not timelines:
-        return Drawn(None, notes, missing, "; ".join(problems))
     devices = " and ".join(dict.fromkeys(timeline.device for timeline in timelines))
-    notes.insert(
-        0,
+    notes = [
         f"One recorded step each, on {devices}, optimizer {cells[0].optimizer}. Bytes as the "
         "allocator hands them out, in chunks that may be larger than the tensor in them.",
-    )
-    figure = plot.plot(timelines, title)
-    canvas.add_caption(figure, notes)
-    return Drawn(figure, notes, missing, "; ".join(problems))
+        *canvas.listed("Not recorded", [cell.name for cell in missing]),
+    ]
+    figure = plot.plot(timelines, title) if timelines else None
+    if figure:
+        canvas.add_caption(figure, notes)
+    return Drawn(figure, notes if figure else [], missing, "; ".join(problems))
 
 
 DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {

@@ -65,7 +65,9 @@ def _against(
                 for name, look in _EXECUTIONS.items()
                 if name in executions
             ]
-            panels[0].legend(handles=handles, frameon=False, fontsize=8, handlelength=3)
+            panels[0].legend(
+                handles=handles, loc="upper left", frameon=False, fontsize=8, handlelength=3
+            )
     return Drawn(figure, notes, selection.missing)
 
 
@@ -126,5 +128,5 @@ def _ended(selection: Selection, last: Row, column: str) -> str:
         if all(row[name] == last[name] for name in ("algorithm", "execution"))
         and row[column] > last[column]
     ]
-    first = min(beyond, key=lambda row: row[column], default=None)
-    return f" ({first[column]}: {first['status'].replace('_', ' ')})" if first else ""
+    first = sorted(beyond, key=lambda row: row[column])[:1]
+    return "".join(f" ({row[column]}: {row['status'].replace('_', ' ')})" for row in first)

@@ -27,11 +27,6 @@ def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
     }
 
 
-def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
-    """The cells with whose settings some training diverged: in the search, or later."""
-    return {cell for cell in cells if trainings.diverged(folder, cell)}
-
-
 def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[str, Cell]:
     """What is taken for each algorithm: of the least learning rate that is nearly the best.
 
@@ -52,18 +47,18 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     return taken
 
 
-def _named(cell: Cell) -> str:
-    return cell.name.replace("feedback_initializer ", "")
-
-
 def _initializer(cell: Cell) -> str:
     return dict(cell.options).get("feedback_initializer", "")
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.algorithm} {_initializer(cell)}".strip()
 
 
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Training accuracy against the learning rate, a line for each algorithm and distribution."""
     found = read_search(folder, cells)
-    diverged = read_diverged(folder, list(found))
+    diverged = {cell for cell in found if trainings.diverged(folder, cell)}
     missing = [cell for cell in cells if cell not in found]
     if not found:
         return Drawn(None, missing=missing)
@@ -90,17 +85,14 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         canvas.prepare(axes, xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
         ends = []
         for name, own in lines.items():
-            style = _STYLES.get(styles.get(_initializer(own[0]), ""), "-")
-            where = [points[cell] for cell in own]
-            ends.append(
-                canvas.draw_line(axes, own[0].algorithm, name, where, zorder=2, linestyle=style)
-            )
+            how = {"linestyle": _STYLES.get(styles.get(_initializer(own[0]), ""), "-"), "zorder": 2}
+            line = [points[cell] for cell in own]
+            ends.append(canvas.draw_line(axes, own[0].algorithm, name, line, **how))
         for cell in (cell for cell in found if cell in diverged):  # always in one order
             axes.plot(*points[cell], "x", markersize=13, color=INK)
         for cell in taken:
             look = look_of(cell.algorithm)
-            # So large that equal ones lie within each other.
-            size = 9 + 2.5 * look.width
+            size = 9 + 2.5 * look.width  # so that equal ones lie within each other
             axes.plot(*points[cell], "o", fillstyle="none", color=look.colour, markersize=size)
         tried = sorted({cell.learning_rate for cell in found})
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])

@@ -15,17 +15,14 @@ from mem_dfa.units import MEBIBYTE
 
 @dataclass(frozen=True)
 class Point:
-    """One algorithm with its options."""
+    """One algorithm with its options: MiB against the median of times, the ends of its line."""
 
     algorithm: str
     name: str
     net: str
-    """Of which it is; what another net takes is no better and no worse."""
     time: float
     memory: float
-    """MiB."""
     time_range: tuple[float, float]
-    """The ends of its line, of the times that `time` is the median of."""
 
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -40,7 +37,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         points.append(Point(row["algorithm"], name, row["model"], time_ms, size, (least, greatest)))
     names = {"xlabel": "time of one step (ms)", "ylabel": "peak memory (MiB)"}
     notes = canvas.notes_on(selection, "lines")
-    return _drawn(title, points, notes, selection.missing, names)
+    return _drawn(title, points, notes, selection.missing, **names)
 
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -68,7 +65,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     nets = [f"{row['model']}, {row['layers']} layers, batch {row['batch_size']}" for row in good]
     names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "step memory (MiB)"}
     missing = [] if len(rows) == len(cells) else cells
-    return _drawn(": ".join([title, *nets[:1]]), points, notes, missing, names)
+    return _drawn(": ".join([title, *nets[:1]]), points, notes, missing, **names)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -81,17 +78,12 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _drawn(
-    title: str,
-    points: Sequence[Point],
-    notes: Sequence[str],
-    missing: Sequence[Cell],
-    names: dict[str, str],
+    title: str, points: Sequence[Point], notes: list[str], missing: Sequence[Cell], **names: str
 ) -> Drawn:
     if not points:
-        return Drawn(None, list(notes), missing)
+        return Drawn(None, notes, missing)
     times, nets = [point.time for point in points], dict.fromkeys(point.net for point in points)
-    # One slow step of many must not press all points together. Names stand beside the points, most
-    # of them at the right.
+    # One slow step of many must not press all points together. Most names stand at the right.
     room = max(0.25 * (max(times) - min(times)), 0.1 * max(times))
     least, greatest = max(0.0, min(times) - 0.6 * room), max(times) + room
     notes = [
@@ -114,7 +106,10 @@ def _drawn(
 
 
 def _draw_net(axes: Axes, points: Sequence[Point]) -> None:
-    """The points, and the border of what is worse: from each of the front right, then down."""
+    """The points, and the border of what is worse: from each of the front right, then down.
+
+    What another net takes is no better and no worse.
+    """
     best = front(points)
     times = [point.time for point in best] + [axes.get_xlim()[1]]
     heights = [point.memory for point in best] + [best[-1].memory]

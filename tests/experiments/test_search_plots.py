@@ -1,6 +1,7 @@
 """Settings are chosen by a recorded search, and by nothing that was seen of the test images."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.plan import PlannedFigure
 from mem_dfa.experiments.paper.planned_figures import CHOSEN, FIGURES, SEARCH_SEED
 from mem_dfa.experiments.pictures import search_plots
+from mem_dfa.experiments.store import trainings
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import trained
@@ -23,6 +25,10 @@ LINES = (
 
 def cells_of(lines: tuple[str, ...]) -> list[Cell]:
     return [cell for line in lines for cell in cells(line)]
+
+
+def diverged_of(folder: Path, asked: Sequence[Cell]) -> set[Cell]:
+    return {cell for cell in asked if trainings.diverged(folder, cell)}
 
 
 def test_the_least_rate_that_is_nearly_the_best_is_taken() -> None:
@@ -78,7 +84,7 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
     longer = dataclasses.replace(high, seed=3, epochs=len(losses))
     trained(tmp_path, longer, epochs)
     found = search_plots.read_search(str(tmp_path), asked)
-    struck = search_plots.read_diverged(str(tmp_path), asked)
+    struck = diverged_of(tmp_path, asked)
     assert struck == ({high} if diverged else set())
     assert search_plots.chosen(found, struck) == {"dfa": low if diverged else high}
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
@@ -100,7 +106,7 @@ def test_what_is_trained_is_what_the_search_found(figure: PlannedFigure) -> None
     found = search_plots.read_search(str(RESULTS), asked)
     if len(found) < len(asked):
         pytest.skip(f"{figure.name}: {len(asked) - len(found)} cells are not trained yet")
-    best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), asked))
+    best = search_plots.chosen(found, diverged_of(RESULTS, asked))
     taken = CHOSEN[figure.name.removeprefix("search_")]
     mem_dfa = best.pop("mem_dfa", best["dfa"])
     told = ("learning_rate", "options")

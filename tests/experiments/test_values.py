@@ -58,7 +58,7 @@ def read_bench(folder: Path) -> None:
 
 
 def read_trainings(folder: Path) -> None:
-    search_plots.read_diverged(str(folder), [TRAINED])
+    trainings.diverged(folder, TRAINED)
     search_plots.read_search(str(folder), [TRAINED])
 
 
