@@ -80,6 +80,7 @@ def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: boo
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
             stem = Path(out, "figures", figure.name)
             every[figure.name] = drawings.draw(figure, quick, source, stem, kinds)
+    paths = page.write(source, out, every, quick), page.write_index(out)
     for figure in chosen:
         drawn = every[figure.name]
         for kind in kinds if drawn.figure else ():
@@ -88,8 +89,7 @@ def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: boo
             state = "not whole" if drawn.figure else "not drawn"
             screen.note(f"{state}: {figure.name}: {drawn.problem}")
             screen.note(f"    {figure.command(source, quick)}")
-    print(f"page: {page.write(source, out, every, quick)}")
-    print(f"index: {page.write_index(out)}")
+    print("page: {}\nindex: {}".format(*paths))
     return 1 if any(drawn.problem for drawn in every.values()) else 0
 
 

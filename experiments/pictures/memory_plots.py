@@ -91,7 +91,8 @@ def _scale(axes: Axes, rows: Sequence[Row], column: str, name: str, is_logarithm
     axes.set(xscale="log", yscale="log", xlim=(values[0] / 1.1, values[-1] * 1.1))
     axes.set_ylim(least / 1.2, 1.06 * greatest)
     axes.set_xticks(values, [str(value) for value in values])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ticks = (1, 2, 5) if greatest > 100 * least else (1, 1.5, 2, 3, 5, 7)
+    axes.yaxis.set_major_locator(LogLocator(subs=ticks))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
 

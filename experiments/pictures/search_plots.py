@@ -33,6 +33,7 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     Nearly is a part of what was gained over guessing, since a few points are nothing to 96 % and
     most of what there is to 14 %. The rate at which a short training does best may be too large for
     a long one: `dfa` on `mlp`, with the best rate of two epochs, fell from 90 to 68 % after eleven.
+    Cells whose settings diverged, here or in a long training, are not taken.
     """
     by_algorithm: dict[str, list[Cell]] = {}
     for cell in found:

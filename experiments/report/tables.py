@@ -71,9 +71,9 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
 
 
 def _section(name: str, file: str, read: Callable[[], Lines]) -> Section:
-    title = title_of(file)
+    title = title_of(file)[0].upper() + title_of(file)[1:]
     try:
-        return Section(name, title[0].upper() + title[1:], file, read())
+        return Section(name, title, file, read())
     except _UNREADABLE as error:
         return Section(name, title, file, [], f"{file} cannot be read ({error})")
 
