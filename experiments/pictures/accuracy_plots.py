@@ -118,5 +118,5 @@ def _notes_on_time(steps: Selection) -> list[str]:
 
 
 def _step_ms(row: Row) -> str:
-    least, greatest = (f"{1000 * end:.3g}" for end in canvas.spread(row, "step_time_s"))
-    return f"{row['algorithm']} {1000 * row['step_time_s']:.3g} ms ({least} to {greatest})"
+    least, greatest = canvas.spread(row, "step_time_s", 1000)
+    return f"{row['algorithm']} {1000 * row['step_time_s']:.3g} ms ({least:.3g} to {greatest:.3g})"

@@ -74,20 +74,19 @@ def draw_line(
 ) -> Label:
     """Draws an algorithm's line, and a band of ranges; the text is to stand beside its end."""
     look, (places, values) = look_of(algorithm), zip(*points, strict=True)
-    usual = {"marker": look.marker, "markersize": look.width + 2, "linewidth": look.width}
-    usual["zorder"] = 5 - look.width / 2  # the narrow ones above
+    usual: dict[str, Any] = {"marker": look.marker, "markersize": look.width + 2}
+    usual |= {"linewidth": look.width, "zorder": 5 - look.width / 2}  # the narrow ones above
     axes.plot(places, values, color=look.colour, **usual | how)
     if ranges:
-        axes.fill_between(
-            places, *zip(*ranges, strict=True), color=look.colour, alpha=0.2, linewidth=0, zorder=1
-        )
+        least, most = zip(*ranges, strict=True)
+        axes.fill_between(places, least, most, color=look.colour, alpha=0.2, linewidth=0, zorder=1)
     return Label(places[-1], values[-1], text, look.colour)
 
 
-def spread(row: Row, name: str) -> tuple[float, float]:
-    """The least and the greatest that the processes of a row measured."""
+def spread(row: Row, name: str, scale: float) -> tuple[float, float]:
+    """The least and the greatest that the processes of a row measured, times ``scale``."""
     least, greatest = (row.get(f"{name}_{end}") or row[name] for end in ("min", "max"))
-    return least, greatest
+    return scale * least, scale * greatest
 
 
 def notes_on(selection: Selection, shown: str = "bands") -> list[str]:

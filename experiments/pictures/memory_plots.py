@@ -83,7 +83,7 @@ def _scale(axes: Axes, rows: Sequence[Row], column: str, name: str, is_logarithm
     values = sorted({row[column] for row in rows})
     known = [row for row in rows if row[name]]
     least = min((row[name] for row in known), default=MEBIBYTE) / MEBIBYTE
-    greatest = max((canvas.spread(row, name)[1] for row in known), default=MEBIBYTE) / MEBIBYTE
+    greatest = max((canvas.spread(row, name, 1 / MEBIBYTE)[1] for row in known), default=1.0)
     if not is_logarithmic:
         axes.set(xlim=(values[0] - 0.3, values[-1] + 0.3), ylim=(0, 1.06 * greatest))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -112,7 +112,7 @@ def _draw_lines(axes: Axes, selection: Selection, column: str, name: str) -> Non
                 algorithm,
                 text + _ended(selection, line[-1], column),
                 [(row[column], row[name] / MEBIBYTE) for row in line],
-                [tuple(end / MEBIBYTE for end in canvas.spread(row, name)) for row in line],
+                [canvas.spread(row, name, 1 / MEBIBYTE) for row in line],
                 label=algorithm,
                 clip_on=False,
                 **(_EXECUTIONS[execution] if several else {}),

@@ -49,7 +49,7 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
 
 
 def _initializer(cell: Cell) -> str:
-    return dict(cell.options).get("feedback_initializer", "")
+    return str(dict(cell.options).get("feedback_initializer", ""))
 
 
 def _named(cell: Cell) -> str:
@@ -86,9 +86,9 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         canvas.prepare(axes, xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
         ends = []
         for name, own in lines.items():
-            how = {"linestyle": _STYLES.get(styles.get(_initializer(own[0]), ""), "-"), "zorder": 2}
-            line = [points[cell] for cell in own]
-            ends.append(canvas.draw_line(axes, own[0].algorithm, name, line, **how))
+            style = _STYLES.get(styles.get(_initializer(own[0]), ""), "-")
+            line, algorithm = [points[cell] for cell in own], own[0].algorithm
+            ends.append(canvas.draw_line(axes, algorithm, name, line, zorder=2, linestyle=style))
         for cell in (cell for cell in found if cell in diverged):  # always in one order
             axes.plot(*points[cell], "x", markersize=13, color=INK)
         for cell in taken:

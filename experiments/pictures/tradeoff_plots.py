@@ -32,9 +32,9 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     points = []
     for row in selection.rows:
         name = Cell.of(row).name + (f" ({row['model']})" if several else "")
-        least, greatest = (1000 * end for end in canvas.spread(row, "step_time_s"))
         size, time_ms = row["peak_bytes"] / MEBIBYTE, 1000 * row["step_time_s"]
-        points.append(Point(row["algorithm"], name, row["model"], time_ms, size, (least, greatest)))
+        ends = canvas.spread(row, "step_time_s", 1000)
+        points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends))
     names = {"xlabel": "time of one step (ms)", "ylabel": "peak memory (MiB)"}
     notes = canvas.notes_on(selection, "lines")
     return _drawn(title, points, notes, selection.missing, **names)

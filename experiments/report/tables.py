@@ -5,6 +5,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ _TITLES = {
 }
 # Tables with a section of their own, or too long for this page.
 _ELSEWHERE = (trainings.EPOCHS.name, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
-_TRAINED_BY = ("algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate")
-_TRAINED_BY += ("batch_size", "layers", "execution", "device", "tensorflow")
-_FIRST = 6  # of these, before the accuracies; the others rarely differ
-_MEASURED = ("model", "algorithm", "layers", "batch_size", "execution", "dataset", "optimizer")
-_MEASURED += ("learning_rate", "seed", "steps", "epochs", "status", "peak_bytes", "step_bytes")
-_MEASURED += ("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured")
+_TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
+_TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
+_MEASURED = [
+    *("model", "algorithm", "layers", "batch_size", "execution", "dataset", "optimizer"),
+    *("learning_rate", "seed", "steps", "epochs", "status", "peak_bytes", "step_bytes"),
+    *("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured"),
+]
 _UNREADABLE = (OSError, csv.Error, results.ResultsError)
 Lines = list[dict[str, str]]
 """What is shown, by the heads of the columns, which are the same in every line."""
@@ -59,9 +61,9 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
     ]
     own = [
         Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest)),
-        _section("table_fit", fit_rows.ANSWERS.name, lambda: _fits(folder)),
+        _section("table_fit", fit_rows.ANSWERS.name, partial(_fits, folder)),
         *(
-            _section(f"table_{file.stem}", f"{files.TABLES}/{file.name}", lambda f=file: _csv(f))
+            _section(f"table_{file.stem}", f"{files.TABLES}/{file.name}", partial(_csv, file))
             for file in sorted((folder / files.TABLES).glob("*.csv"))
             if f"{files.TABLES}/{file.name}" not in _ELSEWHERE
         ),
@@ -134,14 +136,15 @@ def versions(rows: Sequence[Row]) -> Lines:
 def _accuracies(rows: Sequence[Row]) -> Lines:
     """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
     groups: dict[tuple, list[Row]] = {}
-    told = ("seeds", "mean", "least", "greatest")
     for row in rows:
         if row.get("epochs") and row["status"] == "ok" and row["accuracy"] is not None:
-            groups.setdefault(tuple(row.get(name) for name in _TRAINED_BY), []).append(row)
+            key = tuple(row.get(name) for name in (*_TRAINED, *_TRAINED_ON))
+            groups.setdefault(key, []).append(row)
     shown = []
-    for key, own in groups.items():
-        seeds = ", ".join(sorted(str(row.get("seed")) for row in own))
+    for own in groups.values():
         found = [row["accuracy"] for row in own]
-        shares = [f"{pick(found):.2%}" for pick in (statistics.fmean, min, max)]
-        shown.append(dict(zip((*_TRAINED_BY, *told), (*key, seeds, *shares), strict=True)))
-    return _lines(shown, [*_TRAINED_BY[:_FIRST], *told, *_TRAINED_BY[_FIRST:]])
+        numbers = {"mean": statistics.fmean(found), "least": min(found), "greatest": max(found)}
+        told = {name: f"{number:.2%}" for name, number in numbers.items()}
+        told["seeds"] = ", ".join(sorted(str(row.get("seed")) for row in own))
+        shown.append({**own[0], **told})
+    return _lines(shown, [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON])
