@@ -24,11 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = arguments.Parser(
-        prog=called("figures"),
-        description="Draws every figure from what was measured, and writes a page with all of it.",
-        allow_abbrev=False,
-    )
+    description = "Draws every figure from what was measured, and writes a page with all of it."
+    parser = parser_of("figures", description, "all")
     parser.add_argument(
         "--from",
         dest="source",
@@ -38,7 +35,6 @@ def _run(argv: Sequence[str]) -> int:
         help="with the tables and timelines (default: results)",
     )
     parser.add_argument("--out", metavar="DIR", help="default: as --from")
-    add_figure_option(parser, "all")
     parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
     options = parser.parse(argv)
     if not Path(options.source).is_dir():
@@ -49,8 +45,9 @@ def _run(argv: Sequence[str]) -> int:
     return draw(options.source, out, options.figure, quick=False, with_svg=options.svg)
 
 
-def add_figure_option(parser: arguments.Parser, default: str) -> None:
-    """Adds --figure, a list of names."""
+def parser_of(command: str, description: str, default: str) -> arguments.Parser:
+    """A command's parser with --figure, a list of names, which are all by default."""
+    parser = arguments.Parser(prog=called(command), description=description, allow_abbrev=False)
     names = [figure.name for figure in FIGURES]
     parser.add_argument(
         "--figure",
@@ -59,6 +56,7 @@ def add_figure_option(parser: arguments.Parser, default: str) -> None:
         metavar="NAME,...",
         help=f"{', '.join(names)} (default: {default})",
     )
+    return parser
 
 
 def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: bool = False) -> int:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from mem_dfa.experiments import bench, claims, figures, fit, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import arguments, sweep_options
-from mem_dfa.experiments.cli.program import called
+from mem_dfa.experiments.cli import sweep_options
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.paper import plan
 from mem_dfa.experiments.paper.plan import How
@@ -35,15 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = arguments.Parser(
-        prog=called("reproduce"),
-        description="Measures all that the figures and tables show, and draws them.",
-        allow_abbrev=False,
-    )
+    description = "Measures all that the figures and tables show, and draws them."
+    parser = figures.parser_of("reproduce", description, "all, and the tables")
     parser.add_argument(
         "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
     )
-    figures.add_figure_option(parser, "all, and the tables")
     parser.add_argument(
         "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
     )
@@ -90,7 +85,10 @@ def _measure(how: How, cells: Sequence[Cell], out: str) -> int:
 def _tables(out: str) -> list[int]:
     """Makes the tables that no figure shows, where they are not there."""
     statuses = []
-    if not _is_fitted(out):
+    asked = {"memory_limit_bytes": FIT_MEMORY_BYTES, "model": FIT_MODEL, "over": "batch"}
+    rows = fit_rows.answers(out).values()
+    fitted = {row["algorithm"] for row in rows if asked.items() <= row.items()}
+    if not fitted >= set(ALL):
         words = ["--memory", f"{FIT_MEMORY_BYTES // 2**20}MiB", "--algo", ",".join(ALL)]
         statuses.append(fit.main([*words, "--model", FIT_MODEL, "--out", out]))
     for part in claims.PARTS:
@@ -100,13 +98,6 @@ def _tables(out: str) -> list[int]:
             # A claim that does not hold is in the table, and is no failure to make that.
             statuses.append(0 if table.exists() else status)
     return statuses
-
-
-def _is_fitted(out: str) -> bool:
-    """Whether the table of largest batches has an answer for every algorithm."""
-    asked = {"memory_limit_bytes": FIT_MEMORY_BYTES, "model": FIT_MODEL, "over": "batch"}
-    rows = fit_rows.answers(out).values()
-    return {row["algorithm"] for row in rows if asked.items() <= row.items()} >= set(ALL)
 
 
 if __name__ == "__main__":

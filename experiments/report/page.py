@@ -17,7 +17,6 @@ from mem_dfa.profiling.render.palette import INK, QUIET
 
 FILE_NAME = "report.html"
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
-_MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*( ?(%|x|MiB|s|ms))?|-")
 
 
@@ -37,8 +36,9 @@ def write(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool = False
     for figure in FIGURES:
         if figure.wanted(quick):
             known = drawn.get(figure.name, Drawn(None))
-            is_there = known.figure or figure.name not in drawn
-            image = _image(Path(out, "figures", figure.name)) if is_there else ""
+            file = Path(out, "figures", f"{figure.name}.png")
+            is_there = file.is_file() and (known.figure or figure.name not in drawn)
+            image = base64.b64encode(file.read_bytes()).decode() if is_there else ""
             figures.append((figure, known, image, figure.command(source, quick)))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
@@ -52,16 +52,6 @@ def write(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool = False
         sections=tables.sections(Path(source), rows),
     )
     return files.write_whole(Path(out, FILE_NAME), page.encode())
-
-
-def _image(stem: Path) -> str:
-    """The smallest of the files of a figure: lines are so as SVG, areas as PNG; or nothing."""
-    there = [file for kind in _MEDIA_TYPES if (file := stem.with_suffix(kind)).is_file()]
-    if not there:
-        return ""
-    smallest = min(there, key=lambda file: file.stat().st_size)
-    content = base64.b64encode(smallest.read_bytes()).decode()
-    return f"data:{_MEDIA_TYPES[smallest.suffix]};base64,{content}"
 
 
 def write_index(out: str) -> Path:

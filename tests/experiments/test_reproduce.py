@@ -113,15 +113,22 @@ def test_turns_are_taken_by_all_or_again(tmp_path: Path) -> None:
     assert len(missing_of(other, tmp_path, takes_turns=True)) == 2
 
 
-def test_batches_are_answered_for_every_algorithm(tmp_path: Path) -> None:
+def test_batches_are_answered_for_every_algorithm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(claims, "main", lambda words: 0)
+    monkeypatch.setattr(fit, "main", lambda words: asked.append(words) or 0)
     limit = reproduce.FIT_MEMORY_BYTES
     known = {"memory_limit_bytes": limit, "over": "batch", "status": "ok", "size": 4}
     known |= {"image_time_s": 0.1, "repeats": 3, "process_peak_bytes": 1}
     rows = [{**Cell(name, reproduce.FIT_MODEL).row(), **known} for name in ALL]
     Table(tmp_path, fit_rows.ANSWERS).append(rows[1:])
-    assert not reproduce._is_fitted(str(tmp_path))
+    reproduce._tables(str(tmp_path))
+    assert len(asked) == 1
     Table(tmp_path, fit_rows.ANSWERS).append(rows[:1])
-    assert reproduce._is_fitted(str(tmp_path))
+    reproduce._tables(str(tmp_path))
+    assert len(asked) == 1
 
 
 def test_seconds_are_those_that_were_recorded() -> None:
