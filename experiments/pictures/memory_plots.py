@@ -41,11 +41,7 @@ def _against(
     is_logarithmic: bool = True,
     size: tuple[float, float] = (11.0, 4.4),
 ) -> Drawn:
-    """Peak and step against a column, a line for each algorithm and execution.
-
-    The peak is what the allocator hands out, and has its odd chunks; the step is what was asked of
-    it, which is the algorithm's own.
-    """
+    """Peak and step against a column, a line for each algorithm and execution."""
     selection = measured.select(results.read(folder), cells)
     given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
     notes = [_UNITS_NOTE, *(f"{name}: {options}." for name, options in given.items())]

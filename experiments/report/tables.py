@@ -97,7 +97,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
     """Those of any CSV that are whole."""
     files.check_is_file(file)
     with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        return [row for row in csv.DictReader(opened) if None not in {*row, *row.values()}]
+        return [row for row in csv.DictReader(opened) if None not in (*row, *row.values())]
 
 
 def count(file: Path) -> str:

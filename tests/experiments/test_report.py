@@ -134,9 +134,11 @@ def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
     (tmp_path / "tables" / "two.csv").mkdir()
+    (tmp_path / "tables" / "uneven.csv").write_text("one,two\n1\n1,2,3\n4,5\n")
     text = written(tmp_path, "layers_conv20")
     for name in ("one", "two"):
         assert re.search(rf'id="table_{name}".*?{name}\.csv cannot be read', text, re.DOTALL)
+    assert cells_of(text, "table_uneven") == [["4", "5"]]
 
 
 def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:
