@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mem_dfa.experiments import bench, claims, figures, fit, sweep
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cli import sweep_options
+from mem_dfa.experiments.cli import arguments, sweep_options
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.paper import plan
 from mem_dfa.experiments.paper.plan import How
@@ -34,15 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    description = "Measures all that the figures and tables show, and draws them."
-    parser = figures.parser_of("reproduce", description, "all, and the tables")
-    parser.add_argument(
-        "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
-    )
-    options = parser.parse(argv)
+    options = _parser().parse(argv)
     out = options.out or (QUICK_OUT if options.quick else DEFAULT_OUT)
     results.check_writable(out)
     # What several figures want is measured once, and together what is measured in the same way.
@@ -56,9 +48,21 @@ def _run(argv: Sequence[str]) -> int:
                 waiting.setdefault(how, {}).update({cell.key(): cell for cell in cells})
     _tell(asked, waiting, out)
     statuses = [_measure(how, list(cells.values()), out) for how, cells in waiting.items()]
-    if len(set(options.figure)) == len(FIGURES) and not options.quick:
+    if len(options.figure) == len(FIGURES) and not options.quick:
         statuses += _tables(out)
     return max([figures.draw(out, out, options.figure, options.quick), *statuses])
+
+
+def _parser() -> arguments.Parser:
+    description = "Measures all that the figures and tables show, and draws them."
+    parser = figures.parser_of("reproduce", description, "all, and the tables")
+    parser.add_argument(
+        "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
+    )
+    return parser
 
 
 def _tell(asked: set[str], waiting: dict[How, dict[str, Cell]], out: str) -> None:
