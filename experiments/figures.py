@@ -13,31 +13,15 @@ from pathlib import Path
 
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import command
-from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.paper.outcome import Outcome, command_of
-from mem_dfa.experiments.paper.planned_figures import PlannedFigure, wanted_by
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.terminal import screen
-from mem_dfa.profiling import TraceError
 
 
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse_args(argv)
-    source = options.source
-    if not Path(source).is_dir():
-        raise arguments.UsageError(
-            f"--from {source!r} is no folder; name one that experiments.sweep wrote to"
-        )
-    kinds = ("png", "svg") if options.svg else ("png",)
-    return draw(source, options.out or source, options.figure, kinds=kinds)
-
-
-def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        "figures", "Draws every figure from what was measured, and writes a page with all of it."
-    )
+    description = "Draws every figure from what was measured, and writes a page with all of it."
+    parser = parser_of("figures", description, "all")
     parser.add_argument(
         "--from",
         dest="source",
@@ -47,91 +31,60 @@ def _parser() -> arguments.Parser:
         help="with the tables and timelines (default: results)",
     )
     parser.add_argument("--out", metavar="DIR", help="default: as --from")
-    names = [figure.name for figure in planned_figures.FIGURES]
+    parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
+    options = parser.parse_args(argv)
+    if not Path(options.source).is_dir():
+        raise arguments.UsageError(
+            f"--from {options.source!r} is no folder; name one that experiments.sweep wrote to"
+        )
+    out = options.out or options.source
+    return draw(options.source, out, options.figure, quick=False, with_svg=options.svg)
+
+
+def parser_of(command: str, description: str, default: str) -> arguments.Parser:
+    """A command's parser with --figure, a list of names, which are all by default."""
+    parser = arguments.Parser(command, description)
+    names = [figure.name for figure in FIGURES]
     parser.add_argument(
         "--figure",
         type=arguments.some_of("a figure", names),
         default=names,
         metavar="NAME,...",
-        help=f"{', '.join(names)} (default: all)",
+        help=f"{', '.join(names)} (default: {default})",
     )
-    parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
     return parser
 
 
-def draw(
-    source: str,
-    out: str,
-    names: Sequence[str],
-    quick: bool = False,
-    kinds: Sequence[str] = ("png",),
-) -> int:
-    """Draws figures and writes the page; tells the user, and returns the exit status.
+def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: bool = False) -> int:
+    """Draws figures, the small ones if ``quick``, and writes the page; returns the exit status.
 
-    Args:
-        source: the folder of what was measured.
-        out: the folder that is written to.
-        names: of figures.
-        quick: whether the figures are the small ones.
-        kinds: of files, "png" and "svg".
+    Reads what was measured from the folder ``source`` and writes to the folder ``out``.
 
     Raises:
-        results.ResultsError: nothing can be written.
+        profiling.TraceError: nothing can be written.
     """
-    from mem_dfa.experiments.report import index, page
+    from mem_dfa.experiments.pictures import drawings
+    from mem_dfa.experiments.report import page
 
-    chosen = [figure for figure in planned_figures.FIGURES if figure.name in names]
-    outcomes = []
+    kinds = ["png", "svg"] if with_svg else ["png"]
+    chosen = [figure for figure in FIGURES if figure.name in names]
+    every = {}
     with screen.progress("drawing", quiet=True) as tell:
         for number, figure in enumerate(chosen):
             tell(f"figure {number + 1} of {len(chosen)}", number / len(chosen))
-            outcomes.append(_drawn(figure, source, out, quick, kinds))
-    for outcome in outcomes:
-        if outcome.is_drawn:
-            for kind in kinds:
-                print(f"figure: {stem_of(outcome.figure, out)}.{kind}")
-    try:
-        print(f"page: {page.write(source, out, outcomes, quick)}")
-        print(f"index: {index.write(out)}")
-    except TraceError as error:
-        raise results.ResultsError(str(error)) from error
-    incomplete = [outcome for outcome in outcomes if outcome.problem]
-    for outcome in incomplete:
-        state = "not whole" if outcome.is_drawn else "not drawn"
-        screen.note(f"{state}: {outcome.figure.name}: {outcome.problem}")
-        screen.note(f"    {command_of(outcome.figure, source, quick)}")
-    return 1 if incomplete else 0
-
-
-def stem_of(figure: PlannedFigure, out: str | Path) -> Path:
-    """The files of a figure, without their endings."""
-    return Path(out, "figures", figure.name)
-
-
-def _drawn(
-    figure: PlannedFigure, source: str, out: str, quick: bool, kinds: Sequence[str]
-) -> Outcome:
-    from mem_dfa.experiments.pictures import canvas
-    from mem_dfa.experiments.pictures.drawings import DRAWINGS
-
-    wanted = dict.fromkeys(cell for one in wanted_by(figure, quick) for cell in one.cells)
-    if not wanted:
-        return Outcome(figure)
-    try:
-        drawn = DRAWINGS[figure.kind](source, figure.title, list(wanted))
-    except results.ResultsError as error:
-        return Outcome(figure, problem=str(error))
-    if drawn.figure is not None:
-        try:
-            canvas.save(drawn.figure, stem_of(figure, out), kinds)
-        except TraceError as error:
-            raise results.ResultsError(str(error)) from error
-    problems = [drawn.problem] if drawn.problem else []
-    if drawn.missing:
-        problems.append(f"{len(drawn.missing)} of {len(wanted)} cells are missing; measured by")
-    if not problems and drawn.figure is None:
-        problems = ["every cell failed; `experiments.sweep --retry` measures them again, or"]
-    return Outcome(figure, drawn.notes, "; ".join(problems), drawn.figure is not None)
+            stem = Path(out, "figures", figure.name)
+            every[figure.name] = drawings.draw(figure, quick, source, stem, kinds)
+    paths = page.write(source, out, every, quick), page.write_index(out)
+    for figure in chosen:
+        drawn = every[figure.name]
+        for kind in kinds if drawn.figure else ():
+            print(f"figure: {Path(out, 'figures', figure.name)}.{kind}")
+        if drawn.problem:
+            state = "not whole" if drawn.figure else "not drawn"
+            screen.note(f"{state}: {figure.name}: {drawn.problem}")
+            screen.note(f"    {figure.command(source, quick)}")
+    print("page: {}\nindex: {}".format(*paths))
+    return 1 if any(drawn.problem for drawn in every.values()) else 0
 
 
 if __name__ == "__main__":

@@ -1,101 +1,109 @@
 """Test accuracy of trained cells against epochs and against time."""
 
-import dataclasses
+import collections
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.pictures.colours import look_of
 from mem_dfa.experiments.store import measured, results, trainings
 from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs
-from mem_dfa.profiling.render import plot
-from mem_dfa.profiling.render.palette import INK, QUIET
-
-_SIZE = (11.0, 4.4)  # inches
-_PROCESSES = 3  # that a step's time is the median of
 
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Test accuracy, the mean over seeds and their range, a line for each algorithm.
 
-    Time is that of steps in processes of their own, over bp's. How long training took would tell
-    what else the machine did in those hours.
-
-    Args:
-        folder: of the results.
-        title: of the figure.
-        cells: with epochs those that are trained, without any those whose step is timed.
+    Time is that of steps in processes of their own, over bp's: cells without epochs. How long
+    training took would tell what else the machine did in those hours.
     """
-    trained = [cell for cell in cells if cell.epochs]
-    read = {cell: trainings.read(folder, cell) for cell in trained}
+    asked = [cell for cell in cells if cell.epochs]
+    read = {cell: epochs for cell in asked if (epochs := trainings.read(folder, cell))}
+    untrained = [cell for cell in asked if cell not in read]
+    rows = results.read(folder)
+    steps = measured.select(rows, [cell for cell in cells if not cell.epochs], REPEATS)
+    missing = [*untrained, *steps.missing]
+    if not read:
+        return Drawn(None, missing=missing)
+    notes = [
+        *_notes(read, asked, measured.images(rows, asked[0].dataset)),
+        *canvas.listed("Not trained", [f"{cell.name} seed {cell.seed}" for cell in untrained]),
+        *_note_on_mem_dfa(read),
+        *_notes_on_time(steps),
+    ]
     runs: dict[str, list[Epochs]] = {}
     for cell, epochs in read.items():
-        if epochs:
-            runs.setdefault(cell.name, []).append(epochs)
-    untrained = [cell for cell, epochs in read.items() if not epochs]
-    rows = results.read(folder)
-    timed = [cell for cell in cells if not cell.epochs]
-    steps = measured.select(rows, timed, _PROCESSES)
-    images = measured.images(rows, trained[0].dataset)
-    notes = _notes(images, trained, runs, untrained)
-    missing = [*untrained, *steps.missing]
-    if not runs:
-        return Drawn(None, notes, missing)
-    seconds = {Cell.of(row).name: row["step_time_s"] for row in steps.rows}
-    notes += [*_note_on_mem_dfa(read), *_notes_on_time(steps)]
+        runs.setdefault(cell.algorithm, []).append(epochs)
+    seconds = {row["algorithm"]: row["step_time_s"] for row in steps.rows}
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
-    with matplotlib.rc_context(plot.STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with canvas.captioned(title, notes) as figure:
         by_epoch, by_time = figure.subplots(1, 2)
-        _panel(by_epoch, runs, dict.fromkeys(runs, 1), "a  against epochs", "epoch")
+        canvas.prepare(by_epoch, "a  against epochs", xlabel="epoch", ylabel="test accuracy (%)")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
-        shown = {name: runs[name] for name in paces}
-        _panel(by_time, shown, paces, "b  against time", "time of steps (1 is an epoch of bp)")
-        by_time.set_ylim(by_epoch.get_ylim())
-        if not paces:
-            by_time.set_xticks([])
-            by_time.text(0.5, 0.5, "bp's step was not timed", ha="center", color=QUIET,
-                         transform=by_time.transAxes)  # fmt: skip
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
-        canvas.add_caption(figure, notes)
+        _draw_lines(by_epoch, runs, dict.fromkeys(runs, 1))
+        canvas.prepare(
+            by_time, "b  against time", xlabel="time of steps (1 is an epoch of bp)",
+            ylabel="test accuracy (%)", ylim=by_epoch.get_ylim(),
+        )  # fmt: skip
+        _draw_lines(by_time, runs, paces)
     return Drawn(figure, notes, missing)
 
 
+def _draw_lines(
+    axes: Axes, runs: Mapping[str, Sequence[Epochs]], paces: Mapping[str, float]
+) -> None:
+    """A line for each algorithm, whose every epoch takes its pace along the x axis."""
+    ends = []
+    for algorithm, pace in paces.items():
+        epochs = [
+            [100 * run["test_accuracy"] for run in epoch]
+            for epoch in zip(*runs[algorithm], strict=True)
+        ]
+        means = [statistics.fmean(values) for values in epochs]
+        ends.append(
+            canvas.draw_line(
+                axes,
+                algorithm,
+                f"{algorithm} {means[-1]:.1f} %",
+                [(number * pace, mean) for number, mean in enumerate(means, start=1)],
+                [(min(values), max(values)) for values in epochs],
+                label=algorithm,
+            )
+        )
+    labels.label_ends(axes, ends)
+
+
+def _notes(read: Mapping[Cell, Epochs], asked: Sequence[Cell], images: str) -> list[str]:
+    """How many seeds, which images, and how each algorithm was trained on them."""
+    counts = sorted(collections.Counter(cell.algorithm for cell in read).values())
+    times = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+    several = f"Means of {times} seeds, bands from the least to the greatest."
+    settings: dict[str, dict[str, None]] = {}
+    for cell in asked:
+        how = f"{cell.optimizer} {cell.learning_rate:g}, batch {cell.batch_size}"
+        settings.setdefault(how, {})[cell.name] = None
+    said = "; ".join(f"{', '.join(names)}: {how}" for how, names in settings.items())
+    seeds = several if counts[-1] > 1 else "One seed."
+    return [seeds, f"{images}, no augmentation; {said}."]
+
+
 def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:
-    """How far from dfa it is, whose updates are the same but for rounding, in points.
-
-    After the last epoch that both were trained for: which of them an hour holds more of is no
-    difference between their updates.
-    """
-    of_dfa = {_seen_from_dfa(c): e for c, e in read.items() if c.algorithm == "dfa" and e}
-    pairs = [
-        (epochs, of_dfa[_seen_from_dfa(cell)])
-        for cell, epochs in read.items()
-        if cell.algorithm == "mem_dfa" and epochs and _seen_from_dfa(cell) in of_dfa
-    ]
-    if not pairs:
+    """How far from dfa it is, whose updates are the same but for rounding, in points."""
+    ends = {(c.algorithm, c.seed): 100 * e[-1]["test_accuracy"] for c, e in read.items()}
+    of_dfa = {seed: end for (name, seed), end in ends.items() if name == "dfa"}
+    both = [seed for seed in of_dfa if ("mem_dfa", seed) in ends]
+    apart = [abs(ends["mem_dfa", seed] - of_dfa[seed]) for seed in both]
+    if not apart:
         return []
-    last = min(len(epochs) for pair in pairs for epochs in pair)
-    ends = [[100 * epochs[last - 1]["test_accuracy"] for epochs in pair] for pair in pairs]
-    apart = max(abs(mem_dfa - dfa) for mem_dfa, dfa in ends)
-    said = f"After {last} epochs mem_dfa is within {apart:.2f} points of dfa"
-    own = [100 * epochs[last - 1]["test_accuracy"] for epochs in of_dfa.values()]
-    if len(own) == 1:
-        return [f"{said}."]
-    return [f"{said} with the same seed; dfa's seeds differ by {max(own) - min(own):.2f}."]
-
-
-def _seen_from_dfa(cell: Cell) -> Cell:
-    """What mem_dfa and dfa have in common, however long each was trained."""
-    return dataclasses.replace(cell, algorithm="dfa", epochs=0)
+    epochs = len(next(iter(read.values())))
+    said = f"After {epochs} epochs mem_dfa is within {max(apart):.2f} points of dfa"
+    range_of_dfa = max(of_dfa.values()) - min(of_dfa.values())
+    more = f" with the same seed; dfa's seeds differ by {range_of_dfa:.2f}"
+    return [f"{said}{more if len(of_dfa) > 1 else ''}."]
 
 
 def _notes_on_time(steps: Selection) -> list[str]:
@@ -104,79 +112,11 @@ def _notes_on_time(steps: Selection) -> list[str]:
     shown = ", ".join(map(_step_ms, steps.rows))
     return [
         "Time: epochs times a step's time over bp's. A step, without reading the data, took in the "
-        f"median of {_PROCESSES} processes, one after another, {shown}.",
+        f"median of {REPEATS} processes, one after another, {shown}.",
         *canvas.notes_on(steps)[1:],
     ]
 
 
 def _step_ms(row: Row) -> str:
-    usual = row["step_time_s"]
-    ends = (row.get(f"step_time_s_{end}") or usual for end in ("min", "max"))
-    least, greatest = (f"{1000 * each:.3g}" for each in ends)
-    return f"{row['algorithm']} {1000 * usual:.3g} ms ({least} to {greatest})"
-
-
-def _notes(
-    images: str, cells: Sequence[Cell], runs: dict[str, list[Epochs]], missing: Sequence[Cell]
-) -> list[str]:
-    seeds = {name: len(found) for name, found in runs.items()}
-    counts = sorted(set(seeds.values()))
-    notes = []
-    if counts:
-        times = " to ".join(map(str, sorted({counts[0], counts[-1]})))
-        several = f"Means of {times} seeds, bands from the least to the greatest."
-        notes.append(several if counts[-1] > 1 else "One seed.")
-    settings = _grouped(
-        (f"{c.optimizer} {c.learning_rate:g}, batch {c.batch_size}", c) for c in cells
-    )
-    notes.append(f"{images}, no augmentation; {settings}.")
-    if missing:
-        seeds: dict[str, list[str]] = {}
-        for cell in missing:
-            seeds.setdefault(cell.name, []).append(str(cell.seed))
-        shown = _grouped((f"seed {', '.join(seeds[c.name])}", c) for c in missing)
-        epochs = " or ".join(map(str, sorted({cell.epochs for cell in missing})))
-        notes.append(f"Not trained, or not for {epochs} epochs: {shown}.")
-    return notes
-
-
-def _grouped(said: Iterable[tuple[str, Cell]]) -> str:
-    """What is said of several cells, once, and of which algorithms: "bp, fa: seed 1"."""
-    groups: dict[str, dict[str, None]] = {}
-    for text, cell in said:
-        groups.setdefault(text, {})[cell.name] = None
-    return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
-
-
-def _panel(
-    axes: Axes, runs: dict[str, list[Epochs]], paces: Mapping[str, float], name: str, xlabel: str
-) -> None:
-    """A line for each algorithm, whose every epoch takes its pace along the x axis."""
-    axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set(xlabel=xlabel, ylabel="test accuracy (%)")
-    axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
-    ends = []
-    for algorithm, trained in runs.items():
-        look = look_of(algorithm.split()[0])
-        epochs = list(zip(*trained, strict=True))
-        places = [number * paces[algorithm] for number in range(1, len(epochs) + 1)]
-        values = [[100 * run["test_accuracy"] for run in epoch] for epoch in epochs]
-        means = [statistics.fmean(epoch) for epoch in values]
-        axes.plot(
-            places, means, color=look.colour, marker=look.marker, markersize=look.width + 2,
-            linewidth=look.width, label=algorithm, zorder=5 - look.width / 2,
-        )  # fmt: skip
-        axes.fill_between(
-            places,
-            [min(epoch) for epoch in values],
-            [max(epoch) for epoch in values],
-            color=look.colour,
-            alpha=0.2,
-            linewidth=0,
-            zorder=1,
-        )
-        # The caption says the rest, and beside other settings of the same algorithm the label.
-        alone = sum(other.split()[0] == algorithm.split()[0] for other in runs) == 1
-        text = f"{algorithm.split()[0] if alone else algorithm} {means[-1]:.1f} %"
-        ends.append(labels.Label(places[-1], means[-1], text, look.colour))
-    labels.label_ends(axes, ends, 0.74 * _SIZE[1])
+    least, greatest = canvas.spread(row, "step_time_s", 1000)
+    return f"{row['algorithm']} {1000 * row['step_time_s']:.3g} ms ({least:.3g} to {greatest:.3g})"

@@ -1,23 +1,35 @@
-"""What every figure has in common: a caption below, and files that are whole."""
+"""What figures have in common: how algorithms look, a caption below, and files that are whole."""
 
+import contextlib
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.transforms import Bbox
+from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.pictures.labels import Label
 from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
-from mem_dfa.profiling.render.palette import QUIET
+from mem_dfa.profiling.render import plot
+from mem_dfa.profiling.render.palette import INK, QUIET
 
-_CHARACTERS_PER_INCH, _LINE_INCHES = 15, 0.165  # of a caption's letters
-_LISTED = 6  # failures that a caption names before it counts the rest
+from mem_dfa import registry
+
+LOOKS = {name: entry.look for name, entry in {**registry.ALGORITHMS, **catalogue.PEERS}.items()}
+_CHARACTERS_PER_INCH = 15  # of a caption
+_LISTED = 6  # cells that a caption names before it counts the rest
+
+
+def look_of(algorithm: str) -> registry.Look:
+    """How an algorithm is drawn, everywhere the same."""
+    return LOOKS.get(algorithm, registry.OWN_LOOK)
 
 
 @dataclass(frozen=True)
@@ -33,31 +45,64 @@ class Drawn:
     """Why nothing, or not all, could be drawn where that is not for missing cells."""
 
 
-def notes_on(selection: Selection, spread: str = "bands") -> list[str]:
-    """Where numbers came from and what is not shown, as sentences for a caption.
+@contextlib.contextmanager
+def captioned(
+    title: str, notes: Sequence[str], size: tuple[float, float] = (11.0, 4.4)
+) -> Iterator[Figure]:
+    """A figure of so many inches to draw on, the notes below it."""
+    with matplotlib.rc_context(plot.STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
+        yield figure
+        add_caption(figure, notes)
 
-    Args:
-        selection: what the figure shows.
-        spread: how it shows the spread over processes.
-    """
+
+def prepare(axes: Axes, name: str = "", **settings: Any) -> None:
+    """Names a panel and sets what `Axes.set` takes, such as the names of its axes."""
+    axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set(**settings)
+    axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
+
+
+def draw_line(
+    axes: Axes,
+    algorithm: str,
+    text: str,
+    points: Sequence[tuple[float, float]],
+    ranges: Sequence[tuple[float, float]] = (),
+    **how: Any,
+) -> Label:
+    """Draws an algorithm's line, and a band of ranges; the text is to stand beside its end."""
+    look, (places, values) = look_of(algorithm), zip(*points, strict=True)
+    usual: dict[str, Any] = {"marker": look.marker, "markersize": look.width + 2}
+    usual |= {"linewidth": look.width, "zorder": 5 - look.width / 2}  # the narrow ones above
+    axes.plot(places, values, color=look.colour, **usual | how)
+    if ranges:
+        least, most = zip(*ranges, strict=True)
+        axes.fill_between(places, least, most, color=look.colour, alpha=0.2, linewidth=0, zorder=1)
+    return Label(places[-1], values[-1], text, look.colour)
+
+
+def spread(row: Row, name: str, scale: float) -> tuple[float, float]:
+    """The least and the greatest that the processes of a row measured, times ``scale``."""
+    least, greatest = (row.get(f"{name}_{end}") or row[name] for end in ("min", "max"))
+    return scale * least, scale * greatest
+
+
+def notes_on(selection: Selection, shown: str = "bands") -> list[str]:
+    """Where numbers came from, how their spread is shown, and what is left out: a caption."""
     rows, notes = selection.rows, []
     repeats = sorted({row["repeats"] for row in rows if row["repeats"]})
     if repeats:
         processes = " or ".join(map(str, repeats))
-        several = f"Medians of {processes} processes, {spread} from the least to the greatest."
+        several = f"Medians of {processes} processes, {shown} from the least to the greatest."
         notes.append(several if repeats[-1] > 1 else "One process each.")
     sources = sorted({f"{row['device']}, TensorFlow {row['tensorflow']}" for row in rows})
     notes += [f"Measured on {source}." for source in sources]
     notes += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in selection.left_out]
-    if selection.failed:
-        notes.append(f"Failed and left out: {_listed([_failure(r) for r in selection.failed])}.")
-    if selection.missing:
-        notes.append(f"Not measured: {_listed([_place(cell) for cell in selection.missing])}.")
-    return notes
-
-
-def _failure(row: Row) -> str:
-    return f"{_place(Cell.of(row))} ({row['status'].replace('_', ' ')})"
+    failed = [f"{_place(Cell.of(r))} ({r['status'].replace('_', ' ')})" for r in selection.failed]
+    missing = [_place(cell) for cell in selection.missing]
+    return [*notes, *listed("Failed and left out", failed), *listed("Not measured", missing)]
 
 
 def _place(cell: Cell) -> str:
@@ -65,59 +110,32 @@ def _place(cell: Cell) -> str:
     return f"{cell.name}{layers} batch {cell.batch_size}"
 
 
-def _listed(items: Sequence[str]) -> str:
-    more = len(items) - _LISTED
-    return "; ".join(items[:_LISTED]) + (f"; and {more} more" if more > 0 else "")
+def listed(what: str, items: Sequence[str]) -> list[str]:
+    """A sentence that names some items and counts the rest; none where there are no items."""
+    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return [f"{what}: {'; '.join([*items[:_LISTED], *more])}."] if items else []
 
 
 def add_caption(figure: Figure, notes: Sequence[str]) -> None:
-    """Writes the notes below a figure with a constrained layout, which becomes higher by them."""
-    if not notes:
-        return
-    width, height = figure.get_size_inches()
-    lines = textwrap.wrap(" ".join(notes), int(width * _CHARACTERS_PER_INCH))
-    room = len(lines) * _LINE_INCHES + 0.2
-    share = room / (height + room)
-    figure.set_size_inches(width, height + room)
+    """Writes the notes below a figure, outside it: `save` takes in what is there."""
+    lines = textwrap.wrap(" ".join(notes), int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.draw_without_rendering()
-    below = [legend for legend in figure.legends if _place_of(legend).y1 < 0.5]
-    # The layout leaves no room for a legend that is moved, as those below are by the caption.
-    legends = max((_place_of(legend).height for legend in below), default=0.0)
-    for legend in below:
-        legend.set_bbox_to_anchor((0, share, 1, legends), figure.transFigure)
-    figure.get_layout_engine().set(rect=(0, share + legends, 1, 1 - share - legends))
-    figure.text(
-        0.01, share * (1 - 0.1 / room), "\n".join(lines), va="top", fontsize=8, color=QUIET,
-        linespacing=1.4,
-    )  # fmt: skip
+    figure.set_layout_engine("none")  # what is laid out stays so, in the middle of a higher picture
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    figure.text(0.01, -0.02, "\n".join(lines), va="top", fontsize=8, color=QUIET, linespacing=1.4)
 
 
-def _place_of(legend: Legend) -> Bbox:
-    """Where a legend is, as shares of its figure."""
-    figure = legend.get_figure()
-    return legend.get_window_extent().transformed(figure.transFigure.inverted())
-
-
-def save(figure: Figure, stem: Path, kinds: Sequence[str] = ("png",)) -> list[Path]:
-    """Writes a figure, each file whole or not at all; equal figures make equal files.
-
-    Args:
-        figure: what is drawn.
-        stem: the files' name without their kind.
-        kinds: "png", "svg" or both.
-
-    Returns:
-        The files.
+def save(figure: Figure, stem: Path, kinds: Sequence[str]) -> None:
+    """Writes a figure as PNG, SVG or both, each file whole; equal figures make equal files.
 
     Raises:
         profiling.TraceError: a file cannot be written.
     """
-    written = []
     for kind in kinds:
         content = io.BytesIO()
         # Without a date and with names of its own, an SVG changes only when what it shows does.
         metadata = {"Date": None} if kind == "svg" else {}
         with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-            figure.savefig(content, format=kind, dpi=160, metadata=metadata)
-        written.append(files.write_whole(stem.with_name(f"{stem.name}.{kind}"), content.getvalue()))
-    return written
+            figure.savefig(content, format=kind, dpi=160, metadata=metadata, bbox_inches="tight")
+        files.write_whole(stem.with_name(f"{stem.name}.{kind}"), content.getvalue())

@@ -1,18 +1,28 @@
 """Names beside what they name, in place of a legend."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-LABEL_HEIGHT_INCHES = 0.15  # from one label to the next, at FONT_SIZE
-FONT_SIZE = 8
+_GAP_INCHES = 0.15  # from one name to the next
+_SHARE = 0.74  # of a figure's height that its axes have
 _LIGHTEST = 0.45  # of letters, where white is 1
+_NEAR = 10  # points; beyond that a line leads to a name
+_FARNESS = 2  # square pixels that a name may rather cover than be a point further away
+_SIDES = {"left": 0.0, "center": 0.5, "right": 1.0}
+_AROUND = (
+    *((6, 7, "left"), (7, 0, "left"), (-7, 0, "right"), (0, 9, "center"), (0, -9, "center")),
+    *((6, -8, "left"), (-6, 8, "right"), (-6, -8, "right")),
+)
+_PLACES = [(x * far, y * far, side) for far in (1.0, 2.2, 3.6, 5.0) for x, y, side in _AROUND]
+"""Where a name may stand around its point, the best place first: offset in points, alignment."""
 
 
 @dataclass(frozen=True)
@@ -25,53 +35,32 @@ class Label:
     colour: str
 
 
-def label_ends(axes: Axes, ends: Sequence[Label], height_inches: float) -> None:
+def label_ends(axes: Axes, ends: Sequence[Label]) -> None:
     """Puts a name beside the end of each line, moved apart where they would overlap.
 
-    Args:
-        axes: whose limits and scales are set already.
-        ends: the last point of each line.
-        height_inches: of the axes.
+    Scales are set already, and limits, or they are found by what is drawn.
     """
+    if not ends:
+        return
     axes.get_xlim(), axes.get_ylim()  # settles limits that are still to be found
-    to_axes = axes.transData + axes.transAxes.inverted()
-    points = [to_axes.transform((end.x, end.y)) for end in ends]
-    placed = sorted(zip(points, ends, strict=True), key=lambda pair: pair[0][1])
-    heights = [float(point[1]) for point, _ in placed]
-    spread = apart(heights, LABEL_HEIGHT_INCHES / height_inches) if heights else []
-    for (point, end), height in zip(placed, spread, strict=True):
+    to_axes = (axes.transData + axes.transAxes.inverted()).transform
+    placed = sorted(((to_axes((end.x, end.y)), end) for end in ends), key=lambda one: one[0][1])
+    gap = _GAP_INCHES / (_SHARE * axes.get_figure().get_figheight())
+    heights = apart([float(point[1]) for point, _ in placed], gap)
+    for (point, end), height in zip(placed, heights, strict=True):
+        # Dotted, not to be taken for a line of data.
+        line = {"linewidth": 0.7, "linestyle": ":", "relpos": (0, 0.5)}
         axes.annotate(
-            end.text,
-            tuple(point),
-            xycoords="axes fraction",
-            xytext=(1.04, height),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=FONT_SIZE,
-            color=readable(end.colour),
-            arrowprops={
-                "arrowstyle": "-",
-                "color": end.colour,
-                "linewidth": 0.7,
-                "linestyle": ":",  # not to be taken for a line of data
-                "relpos": (0, 0.5),
-            },
-            annotation_clip=False,
-        )
+            end.text, tuple(point), xycoords="axes fraction", xytext=(1.04, height),
+            textcoords="axes fraction", annotation_clip=False, **_look(end, line),
+        )  # fmt: skip
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:
     """Rising heights, each at least a gap above the one before, and in all not higher."""
-    spread: list[float] = []
-    for height in heights:
-        spread.append(max(height, spread[-1] + gap if spread else 0.0))
-    shift = max(0.0, spread[-1] - max(1.0, heights[-1]))
-    ceiling = math.inf
-    for number in range(len(spread) - 1, -1, -1):
-        spread[number] = min(spread[number], ceiling, spread[-1] - shift)
-        ceiling = spread[number] - gap
-        shift = 0.0
-    return spread
+    steps = gap * np.arange(len(heights))
+    up = np.maximum.accumulate(np.maximum(heights, 0) - steps) + steps
+    return np.minimum(up, max(1.0, heights[-1]) - steps[::-1]).tolist()
 
 
 def readable(colour: str) -> tuple[float, float, float]:
@@ -82,61 +71,47 @@ def readable(colour: str) -> tuple[float, float, float]:
     return red * factor, green * factor, blue * factor
 
 
-# Where a name may stand around its point, the best place first: offset in points and alignment.
-_PLACES = [
-    (across * reach, up * reach, horizontal)
-    for reach in (1.0, 2.2, 3.6, 5.0)
-    for across, up, horizontal in (
-        (6, 7, "left"),
-        (7, 0, "left"),
-        (-7, 0, "right"),
-        (0, 9, "center"),
-        (0, -9, "center"),
-        (6, -8, "left"),
-        (-6, 8, "right"),
-        (-6, -8, "right"),
-    )
-]
-
-
-_NEAR = 10  # points; beyond that a line leads to a name
-_FARNESS = 2  # square pixels that a name may rather cover than be a point further away
-
-
 def label_points(
     axes: Axes, labels: Sequence[Label], ranges: Sequence[tuple[float, float]] = ()
 ) -> list[Text]:
     """Puts a name beside each point where it covers least of the other names, points and lines.
 
-    Args:
-        axes: whose figure has its final size and layout.
-        labels: one for each point.
-        ranges: of x, of the level line through each point; without any there are no lines.
+    There is a level line through each point where ``ranges`` tells where it begins and ends.
     """
     figure = axes.get_figure()
     figure.draw_without_rendering()
-    points = [axes.transData.transform((label.x, label.y)) for label in labels]
-    radius = 4.5 * figure.dpi / 72
-    taken = [Bbox([point - radius, point + radius]) for point in points]
+    to_pixels, scale = axes.transData.transform, figure.dpi / 72
+    points = [to_pixels((label.x, label.y)) for label in labels]
+    taken = [Bbox([point - 4.5 * scale, point + 4.5 * scale]) for point in points]
     for label, ends in zip(labels, ranges, strict=bool(ranges)):
-        (left, level), (right, _) = (axes.transData.transform((x, label.y)) for x in ends)
+        (left, level), (right, _) = (to_pixels((x, label.y)) for x in ends)
         taken.append(Bbox([(left, level - 1), (right, level + 1)]))
     texts = []
-    for label in labels:
-        candidates = [_named(axes, label, *place) for place in _PLACES]
-        boxes = [letters_of(text) for text in candidates]
-        far = [_FARNESS * max(0.0, max(abs(x), abs(y)) - _NEAR) for x, y, _ in _PLACES]
-        costs = [
-            _covered(box, taken) + _outside(box, axes.bbox) + own
-            for box, own in zip(boxes, far, strict=True)
-        ]
-        best = costs.index(min(costs))
-        for number, text in enumerate(candidates):
-            if number != best:
-                text.remove()
-        taken.append(boxes[best])
-        texts.append(candidates[best])
+    for label, (x, y) in zip(labels, points, strict=True):
+        look = _look(label, {"linewidth": 0.5})
+        text = axes.annotate(
+            label.text, (label.x, label.y), xytext=(0, 0), textcoords="offset points", zorder=6,
+            path_effects=[withStroke(linewidth=2, foreground="white")], **look,
+        )  # fmt: skip
+        width, height = letters_of(text).size
+        costs = {}
+        for right, up, side in _PLACES:
+            left, below = x + right * scale - _SIDES[side] * width, y + up * scale - height / 2
+            box = Bbox.from_bounds(left, below, width, height)
+            outside = width * height - _covered(box, [axes.bbox])
+            beyond = max(0.0, abs(right) - _NEAR, abs(up) - _NEAR)
+            costs[right, up, side] = _covered(box, taken) + outside + _FARNESS * beyond
+        right, up, side = min(costs, key=costs.__getitem__)
+        text.set(position=(right, up), horizontalalignment=side)
+        text.arrow_patch.set_visible(max(abs(right), abs(up)) > _NEAR)
+        taken.append(letters_of(text))
+        texts.append(text)
     return texts
+
+
+def _look(label: Label, line: dict[str, Any]) -> dict[str, Any]:
+    arrow = {"arrowstyle": "-", "color": label.colour, **line}
+    return {"va": "center", "fontsize": 8, "color": readable(label.colour), "arrowprops": arrow}
 
 
 def letters_of(text: Text) -> Bbox:
@@ -145,30 +120,7 @@ def letters_of(text: Text) -> Bbox:
     return Text.get_window_extent(text)
 
 
-def _named(axes: Axes, label: Label, right: float, up: float, horizontal: str) -> Text:
-    far = max(abs(right), abs(up)) > _NEAR
-    return axes.annotate(
-        label.text,
-        (label.x, label.y),
-        xytext=(right, up),
-        textcoords="offset points",
-        ha=horizontal,
-        va="center",
-        fontsize=FONT_SIZE,
-        color=readable(label.colour),
-        path_effects=[withStroke(linewidth=2, foreground="white")],
-        zorder=6,
-        arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5} if far else None,
-    )
-
-
 def _covered(box: Bbox, taken: Sequence[Bbox]) -> float:
     """Square pixels of a box that others have."""
     shared = (Bbox.intersection(box, other) for other in taken)
     return sum(both.width * both.height for both in shared if both is not None)
-
-
-def _outside(box: Bbox, axes: Bbox) -> float:
-    """Square pixels of a box that lie beyond the axes."""
-    inside = Bbox.intersection(box, axes)
-    return box.width * box.height - (inside.width * inside.height if inside is not None else 0)

@@ -1,23 +1,22 @@
 """Memory against something that cells differ in: their layers, or their batch size."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
+from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.pictures.colours import look_of
 from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store.measured import Selection
 from mem_dfa.experiments.store.table import Row
-from mem_dfa.profiling.render import plot
-from mem_dfa.profiling.render.palette import INK, QUIET
+from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
 
-_SIZE = (11.0, 4.4)  # inches
 _PANELS = {
     "peak_bytes": "a  peak: weights, feedback, batch and step",
     "step_requested_bytes": "b  step: what its operations ask for",
@@ -25,106 +24,106 @@ _PANELS = {
 _UNITS_NOTE = (
     "Peaks are what the allocator handed out, in chunks; steps are what operations asked it for."
 )
-Prepare = Callable[[Axes, Sequence[float]], None]
-
-
-def against_layers(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step against the number of layers, a line for each algorithm.
-
-    The peak is what the allocator hands out, and has its odd chunks; the step is what was asked of
-    it, which is the algorithm's own.
-    """
-    heading = "weight layers before the classifier"
-    return _against("layers", heading, _linear, folder, title, cells)
-
-
-def against_batch_size(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
-    """Peak and step against the batch size, a line for each algorithm; see `against_layers`."""
-    return _against("batch_size", "images in a batch", _logarithmic, folder, title, cells)
+_EXECUTIONS: dict[str, dict[str, Any]] = {
+    "graph": {"linestyle": "-", "marker": "o"},
+    "eager": {"linestyle": (0, (1, 1.4)), "marker": "s"},
+    "xla": {"linestyle": (0, (5, 2)), "marker": "^"},
+}
+"""How lines differ where several executions are drawn."""
 
 
 def _against(
-    column: str, heading: str, prepare: Prepare, folder: str, title: str, cells: Sequence[Cell]
+    folder: str,
+    title: str,
+    cells: Sequence[Cell],
+    column: str,
+    heading: str,
+    is_logarithmic: bool = True,
+    size: tuple[float, float] = (11.0, 4.4),
 ) -> Drawn:
+    """Peak and step against a column, a line for each algorithm and execution."""
     selection = measured.select(results.read(folder), cells)
-    notes = [_UNITS_NOTE, *canvas.notes_on(selection)]
+    given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
+    notes = [_UNITS_NOTE, *(f"{name}: {options}." for name, options in given.items())]
+    notes += canvas.notes_on(selection)
     if not selection.rows:
         return Drawn(None, notes, selection.missing)
-    lines: dict[str, list[Row]] = {}
-    for row in selection.rows:
-        lines.setdefault(Cell.of(row).name, []).append(row)
-    for line in lines.values():
-        line.sort(key=lambda row: row[column])
-    with matplotlib.rc_context(plot.STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with canvas.captioned(title, notes, size) as figure:
         panels = figure.subplots(1, 2)
-        for axes, (size, name) in zip(panels, _PANELS.items(), strict=True):
-            told = [row for row in selection.rows if row[size]]  # not every device tells requests
-            highest = max((row.get(f"{size}_max") or row[size] for row in told), default=MEBIBYTE)
-            axes.set_ylim(0, 1.06 * highest / MEBIBYTE)
-            prepare(axes, sorted({row[column] for row in selection.rows}))
-            axes.set(xlabel=heading, ylabel="memory (MiB)")
-            axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
-            axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
-            known = {name: [row for row in line if row[size]] for name, line in lines.items()}
-            known = {name: line for name, line in known.items() if line}
-            for line in known.values():
-                _line(axes, line, column, size)
-            _name_lines(axes, known, column, size)
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
-        canvas.add_caption(figure, notes)
+        for axes, (name, panel) in zip(panels, _PANELS.items(), strict=True):
+            canvas.prepare(axes, panel, xlabel=heading, ylabel="memory (MiB)")
+            _scale(axes, selection.rows, column, name, is_logarithmic)
+            _draw_lines(axes, selection, column, name)
+        executions = {row["execution"] for row in selection.rows}
+        if len(executions) > 1:
+            handles = [
+                Line2D([], [], color=QUIET, markersize=3.5, label=name, **look)
+                for name, look in _EXECUTIONS.items()
+                if name in executions
+            ]
+            panels[0].legend(
+                handles=handles, loc="upper left", frameon=False, fontsize=8, handlelength=3
+            )
     return Drawn(figure, notes, selection.missing)
 
 
-def _linear(axes: Axes, values: Sequence[float]) -> None:
-    axes.set_xlim(values[0] - 0.3, values[-1] + 0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+against_layers = functools.partial(
+    _against, column="layers", heading="weight layers before the classifier", is_logarithmic=False
+)
+against_batch_size = functools.partial(_against, column="batch_size", heading="images in a batch")
+against_depth = functools.partial(_against, column="layers", heading="layers", size=(14.4, 5.6))
 
 
-def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
-    """Both ways, so that what grows in proportion is a straight line of one slope."""
+def _scale(axes: Axes, rows: Sequence[Row], column: str, name: str, is_logarithmic: bool) -> None:
+    """Where logarithmic, then both ways: what grows in proportion is a straight line."""
+    values = sorted({row[column] for row in rows})
+    known = [row for row in rows if row[name]]
+    least = min((row[name] for row in known), default=MEBIBYTE) / MEBIBYTE
+    greatest = max((canvas.spread(row, name, 1 / MEBIBYTE)[1] for row in known), default=1.0)
+    if not is_logarithmic:
+        axes.set(xlim=(values[0] - 0.3, values[-1] + 0.3), ylim=(0, 1.06 * greatest))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return
     axes.set(xscale="log", yscale="log", xlim=(values[0] / 1.1, values[-1] * 1.1))
+    axes.set_ylim(least / 1.2, 1.06 * greatest)
     axes.set_xticks(values, [str(value) for value in values])
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    ticks = (1, 2, 5) if greatest > 100 * least else (1, 1.5, 2, 3, 5, 7)
+    axes.yaxis.set_major_locator(LogLocator(subs=ticks))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
 
 
-def _line(axes: Axes, line: Sequence[Row], column: str, size: str) -> None:
-    look = look_of(line[0]["algorithm"])
-    places = [row[column] for row in line]
-    heights = [row[size] / MEBIBYTE for row in line]
-    axes.plot(
-        places,
-        heights,
-        color=look.colour,
-        marker=look.marker,
-        markersize=look.width + 2.4,
-        linewidth=look.width,
-        label=Cell.of(line[0]).name,
-        zorder=5 - look.width / 2,  # the narrow ones above
-        clip_on=False,
-    )
-    least, greatest = (
-        [(row.get(f"{size}_{end}") or row[size]) / MEBIBYTE for row in line]
-        for end in ("min", "max")
-    )
-    axes.fill_between(places, least, greatest, color=look.colour, alpha=0.2, linewidth=0, zorder=1)
-
-
-def _name_lines(axes: Axes, lines: dict[str, list[Row]], column: str, size: str) -> None:
-    if axes.get_yscale() == "log":
-        least = min((row[size] for line in lines.values() for row in line), default=MEBIBYTE)
-        axes.set_ylim(least / MEBIBYTE / 1.2, None)
-    ends = [
-        labels.Label(
-            line[-1][column],
-            line[-1][size] / MEBIBYTE,
-            name,
-            look_of(line[-1]["algorithm"]).colour,
+def _draw_lines(axes: Axes, selection: Selection, column: str, name: str) -> None:
+    lines: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(selection.rows, key=lambda row: row[column]):
+        if row[name]:  # not every device tells requests
+            lines.setdefault((row["algorithm"], row["execution"]), []).append(row)
+    several = len({row["execution"] for row in selection.rows}) > 1
+    ends = []
+    for (algorithm, execution), line in lines.items():
+        text = f"{algorithm}, {execution}" if several else algorithm
+        ends.append(
+            canvas.draw_line(
+                axes,
+                algorithm,
+                text + _ended(selection, line[-1], column),
+                [(row[column], row[name] / MEBIBYTE) for row in line],
+                [canvas.spread(row, name, 1 / MEBIBYTE) for row in line],
+                label=algorithm,
+                clip_on=False,
+                **(_EXECUTIONS[execution] if several else {}),
+            )
         )
-        for name, line in lines.items()
+    labels.label_ends(axes, ends)
+
+
+def _ended(selection: Selection, last: Row, column: str) -> str:
+    """Why a line ends before others do."""
+    beyond = [
+        row
+        for row in selection.failed
+        if all(row[name] == last[name] for name in ("algorithm", "execution"))
+        and row[column] > last[column]
     ]
-    labels.label_ends(axes, ends, 0.74 * _SIZE[1])
+    first = sorted(beyond, key=lambda row: row[column])[:1]
+    return "".join(f" ({row[column]}: {row['status'].replace('_', ' ')})" for row in first)

@@ -1,59 +1,39 @@
 """What a search for learning rates and feedback distributions found, and what it says to take."""
 
-import itertools
 from collections.abc import Collection, Sequence
 
-import matplotlib
-from matplotlib.figure import Figure
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
-from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.pictures.colours import look_of
+from mem_dfa.experiments.pictures.canvas import Drawn, look_of
 from mem_dfa.experiments.store import measured, results, trainings
-from mem_dfa.experiments.store.trainings import Epochs
-from mem_dfa.profiling.render import plot
-from mem_dfa.profiling.render.palette import INK, QUIET
+from mem_dfa.profiling.render.palette import INK
 
-_SIZE = (7.6, 4.4)  # inches
 _NEARLY = 0.97  # of what the best gained over guessing
 # Of distributions of the feedback that are not the usual one.
 _STYLES = {"dashed": "--", "dotted": ":", "dashed and dotted": "-."}
 
 
-def _found(epochs: Epochs) -> float:
-    """By what settings are compared: test images have no say in what is chosen."""
-    if epochs[-1]["train_accuracy"] is None:
-        raise results.ResultsError(
-            f"a training of tables/epochs.csv has no train_accuracy in epoch {len(epochs)}; train "
-            "again"
-        )
-    return 100 * epochs[-1]["train_accuracy"]
-
-
 def read_search(folder: str, cells: Sequence[Cell]) -> dict[Cell, float]:
-    """Training accuracy (%) in the last epoch of each cell that was trained."""
-    read = {cell: trainings.read(folder, cell) for cell in cells}
-    return {cell: _found(epochs) for cell, epochs in read.items() if epochs}
+    """Training accuracy (%) in the last epoch of each cell that was trained, in this order.
 
-
-def read_diverged(folder: str, cells: Sequence[Cell]) -> set[Cell]:
-    """The cells with whose settings some training diverged: in the search, or later."""
-    return {cell for cell in cells if trainings.diverged(folder, cell)}
+    By it settings are compared: test images have no say in what is chosen.
+    """
+    read = {cell: trainings.read(folder, cell)[-1:] for cell in cells}
+    return {
+        cell: 100 * last["train_accuracy"]
+        for cell, epochs in read.items()
+        for last in epochs
+        if last["train_accuracy"] is not None
+    }
 
 
 def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[str, Cell]:
     """What is taken for each algorithm: of the least learning rate that is nearly the best.
 
     Nearly is a part of what was gained over guessing, since a few points are nothing to 96 % and
-    most of what there is to 14 %.
-
-    The rate at which a short training does best may be too large for a long one: `dfa` on `mlp`,
-    with the best rate of two epochs, fell from 90 to 68 % after eleven. At which rates a long one
-    diverged is known when it was run: those are not taken.
-
-    Args:
-        found: training accuracy (%) of each cell.
-        diverged: the cells that are not taken.
+    most of what there is to 14 %. The rate at which a short training does best may be too large for
+    a long one: `dfa` on `mlp`, with the best rate of two epochs, fell from 90 to 68 % after eleven.
+    Cells whose settings diverged, here or in a long training, are not taken.
     """
     by_algorithm: dict[str, list[Cell]] = {}
     for cell in found:
@@ -68,18 +48,18 @@ def chosen(found: dict[Cell, float], diverged: Collection[Cell] = ()) -> dict[st
     return taken
 
 
+def _initializer(cell: Cell) -> str:
+    return str(dict(cell.options).get("feedback_initializer", ""))
+
+
 def _named(cell: Cell) -> str:
-    return cell.name.replace("feedback_initializer ", "")
-
-
-def _initializer(cell: Cell) -> str | None:
-    return dict(cell.options).get("feedback_initializer")
+    return f"{cell.algorithm} {_initializer(cell)}".strip()
 
 
 def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Training accuracy against the learning rate, a line for each algorithm and distribution."""
     found = read_search(folder, cells)
-    diverged = read_diverged(folder, list(found))
+    diverged = {cell for cell in found if trainings.diverged(folder, cell)}
     missing = [cell for cell in cells if cell not in found]
     if not found:
         return Drawn(None, missing=missing)
@@ -91,42 +71,32 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
     ]
     others = dict.fromkeys(filter(None, map(_initializer, found)))
-    styles = dict(zip(others, itertools.cycle(_STYLES), strict=False))
+    styles = dict(zip(others, _STYLES, strict=False))
     if others:
         said = [f"{style}: {initializer}" for initializer, style in styles.items()]
         notes.append(f"Solid: uniform feedback; {'; '.join(said)}.")
     if diverged:
         notes.append("Crossed out: a training diverged, here or with more epochs.")
+    points = {cell: (cell.learning_rate, found[cell]) for cell in found}
     lines: dict[str, list[Cell]] = {}
     for cell in sorted(found, key=lambda cell: cell.learning_rate):
         lines.setdefault(_named(cell), []).append(cell)
-    with matplotlib.rc_context(plot.STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with canvas.captioned(title, notes, size=(7.6, 4.4)) as figure:
         axes = figure.subplots()
-        axes.set(xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
-        axes.grid(axis="y", color=QUIET, alpha=0.18, linewidth=0.6)
+        canvas.prepare(axes, xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
         ends = []
         for name, own in lines.items():
-            look = look_of(own[0].algorithm)
-            rates, values = [cell.learning_rate for cell in own], [found[cell] for cell in own]
-            style = _STYLES.get(styles.get(_initializer(own[0])), "-")
-            axes.plot(
-                rates, values, style, color=look.colour,
-                marker=look.marker, markersize=look.width + 2, linewidth=look.width,
-            )  # fmt: skip
-            ends.append(labels.Label(rates[-1], values[-1], name, look.colour))
+            style = _STYLES.get(styles.get(_initializer(own[0]), ""), "-")
+            line, algorithm = [points[cell] for cell in own], own[0].algorithm
+            ends.append(canvas.draw_line(axes, algorithm, name, line, zorder=2, linestyle=style))
         for cell in (cell for cell in found if cell in diverged):  # always in one order
-            axes.plot([cell.learning_rate], [found[cell]], "x", markersize=13, color=INK)
+            axes.plot(*points[cell], "x", markersize=13, color=INK)
         for cell in taken:
             look = look_of(cell.algorithm)
-            axes.plot(
-                [cell.learning_rate], [found[cell]], "o", fillstyle="none", color=look.colour,
-                markersize=9 + 2.5 * look.width,  # so that equal ones lie within each other
-            )  # fmt: skip
+            size = 9 + 2.5 * look.width  # so that equal ones lie within each other
+            axes.plot(*points[cell], "o", fillstyle="none", color=look.colour, markersize=size)
         tried = sorted({cell.learning_rate for cell in found})
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
         axes.minorticks_off()
-        labels.label_ends(axes, ends, 0.74 * _SIZE[1])
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
-        canvas.add_caption(figure, notes)
+        labels.label_ends(axes, ends)
     return Drawn(figure, notes, missing)

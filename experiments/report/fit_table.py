@@ -9,63 +9,48 @@ from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 from rich.table import Table
 
-HEADS = ("algorithm", "model", "layers", "batch", "execution", "device")
-NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes", "one more")
+_NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes")
 
 
 def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
-    """One line for each answer.
-
-    Args:
-        rows: of `fit_rows.ANSWERS`.
-        over: a key of `fit_rows.OVER`, what was searched.
-        limits: of each process.
-    """
+    """A line for each of these rows of `fit_rows.ANSWERS`, in which ``over`` was searched."""
     noun = "batch" if over == "batch" else "depth"
     shown = Table(title=f"Largest {noun} that trains in {limits.memory_bytes // 2**20} MiB")
-    for head in HEADS:
-        justify = "right" if head == over else "left"
-        shown.add_column(head, justify=justify, no_wrap=True)
-    for head in NUMBERS:
-        shown.add_column(head, justify="right", no_wrap=True)
-    for line in lines(rows):
-        shown.add_row(*line)
+    lines = [line(row, rows) for row in rows]
+    names = list(lines[0])
+    for number, name in enumerate(names):
+        is_number = name == over or number > names.index("device")
+        shown.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+    for one in lines:
+        shown.add_row(*one.values())
     return shown
 
 
-def lines(rows: Sequence[Row]) -> list[list[str]]:
-    """The cells of each answer's line, under `HEADS` and `NUMBERS`."""
-    shown = []
-    for row in rows:
-        names = ("algorithm", "model", "layers", "batch_size", "execution", "device")
-        cells = {name: "all" if row[name] is None else str(row[name]) for name in names}
-        cells["algorithm"] = Cell.of(row).name
-        if row["size"] is None:
-            cells[fit_rows.OVER[row["over"]]] = "none"
-        shown.append([*cells.values(), *_numbers(row, rows)])
-    return shown
-
-
-def _numbers(row: Row, rows: Sequence[Row]) -> list[str]:
+def line(row: Row, rows: Sequence[Row]) -> dict[str, str]:
+    """What is shown of an answer, one of ``rows``, by the heads of the columns."""
+    told = {"algorithm": Cell.of(row).name}
+    for name in ("model", "layers", "batch_size", "execution", "device"):
+        told[name.removesuffix("_size")] = "all" if row[name] is None else str(row[name])
     if row["size"] is None:
-        return ["-", "-", "-", "-", row["status"]]
-    return [
+        told[row["over"]] = "none"
+        return {**told, **dict.fromkeys(_NUMBERS, "-"), "one more": row["status"]}
+    numbers = (
         _factor(row, rows),
         screen.mebibytes(row["process_peak_bytes"]),
         f"{row['image_time_s'] * 1000:.2f}",
         str(row["repeats"]),
-        row["next_status"] or "is beyond the maximum",
-    ]
+    )
+    more = row["next_status"] or "is beyond the maximum"
+    return {**told, **dict(zip(_NUMBERS, numbers, strict=True)), "one more": more}
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
     """How many times as large as bp's with the same settings, where neither met a maximum."""
     free = ("algorithm", "options", fit_rows.OVER[row["over"]])
     for other in rows:
-        is_alike = other["over"] == row["over"] and (
+        told = (other["algorithm"], other["over"], other["status"], row["status"])
+        if told == ("bp", row["over"], "ok", "ok") and (
             fit_rows.key_of(other, *free) == fit_rows.key_of(row, *free)
-        )
-        both = other["status"] == row["status"] == "ok"
-        if other["algorithm"] == "bp" and is_alike and both:
+        ):
             return f"{row['size'] / other['size']:.2f}x"
     return "-"

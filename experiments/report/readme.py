@@ -1,29 +1,25 @@
 """The README's tables of what there is, from the registry: ``make readme`` writes them anew."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from mem_dfa import registry
 
-
-def tables() -> dict[str, list[str]]:
-    """The lines of each table, by the name of its place in the README."""
-    return {
-        "algorithms": [
-            "| algorithm | | error signal | what it keeps of the forward pass |",
-            "|---|---|---|---|",
-            *(
-                f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
-                for name, entry in registry.ALGORITHMS.items()
-            ),
-        ],
-        "models": [
-            "| model | layers before the classifier |",
-            "|---|---|",
-            *(f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()),
-        ],
-    }
+_TABLES = {
+    "algorithms": [
+        "| algorithm | | error signal | what it keeps of the forward pass |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
+            for name, entry in registry.ALGORITHMS.items()
+        ),
+    ],
+    "models": [
+        "| model | layers before the classifier |",
+        "|---|---|",
+        *(f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()),
+    ],
+}
 
 
 def with_tables(text: str) -> str:
@@ -32,7 +28,7 @@ def with_tables(text: str) -> str:
     Raises:
         ValueError: it has no place for one.
     """
-    for name, lines in tables().items():
+    for name, lines in _TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         if begin not in text or end not in text:
             raise ValueError(f"the README has no lines {begin.strip()} and {end}")
@@ -41,15 +37,6 @@ def with_tables(text: str) -> str:
     return text
 
 
-def main(argv: Sequence[str]) -> None:
-    """Rewrites a README.
-
-    Args:
-        argv: its path.
-    """
-    path = Path(argv[0])
-    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    path = Path(sys.argv[1])
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,205 +1,150 @@
 """The tables of the page, from those that commands left."""
 
 import csv
-import html
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.store import files, fit_rows, measured, results, trainings
+from mem_dfa.experiments.store import bench_rows, files, fit_rows, measured, results, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 
-# Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (
-    results.FILE_NAME,
-    trainings.EPOCHS.name,
-    fit_rows.ANSWERS.name,
-    fit_rows.TRIES.name,
-)
 _TITLES = {
-    "bench": "Beside Keras and TensorFlow, taking turns",
-    "claims_constant": "Claims: constant memory in every execution mode",
-    "claims_exact": "Claims: exact gradients",
-    "claims_feedback": "Claims: random feedback",
-    "claims_timelines": "Claims: timelines",
+    results.FILE_NAME: "every measured cell, a row each",
+    trainings.EPOCHS.name: "what each epoch of every training gave",
+    bench_rows.BENCH.name: "step times of cells that took turns",
+    fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
+    fit_rows.TRIES.name: "every size that was tried for that",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+# Tables with a section of their own, or too long for this page.
+_ELSEWHERE = (trainings.EPOCHS.name, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
+_TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
+_TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
+_MEASURED = [
+    *("model", "algorithm", "layers", "batch_size", "execution", "dataset", "optimizer"),
+    *("learning_rate", "seed", "steps", "epochs", "status", "peak_bytes", "step_bytes"),
+    *("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured"),
+]
+_UNREADABLE = (OSError, csv.Error, results.ResultsError)
+Lines = list[dict[str, str]]
+"""What is shown, by the heads of the columns, which are the same in every line."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table with its title, as HTML or to be laid out."""
+    """A table with its title and the file that it is from, or why it cannot be shown."""
 
     name: str
     title: str
-    html: str = ""
-    table: Table | None = None
-    source: str = ""
-    """The file it is from."""
+    source: str
+    lines: Lines
+    problem: str = ""
+
+
+def title_of(name: str) -> str:
+    """What a table is of, by the path of its file below the folder of results."""
+    return _TITLES.get(name, Path(name).stem.replace("_", ": ", 1))
 
 
 def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
-    """Every table of a folder whose rows of measurements are known."""
-    own = [*_accuracies(rows), *_fits(folder)]
-    return [*own, *_tables(folder), *_measurements(rows)]
+    """Every table of a folder whose rows of measurements are known; none where it has no lines."""
+    newest = [
+        {**row, "algorithm": Cell.of(row).name, "measured": (row["timestamp"] or "")[:10]}
+        for row in measured.newest_rows(rows)
+    ]
+    own = [
+        Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest)),
+        _section("table_fit", fit_rows.ANSWERS.name, partial(_fits, folder)),
+        *(
+            _section(f"table_{file.stem}", f"{files.TABLES}/{file.name}", partial(_csv, file))
+            for file in sorted((folder / files.TABLES).glob("*.csv"))
+            if f"{files.TABLES}/{file.name}" not in _ELSEWHERE
+        ),
+        Section("measurements", "All measurements", results.FILE_NAME, _lines(newest, _MEASURED)),
+    ]
+    return [section for section in own if section.lines or section.problem]
 
 
-def _tables(folder: Path) -> Iterable[Section]:
-    """A section for each table that a command left and that has none of its own."""
-    for file in sorted((folder / files.TABLES).glob("*.csv")):
-        if file.relative_to(folder).as_posix() not in _ELSEWHERE:
-            title = _TITLES.get(file.stem, file.stem.replace("_", " "))
-            yield _of_csv(f"table_{file.stem}", title, file)
-
-
-def _fits(folder: Path) -> Iterable[Section]:
-    """The largest batch, and the greatest depth, within a budget, a line for each answer."""
+def _section(name: str, file: str, read: Callable[[], Lines]) -> Section:
+    title = title_of(file)[0].upper() + title_of(file)[1:]
     try:
-        rows = list(fit_rows.answers(folder).values())
-    except results.ResultsError as error:
-        rows, said = [], f"<p>{html.escape(str(error))}</p>"
-        yield Section("table_fit", "How large can I go?", said, source=fit_rows.ANSWERS.name)
-    if rows:
-        heads = ["memory (MiB)", "searched", *fit_table.HEADS, *fit_table.NUMBERS]
-        heads += ["dataset", "optimizer", "TensorFlow"]
-        limits = [[screen.mebibytes(row["memory_limit_bytes"]), row["over"]] for row in rows]
-        rest = [
-            [_text(row[name]) for name in ("dataset", "optimizer", "tensorflow")] for row in rows
-        ]
-        shown = [
-            [*own, *line, *more]
-            for own, line, more in zip(limits, fit_table.lines(rows), rest, strict=True)
-        ]
-        table = Table(heads, shown)
-        yield Section("table_fit", "How large can I go?", table=table, source=fit_rows.ANSWERS.name)
+        return Section(name, title, file, read())
+    except _UNREADABLE as error:
+        return Section(name, title, file, [], f"{file} cannot be read ({error})")
 
 
-def _of_csv(name: str, title: str, file: Path) -> Section:
-    try:
-        return Section(name, title, table=_csv_table(file), source=file.name)
-    except (OSError, csv.Error, results.ResultsError) as error:
-        said = f"<p>{html.escape(f'{file} cannot be read ({error})')}</p>"
-        return Section(name, title, said, source=file.name)
+def _lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Lines:
+    """Columns of rows, for reading: bytes as MiB."""
+    heads = {name: name.replace("_bytes", " (MiB)").replace("_", " ") for name in columns}
+    return [{head: _cell(name, row.get(name)) for name, head in heads.items()} for row in rows]
 
 
-def _csv_table(file: Path) -> Table:
-    """A CSV for reading: bytes as MiB, without the columns that are empty."""
+def _cell(name: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    if "_bytes" in name and re.fullmatch(r"\d{1,18}", text):
+        return screen.mebibytes(int(text))
+    return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text or "-"
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    """Those of any CSV that are whole."""
     files.check_is_file(file)
     with file.open(newline="", encoding="utf-8", errors="replace") as opened:
-        heads, *rows = list(csv.reader(opened)) or [[]]
-    rows = [row for row in rows if len(row) == len(heads)]
-    full = [n for n in range(len(heads)) if any(row[n] for row in rows)]
-    return Table(
-        [heads[n].replace("_bytes", " (MiB)").replace("_", " ") for n in full],
-        [[_cell(heads[n], row[n]) for n in full] for row in rows],
-    )
+        return [row for row in csv.DictReader(opened) if None not in (*row, *row.values())]
 
 
-def _cell(head: str, text: str) -> str:
-    if not text:
+def count(file: Path) -> str:
+    """How many rows a CSV has, as far as it can be read."""
+    try:
+        return str(len(_rows(file)))
+    except _UNREADABLE:
         return "-"
-    if "_bytes" in head and re.fullmatch(r"\d{1,18}", text):
-        return screen.mebibytes(int(text))
-    return f"{float(text):.4g}" if re.fullmatch(r"\d+\.\d+", text) else text
 
 
-def versions(rows: Sequence[Row]) -> Table:
-    """What the rows of the measurements were measured with."""
-    names = ("device", "tensorflow", "keras", "python")
-    groups: dict[tuple, list[str]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.get(name) or "-" for name in names), []).append(
-            row["timestamp"] or "-"
-        )
-    lines = [[*key, str(len(times)), min(times), max(times)] for key, times in groups.items()]
-    return Table([*names, "rows", "first", "last"], lines)
+def _csv(file: Path) -> Lines:
+    """A CSV without the columns that are empty."""
+    rows = _rows(file)
+    return _lines(rows, [name for name in (rows or [{}])[0] if any(row[name] for row in rows)])
 
 
-def _accuracies(rows: Sequence[Row]) -> Iterable[Section]:
-    """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
-    groups: dict[tuple, dict[int, float]] = {}
-    trained = [r for r in measured.newest_rows(rows) if r.get("epochs") and r["status"] == "ok"]
-    for row in trained:
-        if row["accuracy"] is not None:
-            key = (Cell.of(row).name, *(row.get(name) for name in _TRAINED_BY))
-            groups.setdefault(key, {})[row.get("seed")] = row["accuracy"]
-    if not groups:
-        return
-    trained_by = ["algorithm", *_TRAINED_BY.values()]
-    heads = [*trained_by[:_FIRST], "seeds", "mean", "least", "greatest", *trained_by[_FIRST:]]
-    lines = [
-        [
-            *map(_text, key[:_FIRST]),
-            ", ".join(map(_text, sorted(seeds, key=str))),
-            *(f"{pick(seeds.values()):.2%}" for pick in _SUMMARIES),
-            *map(_text, key[_FIRST:]),
-        ]
-        for key, seeds in groups.items()
-    ]
-    yield Section("accuracy", "Test accuracy", table=Table(heads, lines), source=results.FILE_NAME)
-
-
-_SUMMARIES = (statistics.fmean, min, max)
-_TRAINED_BY = {
-    "model": "model",
-    "accuracy_label": "images",
-    "epochs": "epochs",
-    "optimizer": "optimizer",
-    "learning_rate": "learning rate",
-    "batch_size": "batch",
-    "layers": "layers",
-    "execution": "execution",
-    "device": "device",
-    "tensorflow": "TensorFlow",
-}
-_FIRST = 6  # of these and the algorithm, before the accuracies; the others rarely differ
-
-
-def _measurements(rows: Sequence[Row]) -> Iterable[Section]:
-    """The newest row of every cell."""
-    if not rows:
-        return
-    heads = ["model", "algorithm", *(name.replace("_", " ") for name in _DECIDING), "status"]
-    heads += ["peak (MiB)", "step (MiB)", "step min-max (MiB)", "requested (MiB)", "step (ms)"]
-    heads += ["measured on"]
-    lines = [_measurement(row) for row in measured.newest_rows(rows)]
-    yield Section(
-        "measurements", "All measurements", table=Table(heads, lines), source=results.FILE_NAME
-    )
-
-
-_DECIDING = ("layers", "batch_size", "execution", "dataset", "optimizer", "learning_rate")
-_DECIDING += ("seed", "steps", "epochs")
-
-
-def _measurement(row: Mapping[str, Any]) -> list[str]:
-    mebibytes = screen.mebibytes
-    spread = [mebibytes(row.get(f"step_bytes_{end}")) for end in ("min", "max")]
+def _fits(folder: Path) -> Lines:
+    """The largest batch, and the greatest depth, within a budget, a line for each answer."""
+    rows = list(fit_rows.answers(folder).values())
+    first, last = ("memory_limit_bytes", "over"), ("dataset", "optimizer", "tensorflow")
     return [
-        row["model"],
-        Cell.of(row).name,
-        *(_text(row.get(name)) for name in (*_DECIDING, "status")),
-        mebibytes(row["peak_bytes"]),
-        mebibytes(row["step_bytes"]),
-        "-".join(spread) if row["step_bytes"] is not None else "-",
-        mebibytes(row.get("step_requested_bytes")),
-        "-" if row["step_time_s"] is None else f"{row['step_time_s'] * 1000:.1f}",
-        (row["timestamp"] or "-")[:10],
+        {**before, **fit_table.line(row, rows), **after}
+        for row, before, after in zip(rows, _lines(rows, first), _lines(rows, last), strict=True)
     ]
 
 
-def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+def versions(rows: Sequence[Row]) -> Lines:
+    """What the rows of the measurements were measured with."""
+    names = ["device", "tensorflow", "keras", "python"]
+    frame = pd.DataFrame(rows, columns=[*names, "timestamp"], dtype=object).fillna("-")
+    groups = frame.groupby(names, sort=False)["timestamp"]
+    lines = groups.agg(rows="size", first="min", last="max").reset_index()
+    return lines.astype(str).to_dict("records")
+
+
+def _accuracies(rows: Sequence[Row]) -> Lines:
+    """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row.get("epochs") and row["status"] == "ok" and row["accuracy"] is not None:
+            key = tuple(row.get(name) for name in (*_TRAINED, *_TRAINED_ON))
+            groups.setdefault(key, []).append(row)
+    shown = []
+    for own in groups.values():
+        found = [row["accuracy"] for row in own]
+        numbers = {"mean": statistics.fmean(found), "least": min(found), "greatest": max(found)}
+        told = {name: f"{number:.2%}" for name, number in numbers.items()}
+        told["seeds"] = ", ".join(sorted(str(row.get("seed")) for row in own))
+        shown.append({**own[0], **told})
+    return _lines(shown, [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON])

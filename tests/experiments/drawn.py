@@ -8,7 +8,7 @@ from matplotlib.text import Text
 from mem_dfa.experiments import run, sweep
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.paper.planned_figures import FIGURES, PlannedFigure
+from mem_dfa.experiments.paper.planned_figures import FIGURES
 
 
 def cells(line: str) -> list[Cell]:
@@ -19,13 +19,9 @@ def cells(line: str) -> list[Cell]:
     return arguments.cells(run.parser().parse_args(words))
 
 
-def planned(name: str) -> PlannedFigure:
-    return next(figure for figure in FIGURES if figure.name == name)
-
-
-def wanted(name: str) -> list[Cell]:
+def wanted(name: str) -> tuple[Cell, ...]:
     """The cells of a planned figure."""
-    return [cell for one in planned(name).wanted for cell in one.cells]
+    return next(figure.cells for figure in FIGURES if figure.name == name)
 
 
 def lines(axes: Axes) -> dict[str, list[list[float]]]:

@@ -10,20 +10,12 @@ from matplotlib.figure import Figure
 from mem_dfa.experiments import figures
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell, on_devices
-from mem_dfa.experiments.paper import planned_figures
-from mem_dfa.experiments.pictures import (
-    colours,
-    depth_plot,
-    labels,
-    memory_plots,
-    timeline_plots,
-    tradeoff_plots,
-)
-from mem_dfa.experiments.pictures.drawings import DRAWINGS
+from mem_dfa.experiments.paper.planned_figures import FIGURES
+from mem_dfa.experiments.pictures import canvas, drawings, labels, memory_plots, tradeoff_plots
 from mem_dfa.experiments.store import results, traces
 
 from mem_dfa import registry
-from tests.experiments.drawn import cells, lines, texts
+from tests.experiments.drawn import cells, lines, texts, wanted
 from tests.experiments.made import MIB, row, table, turns
 from tests.perception import distance
 from tests.profiling.drawn import small
@@ -32,12 +24,8 @@ FAILED = {"status": "out_of_memory", "peak_bytes": None, "step_bytes": None, "st
 TURNS = [Cell(name, "conv20", 20) for name in ("bp", "remat_scope")]
 
 
-def figure_named(name: str) -> planned_figures.PlannedFigure:
-    return next(figure for figure in planned_figures.FIGURES if figure.name == name)
-
-
 def test_every_kind_has_a_drawing() -> None:
-    assert set(DRAWINGS) == set(planned_figures.Kind)
+    assert set(drawings.DRAWINGS) == {figure.kind for figure in FIGURES}
 
 
 def line_colours(figure: Figure) -> dict[str, str]:
@@ -50,16 +38,16 @@ def line_colours(figure: Figure) -> dict[str, str]:
 
 
 def test_every_algorithm_has_a_look_of_its_own() -> None:
-    assert set(colours.LOOKS) == {*registry.ALGORITHMS, *catalogue.PEERS}
-    looks = colours.LOOKS.values()
+    assert set(canvas.LOOKS) == {*registry.ALGORITHMS, *catalogue.PEERS}
+    looks = canvas.LOOKS.values()
     for one, other in itertools.combinations(looks, 2):
         assert distance(one.colour, other.colour) > 15
     assert all(distance(look.colour, "#FFFFFF") > 25 for look in looks)
-    assert colours.look_of("mine:Own") == colours.OWN_LOOK
+    assert canvas.look_of("mine:Own") == registry.OWN_LOOK
 
 
-@pytest.mark.parametrize("look", colours.LOOKS.values())
-def test_letters_are_dark_enough(look: colours.Look) -> None:
+@pytest.mark.parametrize("look", canvas.LOOKS.values())
+def test_letters_are_dark_enough(look: registry.Look) -> None:
     """A contrast of 3 to white, as the accessibility guidelines ask of large letters and lines."""
     encoded = np.array(labels.readable(look.colour))
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
@@ -185,10 +173,9 @@ def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
 def test_a_bench_of_another_net_is_not_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (wanted,) = planned_figures.wanted_by(figure_named("bench_conv20"), quick=False)
     line = ["--from", str(tmp_path), "--figure", "bench_conv20"]
     for changes, status in (({"model": "vgg16"}, 1), ({}, 0)):
-        rows = [turns(cell.algorithm, **changes) for cell in wanted.cells]
+        rows = [turns(cell.algorithm, **changes) for cell in wanted("bench_conv20")]
         table(tmp_path / "tables" / "bench.csv", *rows)
         assert figures.main(line) == status
         said = capsys.readouterr().err
@@ -213,22 +200,29 @@ def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
 
 
 def test_depths_are_the_rows(tmp_path: Path) -> None:
-    """On both scales; what ended before others do says why."""
+    """On both scales, a line for each execution; what ended before others do says why."""
     depths = [(name, layers) for name in ("bp", "mem_dfa") for layers in (1, 10)]
     changes = {"model": "depth_net", "batch_size": 32, "steps": 1}
     rows = [
         row(*depth, **changes, step_requested_bytes=depth[1] * MIB, peak_bytes=8 * MIB)
         for depth in depths
     ]
-    results.append(tmp_path, [*rows, row("bp", 100, **changes, **FAILED)])
+    rows += [row("bp", 100, **changes, **FAILED), row("bp", 10, **changes, execution="xla")]
+    results.append(tmp_path, rows)
     line = "sweep --algo bp,mem_dfa --model depth_net --layers 1,10,100 --steps 1"
-    drawn = depth_plot.against_depth(str(tmp_path), "title", cells(line))
-    step, peak = drawn.figure.axes
-    assert [one.get_xydata().tolist() for one in step.lines] == [[[1, 1], [10, 10]]] * 2
-    assert [one.get_xydata().tolist() for one in peak.lines] == [[[1, 8], [10, 8]]] * 2
+    both = [*cells(line), *cells(f"{line} --execution xla".replace("1,10,100", "10"))]
+    drawn = memory_plots.against_depth(str(tmp_path), "title", both)
+    peak, step = drawn.figure.axes
+    of_xla = {"step": [[10, 70]], "peak": [[10, 82]]}
+    found = [one.get_xydata().tolist() for one in step.lines]
+    assert found == [[[1, 1], [10, 10]]] * 2 + [of_xla["step"]]
+    found = [one.get_xydata().tolist() for one in peak.lines]
+    assert found == [[[1, 8], [10, 8]]] * 2 + [of_xla["peak"]]
     assert (step.get_xscale(), step.get_yscale()) == ("log", "log")
+    assert "bp, xla" in texts(drawn.figure)
     assert "bp, graph (100: out of memory)" in texts(drawn.figure)
-    assert [(cell.algorithm, cell.layers) for cell in drawn.missing] == [("mem_dfa", 100)]
+    missing = [(cell.algorithm, cell.layers, cell.execution) for cell in drawn.missing]
+    assert missing == [("mem_dfa", 100, "graph"), ("mem_dfa", 10, "xla")]
 
 
 def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
@@ -236,11 +230,11 @@ def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
     first, second, _ = (on_devices(cell)[0] for cell in asked)
     small().save(traces.file_of(first, str(tmp_path)))
     traces.file_of(second, str(tmp_path)).write_bytes(b"damaged")
-    drawn = timeline_plots.against_time(str(tmp_path), "title", asked)
+    drawn = drawings.against_time(str(tmp_path), "title", asked)
     assert [axes.get_title("left") for axes in drawn.figure.axes] == ["bp"]
     assert [cell.algorithm for cell in drawn.missing] == ["mem_dfa", "dfa"]
     assert "is damaged or no timeline" in drawn.problem
-    assert "Not recorded: mem_dfa, dfa." in texts(drawn.figure)
+    assert "Not recorded: mem_dfa; dfa." in texts(drawn.figure)
 
 
 def test_an_algorithm_has_one_colour_in_all_figures(tmp_path: Path) -> None:
@@ -251,7 +245,7 @@ def test_an_algorithm_has_one_colour_in_all_figures(tmp_path: Path) -> None:
     for draw in (memory_plots.against_layers, tradeoff_plots.pareto):
         found = line_colours(draw(str(tmp_path), "title", asked).figure)
         for name in list(registry.ALGORITHMS):
-            assert found[name] == colours.LOOKS[name].colour
+            assert found[name] == canvas.LOOKS[name].colour
 
 
 def test_names_of_points_do_not_cover_each_other() -> None:
@@ -284,27 +278,26 @@ def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
 def test_a_figure_whose_cells_all_failed_is_not_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figure = figure_named("pareto_vgg16")
+    name = "pareto_vgg16"
     failed = {"model": "vgg16", "batch_size": 64, "repeats": None, **FAILED}
     results.append(
         tmp_path,
         [
             row(cell.algorithm, 15, **failed, dataset=cell.dataset, steps=cell.steps)
-            for one in figure.wanted
-            for cell in one.cells
+            for cell in wanted(name)
         ],
     )
-    assert figures.main(["--from", str(tmp_path), "--figure", figure.name]) == 1
+    assert figures.main(["--from", str(tmp_path), "--figure", name]) == 1
     said = capsys.readouterr().err
-    assert f"not drawn: {figure.name}: every cell failed" in said
+    assert f"not drawn: {name}: every cell failed" in said
     assert "--retry" in said
-    assert f"    python -m experiments.reproduce --figure {figure.name} --out {tmp_path}\n" in said
+    assert f"    python -m experiments.reproduce --figure {name} --out {tmp_path}\n" in said
 
 
 def test_all_there_is_exit_status_0_and_equal_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [cell for one in figure_named("pareto_residual").wanted for cell in one.cells]
+    asked = wanted("pareto_residual")
     changes = {"batch_size": 100, "optimizer": "momentum"}
     results.append(tmp_path, [row(c.algorithm, c.depth, model=c.model, **changes) for c in asked])
     written = []

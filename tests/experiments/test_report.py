@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mem_dfa.experiments import figures
-from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.report import page
 from mem_dfa.experiments.store import fit_rows, results
 from mem_dfa.experiments.store.table import Table
@@ -87,7 +87,7 @@ def test_nothing_comes_from_elsewhere(folder: Path) -> None:
 def test_contents_lead_to_every_part(folder: Path) -> None:
     text = written(folder, "layers_conv20")
     targets = re.findall(r'href="#([^"]+)"', text)
-    assert {figure.name for figure in planned_figures.FIGURES} <= set(targets)
+    assert {figure.name for figure in FIGURES} <= set(targets)
     assert {"machine", "table_claims_exact", "measurements"} <= set(targets)
     assert all(f'id="{target}"' in text for target in targets)
 
@@ -123,7 +123,7 @@ def test_the_index_names_what_is_there(folder: Path) -> None:
     written(folder, "layers_conv20")
     text = (folder / "README.md").read_text()
     assert "| [measurements.csv](measurements.csv) | 5 | every measured cell" in text
-    assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims exact" in text
+    assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims: exact" in text
     assert "[layers_conv20](figures/layers_conv20.png)" in text
     assert "depth.png" not in text
     targets = re.findall(r"\]\(([^)]+)\)", text)
@@ -134,9 +134,11 @@ def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "one.csv").write_text(f"head\n{'x' * 200_000}\n")
     (tmp_path / "tables" / "two.csv").mkdir()
+    (tmp_path / "tables" / "uneven.csv").write_text("one,two\n1\n1,2,3\n4,5\n")
     text = written(tmp_path, "layers_conv20")
     for name in ("one", "two"):
         assert re.search(rf'id="table_{name}".*?{name}\.csv cannot be read', text, re.DOTALL)
+    assert cells_of(text, "table_uneven") == [["4", "5"]]
 
 
 def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:

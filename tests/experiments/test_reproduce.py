@@ -10,8 +10,9 @@ from mem_dfa.experiments import bench, claims, fit, reproduce, sweep
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.paper import missing
-from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES, Kind, PlannedFigure, Wanted
+from mem_dfa.experiments.paper import plan
+from mem_dfa.experiments.paper.plan import How
+from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES
 from mem_dfa.experiments.store import bench_rows, fit_rows, results, traces
 from mem_dfa.experiments.store.table import Table
 from mem_dfa.experiments.terminal import screen
@@ -22,23 +23,20 @@ from tests.experiments.meter import Meter, good
 from tests.profiling.drawn import small
 
 
-def figure_of(line: str, **how: Any) -> PlannedFigure:
-    return PlannedFigure("one", "one", Kind.PARETO, (Wanted(tuple(cells(line)), **how),))
-
-
-def missing_cells(figure: PlannedFigure, out: Path) -> list[Cell]:
-    return [cell for one in missing.missing_of(figure, False, str(out)) for cell in one.cells]
+def missing_of(line: str, out: Path, repeats: int = 3, **how: Any) -> list[Cell]:
+    """What a figure of the cells of a command lacks."""
+    lacking = plan.missing({How(repeats, **how): cells(line)}, str(out))
+    return [cell for cells in lacking.values() for cell in cells]
 
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_what_figures_want_makes_sense(quick: bool) -> None:
-    wanted = [one for figure in FIGURES for one in (figure.quick if quick else figure.wanted)]
+    wanted = [pair for figure in FIGURES for pair in figure.wanted(quick).items()]
     assert len({figure.name for figure in FIGURES}) == len(FIGURES)
-    assert all(one.cells for one in wanted)
-    assert all(figure.wanted for figure in FIGURES)
+    assert all(figure.cells for figure in FIGURES)
     if quick:
-        assert not any(cell.epochs for one in wanted for cell in one.cells)
-        assert {one.repeats for one in wanted if not one.is_traced} == {1}
+        assert not any(cell.epochs for _, cells in wanted for cell in cells)
+        assert {how.repeats for how, _ in wanted if not how.is_traced} == {1}
 
 
 @pytest.mark.slow
@@ -46,10 +44,9 @@ def test_every_cell_can_be_trained() -> None:
     """Built in a process, each algorithm on each net with each of its options once."""
     alike: dict[tuple, Cell] = {}
     for figure in FIGURES:
-        for one in (*figure.wanted, *figure.quick):
-            for cell in one.cells:
-                known = dataclasses.replace(cell, dataset="synthetic", classes=10)
-                alike.setdefault((cell.algorithm, cell.model, cell.options), known)
+        for cell in (*figure.cells, *figure.quick):
+            known = dataclasses.replace(cell, dataset="synthetic", classes=10)
+            alike.setdefault((cell.algorithm, cell.model, cell.options), known)
     result = worker.call("survey", list(alike.values()), lambda *_: None)
     assert result["status"] == "ok", result["error"]
     refused = zip(alike, result["refusals"], strict=True)
@@ -58,81 +55,86 @@ def test_every_cell_can_be_trained() -> None:
 
 
 def test_what_is_known_is_not_missing(tmp_path: Path) -> None:
-    figure = figure_of("sweep --algo bp,fa --model conv20 --layers 1")
+    line = "sweep --algo bp,fa --model conv20 --layers 1"
     results.append(tmp_path, [row("bp")])
-    assert [cell.algorithm for cell in missing_cells(figure, tmp_path)] == ["fa"]
+    assert [cell.algorithm for cell in missing_of(line, tmp_path)] == ["fa"]
     results.append(tmp_path, [row("fa", status="timed_out", peak_bytes=None)])
-    assert not missing_cells(figure, tmp_path)
-    assert missing_cells(
-        figure_of("sweep --algo bp --model conv20 --layers 1 --steps 25"), tmp_path
-    )
+    assert not missing_of(line, tmp_path)
+    assert missing_of("sweep --algo bp --model conv20 --layers 1 --steps 25", tmp_path)
 
 
 def test_a_training_needs_its_epochs(tmp_path: Path) -> None:
-    figure = figure_of("sweep --algo bp --model mlp --dataset mnist --epochs 2")
+    line = "sweep --algo bp --model mlp --dataset mnist --epochs 2"
     values = {"model": "mlp", "batch_size": 100, "dataset": "mnist", "epochs": 2}
     results.append(tmp_path, [row("bp", 2, **values)])
-    (cell,) = missing_cells(figure, tmp_path)
+    (cell,) = missing_of(line, tmp_path)
     history(tmp_path, dataclasses.replace(cell, device="CPU:0"), [0.5, 0.6])
-    assert not missing_cells(figure, tmp_path)
+    assert not missing_of(line, tmp_path)
 
 
 def test_fewer_processes_than_asked_for_are_not_enough(tmp_path: Path) -> None:
     line = "sweep --algo bp --model conv20 --layers 1"
     results.append(tmp_path, [row("bp", repeats=1)])
-    assert not missing_cells(figure_of(line, repeats=1), tmp_path)
-    assert missing_cells(figure_of(line), tmp_path)
+    assert not missing_of(line, tmp_path, repeats=1)
+    assert missing_of(line, tmp_path)
     results.append(tmp_path, [row("bp", repeats=3)])
-    assert not missing_cells(figure_of(line), tmp_path)
+    assert not missing_of(line, tmp_path)
 
 
 def test_beside_a_newer_version_the_older_rows_are_missing(tmp_path: Path) -> None:
     """Because a figure is drawn from that version alone."""
-    figure = figure_of("sweep --algo bp,fa --model conv20 --layers 1")
+    line = "sweep --algo bp,fa --model conv20 --layers 1"
     results.append(tmp_path, [row("bp"), row("fa")])
-    assert not missing_cells(figure, tmp_path)
+    assert not missing_of(line, tmp_path)
     results.append(tmp_path, [row("bp", tensorflow="2.22.0")])
-    assert [cell.algorithm for cell in missing_cells(figure, tmp_path)] == ["fa"]
+    assert [cell.algorithm for cell in missing_of(line, tmp_path)] == ["fa"]
 
 
 def test_timelines_are_missing_one_by_one(tmp_path: Path) -> None:
-    figure = figure_of("run --algo bp,fa --model conv20 --layers 2", is_traced=True)
-    first, second = (cell for one in figure.wanted for cell in one.cells)
+    line = "run --algo bp,fa --model conv20 --layers 2"
+    first, second = cells(line)
     file = traces.file_of(dataclasses.replace(first, device="CPU:0"), str(tmp_path))
     file.parent.mkdir()
     file.touch()
-    assert missing_cells(figure, tmp_path) == [second]
+    assert missing_of(line, tmp_path, is_traced=True) == [second]
 
 
 def test_turns_are_taken_by_all_or_again(tmp_path: Path) -> None:
-    figure = figure_of("run --algo bp,fa --model conv20 --layers 2", takes_turns=True)
-    asked = [cell for one in figure.wanted for cell in one.cells]
+    line = "run --algo bp,fa --model conv20 --layers 2"
+    asked = cells(line)
     known = dict.fromkeys((*bench_rows.TIMES, "step_bytes"), 1)
     told = {"device": "CPU:0", "status": "ok", "rounds": 45, "tensorflow": "2.21.0", **known}
     rows = [{**cell.row(), **told} for cell in asked]
     Table(tmp_path, bench_rows.BENCH).append(rows[:1])
-    assert missing_cells(figure, tmp_path) == asked
+    assert missing_of(line, tmp_path, takes_turns=True) == asked
     Table(tmp_path, bench_rows.BENCH).append(rows)
-    assert not missing_cells(figure, tmp_path)
-    other = figure_of("run --algo bp,fa --model conv20 --layers 3", takes_turns=True)
-    assert len(missing_cells(other, tmp_path)) == 2
+    assert not missing_of(line, tmp_path, takes_turns=True)
+    other = "run --algo bp,fa --model conv20 --layers 3"
+    assert len(missing_of(other, tmp_path, takes_turns=True)) == 2
 
 
-def test_batches_are_answered_for_every_algorithm(tmp_path: Path) -> None:
-    limit = missing.FIT_MEMORY_BYTES
+def test_batches_are_answered_for_every_algorithm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(claims, "main", lambda words: 0)
+    monkeypatch.setattr(fit, "main", lambda words: asked.append(words) or 0)
+    limit = reproduce.FIT_MEMORY_BYTES
     known = {"memory_limit_bytes": limit, "over": "batch", "status": "ok", "size": 4}
     known |= {"image_time_s": 0.1, "repeats": 3, "process_peak_bytes": 1}
-    rows = [{**Cell(name, missing.FIT_MODEL).row(), **known} for name in ALL]
+    rows = [{**Cell(name, reproduce.FIT_MODEL).row(), **known} for name in ALL]
     Table(tmp_path, fit_rows.ANSWERS).append(rows[1:])
-    assert not missing.is_fitted(tmp_path)
+    reproduce._tables(str(tmp_path))
+    assert len(asked) == 1
     Table(tmp_path, fit_rows.ANSWERS).append(rows[:1])
-    assert missing.is_fitted(tmp_path)
+    reproduce._tables(str(tmp_path))
+    assert len(asked) == 1
 
 
 def test_seconds_are_those_that_were_recorded() -> None:
     asked = cells("sweep --algo bp,fa,dfa --model conv20 --layers 1")
     rows = [row("bp", cell_time_s=5.0), row("bp", cell_time_s=7.0), row("fa", cell_time_s=2.5)]
-    assert missing.recorded_seconds(asked, rows) == (9.5, 1)
+    assert plan.recorded_seconds(asked, rows) == (9.5, 1)
 
 
 @pytest.fixture
@@ -210,7 +212,7 @@ def test_processes_have_the_limits_of_a_sweep_or_their_own(
 
     monkeypatch.setattr(processes, "measure", measure)
     line = ["--quick", "--figure", "depth,layers_conv20", "--out", str(tmp_path)]
-    assert reproduce.main(line) == 1, "no row says what its step asked for"
+    assert reproduce.main(line) == 0
     assert limits["depth_net"] == Limits(time_s=1200, memory_bytes=8 * 2**30)
     assert limits["conv20"].time_s == 3600
     assert limits["conv20"].memory_bytes, "one that takes all would end whatever else runs"

@@ -1,20 +1,21 @@
 """Settings are chosen by a recorded search, and by nothing that was seen of the test images."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.paper import planned_figures
+from mem_dfa.experiments.paper.plan import PlannedFigure
+from mem_dfa.experiments.paper.planned_figures import CHOSEN, FIGURES, SEARCH_SEED
 from mem_dfa.experiments.pictures import search_plots
+from mem_dfa.experiments.store import trainings
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import trained
 
 RESULTS = Path(__file__).parents[2] / "results"
-SEARCHES = [
-    figure for figure in planned_figures.FIGURES if figure.kind is planned_figures.Kind.SEARCH
-]
+SEARCHES = [figure for figure in FIGURES if figure.kind == "search"]
 LINES = (
     "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.1",
     "sweep --algo bp,dfa --model mlp --epochs 1 --learning-rate 0.2",
@@ -24,6 +25,10 @@ LINES = (
 
 def cells_of(lines: tuple[str, ...]) -> list[Cell]:
     return [cell for line in lines for cell in cells(line)]
+
+
+def diverged_of(folder: Path, asked: Sequence[Cell]) -> set[Cell]:
+    return {cell for cell in asked if trainings.diverged(folder, cell)}
 
 
 def test_the_least_rate_that_is_nearly_the_best_is_taken() -> None:
@@ -79,7 +84,7 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
     longer = dataclasses.replace(high, seed=3, epochs=len(losses))
     trained(tmp_path, longer, epochs)
     found = search_plots.read_search(str(tmp_path), asked)
-    struck = search_plots.read_diverged(str(tmp_path), asked)
+    struck = diverged_of(tmp_path, asked)
     assert struck == ({high} if diverged else set())
     assert search_plots.chosen(found, struck) == {"dfa": low if diverged else high}
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
@@ -96,14 +101,16 @@ def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("figure", SEARCHES, ids=lambda figure: figure.name)
-def test_what_is_trained_is_what_the_search_found(figure: planned_figures.PlannedFigure) -> None:
-    asked = [cell for one in figure.wanted for cell in one.cells]
+def test_what_is_trained_is_what_the_search_found(figure: PlannedFigure) -> None:
+    asked = figure.cells
     found = search_plots.read_search(str(RESULTS), asked)
     if len(found) < len(asked):
         pytest.skip(f"{figure.name}: {len(asked) - len(found)} cells are not trained yet")
-    best = search_plots.chosen(found, search_plots.read_diverged(str(RESULTS), asked))
-    best.setdefault("mem_dfa", best["dfa"])  # whose updates are the same
-    taken = planned_figures.CHOSEN[figure.name.removeprefix("search_")]
+    best = search_plots.chosen(found, diverged_of(RESULTS, asked))
+    taken = CHOSEN[figure.name.removeprefix("search_")]
+    mem_dfa = best.pop("mem_dfa", best["dfa"])
+    told = ("learning_rate", "options")
+    assert all(getattr(mem_dfa, name) == getattr(best["dfa"], name) for name in told)
     assert set(taken) == set(best)
     for algorithm, (rate, initializer) in taken.items():
         assert best[algorithm].learning_rate == rate
@@ -111,8 +118,8 @@ def test_what_is_trained_is_what_the_search_found(figure: planned_figures.Planne
 
 
 def test_the_search_uses_no_seed_that_is_reported() -> None:
-    for figure in planned_figures.FIGURES:
-        if figure.kind is planned_figures.Kind.ACCURACY:
-            training = [cell for one in figure.wanted for cell in one.cells if cell.epochs]
+    for figure in FIGURES:
+        if figure.kind == "accuracy":
+            training = [cell for cell in figure.cells if cell.epochs]
             assert training
-            assert planned_figures.SEARCH_SEED not in {cell.seed for cell in training}
+            assert SEARCH_SEED not in {cell.seed for cell in training}

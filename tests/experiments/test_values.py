@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mem_dfa.experiments.paper import missing
+from mem_dfa.experiments.paper import plan
 from mem_dfa.experiments.pictures import canvas, search_plots, tradeoff_plots
 from mem_dfa.experiments.report import tables
 from mem_dfa.experiments.store import fit_rows, measured, results, trainings
@@ -44,7 +44,7 @@ def read_measurements(folder: Path) -> None:
     measured.images(rows, "cifar10")
     tables.versions(rows)
     list(tables.sections(folder, rows))
-    missing.recorded_seconds(ASKED, rows)
+    plan.recorded_seconds(ASKED, rows)
 
 
 def read_fits(folder: Path) -> None:
@@ -58,7 +58,7 @@ def read_bench(folder: Path) -> None:
 
 
 def read_trainings(folder: Path) -> None:
-    search_plots.read_diverged(str(folder), [TRAINED])
+    trainings.diverged(folder, TRAINED)
     search_plots.read_search(str(folder), [TRAINED])
 
 

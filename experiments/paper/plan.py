@@ -1,0 +1,98 @@
+"""What a figure of the reproduction is: of which cells, how they are measured, what it lacks."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.store import bench_rows, measured, results, traces, trainings
+from mem_dfa.experiments.store.table import Row
+
+# With a median of several processes; what shows how memory grows, or no memory at all, needs none.
+_REPEATED = ("pareto", "timelines", "accuracy")
+
+
+@dataclass(frozen=True)
+class How:
+    """How cells are measured."""
+
+    repeats: int
+    is_traced: bool = False
+    """Whether a timeline of each is kept."""
+    takes_turns: bool = False
+    """Whether their steps are timed in turns, beside each other."""
+    limits: Limits | None = None
+    """Of each process; None for those that a sweep has by default."""
+
+
+Wanted = dict[How, list[Cell]]
+
+
+@dataclass(frozen=True)
+class PlannedFigure:
+    """A figure: of which cells, and of which in small; without the latter it has no small one."""
+
+    name: str
+    title: str
+    cells: tuple[Cell, ...]
+    quick: tuple[Cell, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it shows: a key of `pictures.drawings.DRAWINGS`."""
+        return self.name.partition("_")[0]
+
+    def wanted(self, quick: bool) -> Wanted:
+        """Its cells, or those in small, by how they are measured."""
+        is_traced, takes_turns = self.kind == "timelines", self.kind == "bench"
+        limits = Limits(time_s=1200, memory_bytes=8 * 2**30) if self.kind == "depth" else None
+        wanted: Wanted = {}
+        for cell in self.quick if quick else self.cells:
+            is_single = cell.epochs or (quick and not is_traced) or self.kind not in _REPEATED
+            how = How(1 if is_single else REPEATS, is_traced, takes_turns, limits)
+            wanted.setdefault(how, []).append(cell)
+        return wanted
+
+    def command(self, out: str, quick: bool) -> str:
+        """What measures the cells that it lacks."""
+        words = ["python", "-m", "experiments.reproduce", "--figure", self.name]
+        return shlex.join([*words, *(["--quick"] if quick else []), "--out", out])
+
+
+def missing(wanted: Wanted, out: str) -> Wanted:
+    """What of the cells of one figure is not known yet, measured in the same way.
+
+    Where one of them was measured with a newer TensorFlow, that version counts alone, as it does
+    for the figure.
+
+    Raises:
+        ResultsError: a table is damaged.
+    """
+    rows, every = results.read(out), [cell for cells in wanted.values() for cell in cells]
+    found = {how: _missing(how, cells, every, rows, out) for how, cells in wanted.items()}
+    return {how: cells for how, cells in found.items() if cells}
+
+
+def _missing(
+    how: How, cells: list[Cell], every: Sequence[Cell], rows: Sequence[Row], out: str
+) -> list[Cell]:
+    if how.is_traced:
+        return [cell for cell in cells if not traces.found(cell, out)]
+    if how.takes_turns:
+        return [] if len(bench_rows.newest(out, cells)) == len(cells) else cells
+    lacking = {cell.key() for cell in measured.select(rows, every, how.repeats).missing}
+    return [
+        cell
+        for cell in cells
+        if cell.key() in lacking or (cell.epochs and not trainings.read(out, cell))
+    ]
+
+
+def recorded_seconds(cells: Iterable[Cell], rows: Sequence[Row]) -> tuple[float, int]:
+    """How long cells took when they were measured before, and of how many that is not known."""
+    known = {
+        Cell.of(row).key(*measured.FREE): row["cell_time_s"] for row in rows if row["cell_time_s"]
+    }
+    seconds = [known.get(cell.key(*measured.FREE)) for cell in cells]
+    return sum(filter(None, seconds)), seconds.count(None)
