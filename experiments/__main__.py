@@ -20,8 +20,6 @@ COMMANDS = {
     "reproduce": "measures all that the figures show, and draws them",
     "profile": "show, diff: recorded timelines; doctor: what can be measured on this machine",
 }
-FORMER = "depth"
-"""It says what takes its place."""
 PROFILE = "mem_dfa.profiling.__main__"
 
 
@@ -35,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_listing())
         return 0
     name, *arguments = words
-    if name not in (*COMMANDS, FORMER):
+    if name not in COMMANDS:
         said = f"there is no command {name!r}, but {', '.join(COMMANDS)}"
         print(f"error: {said} (see --help)", file=sys.stderr)
         return 2

@@ -25,7 +25,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--from",
         dest="source",
-        type=arguments.folder,
         default="results",
         metavar="DIR",
         help="with the tables and timelines (default: results)",

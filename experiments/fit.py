@@ -47,6 +47,9 @@ def main(argv: Sequence[str]) -> int:
             f"--{field.replace('_', '-')} is what --over {options.over} searches; leave one of "
             "them out"
         )
+    limit = units.parse_bytes(options.memory) // MIB
+    if not limit:
+        raise UsageError(f"--memory {options.memory} is too little; take 1 MiB or more")
     results.check_writable(options.out)
     for schema in (fit_rows.TRIES, fit_rows.ANSWERS):
         Table(options.out, schema).check_writable()  # is told before anything is tried
@@ -54,15 +57,15 @@ def main(argv: Sequence[str]) -> int:
     cells = [dataclasses.replace(cell, **smallest) for cell in arguments.cells(options)]
     with screen.progress("checking", quiet=True) as report:
         cells = processes.check(cells, report)
-    has_bytes = memory_limit_bytes()
-    if cells[0].device.startswith("CPU") and options.memory > has_bytes:
+    most = memory_limit_bytes()
+    if cells[0].device.startswith("CPU") and limit > most // MIB:
         raise UsageError(
-            f"--memory {units.show_bytes(options.memory)} is more than this machine has or "
-            f"allows, {units.show_bytes(has_bytes)}; take less"
+            f"--memory {options.memory} is more than this machine has or allows, "
+            f"{units.show_bytes(most)}; take less"
         )
     tell_dataset(options.dataset, cells[0])
-    screen.note(f"limit of each process: {options.memory // MIB} MiB")
-    limits = Limits(options.time_limit, options.memory // MIB * MIB)
+    screen.note(f"limit of each process: {limit} MiB")
+    limits = Limits(options.time_limit, limit * MIB)
     rows = [_search(cell, limits, options) for cell in cells]
     screen.show(fit_table.table(rows, options.over, limits))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
@@ -77,7 +80,7 @@ def _parser() -> arguments.Parser:
     )
     parser.add_argument(
         "--memory",
-        type=_memory,
+        type=arguments.size,
         required=True,
         metavar="SIZE",
         help="of the device, for everything the process holds there, such as 8GiB; whole MiB, "
@@ -105,14 +108,6 @@ def _parser() -> arguments.Parser:
     return parser
 
 
-def _memory(text: str) -> int:
-    """Bytes of a limit, at least one MiB, which is the allocator's unit."""
-    size = units.parse_bytes(arguments.size(text))
-    if size < MIB:
-        raise argparse.ArgumentTypeError(f"{text!r} is too little; take 1 MiB or more")
-    return size
-
-
 def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
     maximum = options.maximum or arguments.MAXIMUM_COUNT
     if options.over == "layers":
@@ -128,9 +123,8 @@ def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
         )
     row = search.run()
     if row["status"] == "too_little_memory":
-        limit = units.show_bytes(limits.memory_bytes or 0)
-        too_little = f"--memory {limit} is too little for {cell.algorithm} with {options.over} 1"
-        screen.note(f"error: {too_little}; give more")
+        limit = f"--memory {units.show_bytes(limits.memory_bytes or 0)} is too little"
+        screen.note(f"error: {limit} for {cell.algorithm} with {options.over} 1; give more")
     elif row["status"] == "maximum":
         screen.note(f"{cell.algorithm}: {options.over} {maximum} trains, which is the maximum")
     return row

@@ -13,7 +13,7 @@ one failed, 2 for arguments that make no sense.
 
 import collections
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cli import arguments, room
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import engines, sweeping
-from mem_dfa.experiments.engine.sweeping import Sweep, Task
+from mem_dfa.experiments.engine.sweeping import Sweep
 from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.store import results, traces
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.experiments.terminal.board import title
 
-EXPECTED = ("ok", "refused")  # not every model has every depth and fits every algorithm
+EXPECTED = {"ok", "refused"}  # not every model has every depth and fits every algorithm
 
 
 def parser() -> arguments.Parser:
@@ -77,11 +77,6 @@ def measure(
     """Measures those cells that have no row yet, tells how all ended, and returns the status.
 
     With ``is_traced`` also those without a timeline, which is named after the device, too.
-
-    Raises:
-        UsageError: the cells make no sense.
-        ResultsError: a row cannot be kept.
-        MachineError: nothing can be measured any more.
     """
     results.check_writable(out)
     rows = results.read(out)
@@ -90,30 +85,15 @@ def measure(
     if is_traced:
         recorded = traces.with_files([task.cell for task in tasks], out)
         tasks = [replace(task, cell=cell) for task, cell in zip(tasks, recorded, strict=True)]
-    sweep = Sweep(out, repeats, limits, engine, len(rows) if retry else 0)
-    known = sweep.run(tasks)
-    return _tell(tasks, known, sweep.gone(known), out)
-
-
-def _tell(
-    tasks: Sequence[Task], known: Mapping[str, Mapping[str, object]], gone: int, out: str
-) -> int:
-    """Says how the cells ended, and returns the exit status."""
-    ended = [(task, known[task.identity]) for task in tasks]
-    for task, row in ended:
+    known = Sweep(out, repeats, limits, engine, len(rows) if retry else 0).run(tasks)
+    ended = [known[task.identity] for task in tasks]
+    for task, row in zip(tasks, ended, strict=True):
         if row["status"] != "ok":
             screen.note(f"{row['status']}: {title(task.cell)}: {row['error']}")
-    failed = any(row["status"] not in EXPECTED for _, row in ended)
-    path = Path(out, results.FILE_NAME)
-    if gone:
-        screen.note(
-            f"{path} was removed or changed meanwhile: {gone} of these rows are not in it any "
-            "more; the same command measures them again"
-        )
-    counts = collections.Counter(row["status"] for _, row in ended)
+    counts = collections.Counter(row["status"] for row in ended)
     print(f"{len(ended)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
-    print(f"one row per cell: {path}")
-    return 1 if failed or gone else 0
+    print(f"one row per cell: {Path(out, results.FILE_NAME)}")
+    return 0 if set(counts) <= EXPECTED else 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Never
 
 from mem_dfa.experiments.cells import catalogue
@@ -84,9 +83,7 @@ def add_cell_options(
         default=data,
         help=f"{', '.join(catalogue.DATASETS)} (default: {data})",
     )
-    parser.add_argument(
-        "--data-dir", type=folder, metavar="DIR", help="where tensorflow_datasets keeps data"
-    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     for option in registry.OPTIONS:
         kind, metavar = _HOW.get(option.kind, (one_of(option.help, option.choices), "NAME"))
         choices = f": {', '.join(option.choices)}" if option.choices else ""
@@ -243,16 +240,6 @@ def count(text: str, least: int = 1) -> int:
             f"{text!r} is not allowed; take a whole number from {least} to {MAXIMUM_COUNT}"
         )
     return value
-
-
-def folder(text: str) -> str:
-    """A folder that can be, whether it is there or not."""
-    try:
-        Path(text).exists()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no folder ({reason})") from error
-    return text
 
 
 def learning_rate(text: str) -> float:

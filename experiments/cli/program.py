@@ -44,7 +44,7 @@ def command(run: Main) -> Callable[..., int]:
 def _in_sentences(run: Main, argv: Sequence[str]) -> int:
     try:
         return run(argv)
-    except (UsageError, ResultsError, TraceError) as error:
+    except (UsageError, ResultsError, TraceError, OSError) as error:
         screen.note(f"error: {error}")
         return 2
     except (MeterSilentError, MachineError) as error:

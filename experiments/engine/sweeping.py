@@ -53,11 +53,6 @@ class Sweep:
         """Nothing is known yet, of whatever run."""
         self._settled = sweep_rows.Settled(self.out, self.repeats, self.tried_again)
 
-    def gone(self, known: Mapping[str, Row]) -> int:
-        """How many of these rows are not in the CSV any more."""
-        settled = self._settled.now()
-        return sum(sweep_rows.identity_of(row) not in settled for row in known.values())
-
     def run(self, tasks: Sequence[Task]) -> dict[str, Row]:
         """Measures all that is not settled, and returns the row of every task, by its identity.
 
