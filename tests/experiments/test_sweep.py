@@ -13,7 +13,7 @@ import pytest
 from mem_dfa.experiments import sweep
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments
-from mem_dfa.experiments.engine import processes, worker
+from mem_dfa.experiments.engine import processes, sweeping, worker
 from mem_dfa.experiments.store import results, trainings
 from mem_dfa.experiments.store import sweep_rows as rows
 from mem_dfa.experiments.store.table import Table
@@ -160,12 +160,12 @@ def test_a_row_is_found_again_in_the_file(tmp_path: Path) -> None:
     parser = sweep.parser()
     line = [*words, "--model", "mlp", "--dataset", "synthetic", "--seed", "0-1"]
     first, second = arguments.cells(parser.parse_args(line))
-    task = sweep.Task(replace(first, device="CPU:0"), TENSORFLOW)
+    task = sweeping.Task(replace(first, device="CPU:0"), TENSORFLOW)
     results.append(tmp_path, [good(task.cell)])
     assert list(rows.Settled(str(tmp_path), 3).now()) == [task.identity]
     assert "learning_rate=1e-05" in task.identity
     assert "options=budget=64 MiB " in task.identity
-    other = sweep.Task(replace(second, device="CPU:0"), TENSORFLOW)
+    other = sweeping.Task(replace(second, device="CPU:0"), TENSORFLOW)
     assert other.identity != task.identity
     results.append(tmp_path, [fail(task.cell) | {"tensorflow": TENSORFLOW}])
     assert rows.Settled(str(tmp_path), 3).now()[task.identity]["status"] == "ok"
