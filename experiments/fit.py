@@ -113,7 +113,8 @@ def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
     if options.over == "layers":
         maximum = min(maximum, arguments.MAXIMUM_LAYERS)
     else:
-        images = prepared.training_images(cell.dataset, cell.data_dir)
+        known = cell.dataset in prepared.DATASETS
+        images = prepared.training_images(cell.dataset, cell.data_dir) if known else None
         maximum = min(maximum, images or maximum)
     search = Search(cell, options.over, limits, maximum, options.repeats, options.out)
     if search.remembered:

@@ -1,5 +1,7 @@
 """What may be named on the command line, found without importing TensorFlow."""
 
+import re
+
 from mem_dfa import registry
 from mem_dfa.data import prepared
 from mem_dfa.registry import AlgorithmEntry, Look
@@ -30,9 +32,25 @@ DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")
 
 
+BATCH_SIZE = 32
+"""Of a model of the user's own, where none is given."""
+_OWN = re.compile(r"(?=.{3,300}$)([\w./~-]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", re.ASCII)
+OWN = "package.module:name or file.py:name"
+
+
+def is_own(name: str) -> bool:
+    """Whether a name stands for something of the user's own: ``module:name``, ``file.py:name``."""
+    return _OWN.fullmatch(name) is not None
+
+
+def is_own_model(name: str) -> bool:
+    """Whether a name stands for a model of the user's own: as `is_own`, or ``file.keras``."""
+    return is_own(name) or (name.endswith(".keras") and len(name) <= 300)
+
+
 def dataset(asked: str, model: str, data_dir: str | None) -> str:
     """The data set that "auto" stands for: the model's own where it is prepared."""
-    own = registry.MODELS[model].dataset
+    own = registry.MODELS[model].dataset if model in registry.MODELS else "synthetic"
     if asked != "auto":
         return asked
-    return own if prepared.find(own, data_dir) else "synthetic"
+    return own if own != "synthetic" and prepared.find(own, data_dir) else "synthetic"

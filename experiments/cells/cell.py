@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
-from mem_dfa.experiments.cells.catalogue import DEVICES, EXECUTIONS, OPTIMIZERS
+from mem_dfa.experiments.cells.catalogue import BATCH_SIZE, DEVICES, EXECUTIONS, OPTIMIZERS
 
 from mem_dfa import registry
 from mem_dfa.data import prepared
@@ -66,7 +66,7 @@ class Cell:
         """Put in what is not given."""
         own, data = registry.MODELS.get(self.model), prepared.DATASETS.get(self.dataset)
         vars(self).update(
-            batch_size=self.batch_size or (own and own.batch_size),
+            batch_size=self.batch_size or (own.batch_size if own else BATCH_SIZE),
             classes=self.classes or (data and data.classes),
             learning_rate=self.learning_rate or OPTIMIZERS.get(self.optimizer),
             options=tuple(sorted(dict(self.options).items())),
@@ -114,11 +114,14 @@ class Cell:
         return stem(f"{whole.title} {self.optimizer}", self.key())
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Of one image; synthetic images look like those that the model is made for."""
-        synthetic = self.dataset == "synthetic"
-        name = registry.MODELS[self.model].dataset if synthetic else self.dataset
-        return prepared.DATASETS[name].input_shape
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Of one image; synthetic images look like those that the model is made for.
+
+        None where the data, or the model that they are made for, are of the user's own.
+        """
+        model = registry.MODELS.get(self.model)
+        name = self.dataset if self.dataset != "synthetic" else model and model.dataset
+        return prepared.DATASETS[name].input_shape if name in prepared.DATASETS else None
 
 
 _FIELDS = [one.name for one in fields(Cell)]

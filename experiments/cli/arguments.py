@@ -1,6 +1,7 @@
 """The options of the command line, checked as far as possible without TensorFlow."""
 
 import argparse
+import functools
 import itertools
 import math
 import os
@@ -20,7 +21,6 @@ SCRIPT = "mem-dfa"
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_RANGE = 10_000  # numbers in one range
 MAXIMUM_COUNT = 2**31 - 1
-_OWN_CLASS = r"(?=.{3,300}$)[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 LISTS = ("model", "layers", "batch_size", "execution", "seed")
 """Fields of a cell of which a sweep takes several, and combines them."""
 
@@ -70,10 +70,11 @@ def add_cell_options(
     models = list(registry.MODELS)
     parser.add_argument(
         "--model",
-        type=(some_of if "model" in lists else one_of)("a model", models),
+        type=functools.partial(_models, several="model" in lists),
         required=True,
         metavar="NAME,..." if "model" in lists else "NAME",
-        help=", ".join(models),
+        help=f"{', '.join(models)}, or one of your own: package.module:function or "
+        "file.py:function, which returns a built keras.Model, or file.keras",
     )
     for name, argument in ARGUMENTS.items():
         _add_argument(parser, name, argument, name in lists)
@@ -82,6 +83,21 @@ def add_cell_options(
         type=one_of("a data set", catalogue.DATASETS),
         default=data,
         help=f"{', '.join(catalogue.DATASETS)} (default: {data})",
+    )
+    parser.add_argument(
+        "--data",
+        type=_own,
+        metavar="NAME",
+        help="your own in place of --dataset: package.module:function or file.py:function, which "
+        "returns a tf.data.Dataset, or two, for training and tests",
+    )
+    parser.add_argument(
+        "--option",
+        type=_own_option,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of an algorithm of your own; may be given again",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
     for option in registry.OPTIONS:
@@ -149,6 +165,8 @@ def cells(options: argparse.Namespace) -> list[Cell]:
                 f"{flag(option.name)} {value} is for {' and '.join(registry.takers(option))}; "
                 f"--algo asks for {', '.join(options.algo)}"
             )
+    if options.option and not any(":" in name for name in options.algo):
+        raise UsageError("--option is for algorithms of your own; --algo asks for none")
     given = [getattr(options, name) for name in LISTS]
     values = itertools.product(*(one if isinstance(one, list) else [one] for one in given))
     combinations = [dict(zip(LISTS, one, strict=True)) for one in values]
@@ -157,8 +175,9 @@ def cells(options: argparse.Namespace) -> list[Cell]:
 
 def _cell(options: argparse.Namespace, algorithm: str, combination: dict[str, Any]) -> Cell:
     data = catalogue.dataset(options.dataset, combination["model"], options.data_dir)
-    own = prepared.DATASETS[data].classes
-    if options.classes not in (None, own) and data != "synthetic":
+    data = options.data or data
+    own = prepared.DATASETS[data].classes if data in prepared.DATASETS else None
+    if options.classes not in (None, own) and own and data != "synthetic":
         raise UsageError(
             f"--classes {options.classes} is for --dataset synthetic; {data} has {own} classes"
         )
@@ -169,6 +188,7 @@ def _cell(options: argparse.Namespace, algorithm: str, combination: dict[str, An
         for option in registry.OPTIONS
         if getattr(options, option.name) is not None and _takes(algorithm, option)
     )
+    taken += tuple(options.option if ":" in algorithm else ())
     return Cell(**{**fields, **combination}, algorithm=algorithm, dataset=data, options=taken)
 
 
@@ -204,9 +224,28 @@ def some_of(noun: str, allowed: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def _algorithms(text: str, names: Sequence[str]) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
-    own = [part for part in parts if re.fullmatch(_OWN_CLASS, part)]
-    return some_of("an algorithm or package.module:Class", [*names, *own])(text)
+    own = list(filter(catalogue.is_own, map(str.strip, text.split(","))))
+    return some_of(f"an algorithm or {catalogue.OWN}", [*names, *own])(text)
+
+
+def _models(text: str, several: bool) -> Any:
+    parts = list(map(str.strip, text.split(","))) if several else [text]
+    own = list(filter(catalogue.is_own_model, parts))
+    allowed = [*registry.MODELS, *own]
+    return (some_of if several else one_of)(f"a model or {catalogue.OWN}", allowed)(text)
+
+
+def _own(text: str) -> str:
+    if not catalogue.is_own(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; take {catalogue.OWN}")
+    return text
+
+
+def _own_option(text: str) -> tuple[str, str]:
+    name, is_there, value = text.partition("=")
+    if not (name.isidentifier() and is_there and value.isprintable() and len(value) <= 200):
+        raise argparse.ArgumentTypeError(f"{text!r} is no option; take name=value")
+    return name, value
 
 
 def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str], list[int]]:

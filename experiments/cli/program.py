@@ -71,7 +71,7 @@ def tell_dataset(asked: str, cell: Cell) -> None:
     """Says which data the numbers are from and, if synthetic by default, how to get real ones."""
     if cell.dataset != "synthetic":
         screen.note(f"data: {prepared.label(cell.dataset, cell.data_dir)}")
-    elif asked == "auto":
+    elif asked == "auto" and cell.model in registry.MODELS:
         own = registry.MODELS[cell.model].dataset
         screen.note(
             f"data: synthetic batches, because {prepared.DATASETS[own].title} is not in "

@@ -1,9 +1,7 @@
 """From a cell to a trainer that is ready to run. Imports TensorFlow."""
 
-import contextlib
-import importlib
-import re
-from collections.abc import Callable, Iterator
+import ast
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,39 +9,17 @@ import numpy as np
 import tensorflow as tf
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.measure import own
+from mem_dfa.experiments.measure.refusing import OUT_OF_MEMORY as OUT_OF_MEMORY
+from mem_dfa.experiments.measure.refusing import RefusedError as RefusedError
+from mem_dfa.experiments.measure.refusing import one_line as one_line
+from mem_dfa.experiments.measure.refusing import refusing as refusing
 
 import mem_dfa
 from mem_dfa import registry
 from mem_dfa.data import batches
 
-OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
-
-
-class RefusedError(ValueError):
-    """What the user asked for cannot be done: one sentence."""
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, on one line and no longer than a screen can show."""
-    # TensorFlow and Keras put the places in the code around it.
-    around = r'\s*(File "|Detected at|Graph execution error|\[\[|\[Op:|Hint:)'
-    lines = [line for line in str(error).splitlines() if not re.match(around, line)]
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(" ".join(lines).split()))
-    text = re.sub(r"^(Exception encountered when calling \S+ |{{.*?}} )", "", text)
-    text = text.split(" Arguments received by ")[0] or type(error).__name__
-    return text if len(text) <= 400 else f"{text[:400]}..."
-
-
-@contextlib.contextmanager
-def refusing(sentence: str) -> Iterator[None]:
-    """Refuses with a sentence and what went wrong in the block, unless that is lack of memory."""
-    try:
-        yield
-    except (*OUT_OF_MEMORY, batches.DataMissingError):
-        raise
-    except Exception as error:  # what is the user's own may fail in any way
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise RefusedError(f"{sentence}: {kind}{one_line(error)}") from error
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def resolve_device(device: str) -> str:
@@ -76,10 +52,7 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
     """The class of an algorithm, by its key or as package.module:Class."""
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
-    module_name, class_name = name.split(":")
-    remedy = "give package.module:Class with the module on Python's path"
-    with refusing(f"--algo {name!r} cannot be imported; {remedy}"):
-        algorithm = getattr(importlib.import_module(module_name), class_name)
+    algorithm = own.named(name, "--algo")
     if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
         raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
     return algorithm
@@ -93,32 +66,52 @@ def build_trainer(cell: Cell) -> keras.Model:
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)
+    network = _network(cell)
+    options: dict[str, Any] = dict(cell.options)
+    if ":" in cell.algorithm:
+        options = {name: _literal(value) for name, value in options.items()}
+    if "budget" in options:
+        options["batch_size"] = cell.batch_size
+    with refusing(f"algorithm '{cell.algorithm}' cannot train model '{cell.model}'"):
+        trainer = algorithm(network, seed=cell.seed, **options)
+        compile_trainer(trainer, cell, own.loss_of(network) if _is_own(cell) else LOSS)
+    return trainer
+
+
+def _is_own(cell: Cell) -> bool:
+    return catalogue.is_own_model(cell.model)
+
+
+def _literal(value: int | str) -> Any:
+    """What an option of a user's own class is: a number or the like, else a text."""
+    try:
+        return ast.literal_eval(str(value))
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _network(cell: Cell) -> keras.Model:
+    if _is_own(cell):
+        return own.model(cell)
     depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
     with refusing(
         f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
         "take fewer layers or another --dataset"
     ):
-        network = mem_dfa.MODELS[cell.model](
+        return mem_dfa.MODELS[cell.model](
             input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
         )
-    options = dict(cell.options)
-    if "budget" in options:
-        options["batch_size"] = cell.batch_size
-    with refusing(f"algorithm '{cell.algorithm}' cannot train model '{cell.model}'"):
-        trainer = algorithm(network, seed=cell.seed, **options)
-        compile_trainer(trainer, cell)
-    return trainer
 
 
-def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
+def compile_trainer(trainer: keras.Model, cell: Cell, loss: Any = LOSS) -> None:
     """Gives the trainer the cell's optimizer and way to execute."""
     name, rate = cell.optimizer, {"learning_rate": cell.learning_rate}
     if name == "momentum":
         name, rate = "sgd", rate | {"momentum": 0.9}
     trainer.compile(
         optimizer=keras.optimizers.get({"class_name": name, "config": rate}),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        loss=loss,
+        metrics=["accuracy"] if own.has_classes(loss) else [],
         jit_compile=cell.execution == "xla",
         run_eagerly=cell.execution == "eager",
     )
@@ -130,18 +123,33 @@ def _data(cell: Cell) -> dict[str, Any]:
     return {"name": cell.dataset, **{name: getattr(cell, name) for name in names}}
 
 
-def first_batch(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+def first_batch(cell: Cell) -> tuple[Any, Any]:
     """One training batch, outside of TensorFlow's memory."""
+    if catalogue.is_own(cell.dataset):
+        return keras.tree.map_structure(np.array, next(own.data(cell)[0].as_numpy_iterator()))
+    if _is_own(cell) and cell.dataset == "synthetic":
+        found = own.batch(own.model(cell), cell)
+        keras.backend.clear_session(free_memory=True)
+        return found
     return batches.batch(**_data(cell))
 
 
 def splits(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """The training and the test batches."""
+    if catalogue.is_own(cell.dataset):
+        train, test = own.data(cell)
+        if test is None:
+            raise RefusedError(
+                f"--data {cell.dataset!r} gave no second tf.data.Dataset, to test on, which "
+                "--epochs needs"
+            )
+        return train, test
+    if _is_own(cell) and cell.dataset == "synthetic":
+        raise RefusedError(f"--epochs needs data to train --model {cell.model!r} on: give --data")
     return batches.load(split="train", **_data(cell)), batches.load(split="test", **_data(cell))
 
 
-def held(batch: tuple[np.ndarray, np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
+def held(batch: tuple[Any, Any]) -> tuple[Any, Any]:
     """A batch that lies on the device for as long as it is referenced."""
-    images, labels = batch
     # A constant may lie in NumPy's own memory, which the allocator does not count; a copy does not.
-    return tf.raw_ops.DeepCopy(x=tf.constant(images)), tf.raw_ops.DeepCopy(x=tf.constant(labels))
+    return keras.tree.map_structure(lambda one: tf.raw_ops.DeepCopy(x=tf.constant(one)), batch)

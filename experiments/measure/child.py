@@ -45,7 +45,7 @@ def _prepare(name: str, data_dir: str | None) -> None:
     place, remedy = prepared.directory(data_dir), "prepare it again, or use --dataset synthetic"
     # Files that it cannot read make tensorflow_datasets say anything.
     with building.refusing(f"--dataset {name} in {place} cannot be read; {remedy}"):
-        if name != "synthetic":
+        if name in prepared.DATASETS and name != "synthetic":
             batches.prepare(name, data_dir)
             batches.pixel_statistics(name, data_dir)
 

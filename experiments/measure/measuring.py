@@ -25,7 +25,7 @@ from mem_dfa.units import ALLOCATION_UNIT_BYTES
 REGION_BYTES = 2**30
 VERSIONS = {"tensorflow": tf.__version__, "keras": keras.__version__}
 
-Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
+Batch: TypeAlias = tuple[Any, Any]  # nested tensors: inputs and labels
 
 
 def measure(cell: Cell, report: Report) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _sizes(trainer: keras.Model, batch: Batch) -> dict[str, int]:
         "optimizer_bytes": _bytes(optimizer),
         "whole_update_bytes": whole_update_bytes(trainer),
         "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
-        "predicted_resident_bytes": _bytes(every) + _bytes(batch),
+        "predicted_resident_bytes": _bytes(every) + _bytes(keras.tree.flatten(batch)),
     }
 
 

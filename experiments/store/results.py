@@ -32,7 +32,7 @@ MEASUREMENTS = Schema(
         *("cell_time_s", "error"),
     ),
     words("algorithm model execution dataset optimizer status"),
-    words("layers batch_size device tensorflow peak_bytes step_bytes step_time_s"),
+    words("batch_size device tensorflow peak_bytes step_bytes step_time_s"),
 )
 FILE_NAME, COLUMNS = MEASUREMENTS.name, MEASUREMENTS.columns
 _CPUINFO = Path("/proc/cpuinfo")

@@ -29,7 +29,8 @@ def found(cell: Cell, out: str) -> Path | None:
 
     Memory does not depend on what images show, so that those of synthetic ones will do for it.
     """
-    data = dict.fromkeys([cell.dataset, registry.MODELS[cell.model].dataset, "synthetic"])
+    model = registry.MODELS.get(cell.model)
+    data = dict.fromkeys([cell.dataset, model.dataset if model else "synthetic", "synthetic"])
     alike = (dataclasses.replace(one, dataset=name) for one in on_devices(cell) for name in data)
     return next((file for one in alike if (file := file_of(one, out)).exists()), None)
 

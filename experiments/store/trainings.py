@@ -86,7 +86,7 @@ def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
     versions of TensorFlow and Keras. What a class of the user's own has to remember is
     not known, so that its training begins anew, as does a measurement without epochs.
     """
-    if not cell.epochs or ":" in cell.algorithm:
+    if not cell.epochs or ":" in f"{cell.algorithm}{cell.model}{cell.dataset}":
         return cell
     data = prepared.find(cell.dataset, cell.data_dir)
     name = f".{stem('training', f'{cell.key()} {data and data.resolve()} {fingerprint()}')}"

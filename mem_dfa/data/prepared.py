@@ -89,6 +89,8 @@ def training_images(name: str, data_dir: str | os.PathLike[str] | None = None) -
 
 def label(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
     """What an accuracy on this data set is to be called, e.g. "CIFAR-10 (JPEG re-encoded)"."""
+    if name not in DATASETS:  # data of the user's own
+        return name
     title = DATASETS[name].title
     version = find(name, data_dir)
     return f"{title} (JPEG re-encoded)" if version and _holds_jpeg(version) else title
