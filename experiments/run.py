@@ -24,6 +24,7 @@ def parser() -> arguments.Parser:
     arguments.add_cell_options(parser)
     arguments.add_length_options(parser)
     arguments.add_out_option(parser)
+    arguments.add_wide_option(parser)
     parser.add_argument(
         "--trace",
         action="store_true",
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         if row["error"]:
             screen.note(f"{cell.title}: {row['status']}: {row['error']}")
         rows.append(row)
-    screen.show(screen.comparison(rows))
+    screen.show(screen.comparison(rows, options.wide))
     print(f"one row per cell: {path}")
     if options.trace:
         with screen.progress("drawing timelines"):

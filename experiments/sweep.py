@@ -41,6 +41,7 @@ def parser() -> arguments.Parser:
     arguments.add_length_options(parser)
     arguments.add_count(parser, "--repeats", REPEATS, "processes that measure a cell's bytes")
     arguments.add_out_option(parser)
+    arguments.add_wide_option(parser)
     parser.add_argument(
         "--retry", action="store_true", help="measure again what failed, such as by lack of memory"
     )
@@ -59,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
             tell_dataset(options.dataset, cell)
         if engine.slots < (options.workers or 1):
             screen.note(f"--memory has room for {engine.slots} cells at once")
-        status = measure(cells, options.out, options.repeats, limits, engine, options.retry)
+        status = measure(
+            cells, options.out, options.repeats, limits, engine, options.retry, wide=options.wide
+        )
     if status:
         screen.note("the same command with --retry measures what failed again")
     return status
@@ -73,6 +76,7 @@ def measure(
     engine: engines.Engine,
     retry: bool = False,
     is_traced: bool = False,
+    wide: bool = False,
 ) -> int:
     """Measures those cells that have no row yet, tells how all ended, and returns the status.
 
@@ -90,6 +94,7 @@ def measure(
     for task, row in zip(tasks, ended, strict=True):
         if row["status"] != "ok":
             screen.note(f"{row['status']}: {title(task.cell)}: {row['error']}")
+    screen.show(screen.comparison(ended, wide))
     counts = collections.Counter(row["status"] for row in ended)
     print(f"{len(ended)} cells: {', '.join(f'{n} {status}' for status, n in counts.items())}")
     print(f"one row per cell: {Path(out, results.FILE_NAME)}")

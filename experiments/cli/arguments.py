@@ -134,6 +134,13 @@ def add_out_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results", metavar="DIR", help="default: results")
 
 
+def add_wide_option(parser: argparse.ArgumentParser) -> None:
+    """Adds whether the table that a command ends with has every column."""
+    parser.add_argument(
+        "--wide", action="store_true", help="every column of the table, which takes 150 characters"
+    )
+
+
 def add_length_options(parser: argparse.ArgumentParser) -> None:
     """Adds how many steps are measured, or epochs trained."""
     length = parser.add_mutually_exclusive_group()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+from mem_dfa.experiments.cells.cell import Cell
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +15,8 @@ from mem_dfa.units import MEBIBYTE
 
 Row = Mapping[str, Any]
 NAMES = ("algorithm", "model", "layers", "batch_size", "execution", "device")
+_ALL = ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp")
+_FEW = ("peak", "step", "step time", "saved vs bp", "accuracy")
 NARROWEST = 160  # columns; where the output is no terminal, a table is not squeezed
 
 
@@ -112,38 +115,52 @@ def words_of(row: Row, names: Sequence[str]) -> list[str]:
     return ["all" if row[name] is None else str(row[name]) for name in names]
 
 
-def comparison(rows: Sequence[Row]) -> Table:
-    """Each row's memory and time, and how many times less it takes per step than bp."""
+def comparison(rows: Sequence[Row], wide: bool = False) -> Table:
+    """Each row's memory and time, and how many times less it takes per step than bp.
+
+    What all rows have in common stands in the title, so that the table fits 80 columns, unless it
+    is to be ``wide``, with all that is known.
+    """
+    told = {"layers": "{} layers", "batch_size": "batch {}"}
+    shared = {n: rows[0][n] for n in NAMES[1:] if len({row[n] for row in rows}) == 1 and not wide}
+    title = [told.get(n, "{}").format(value) for n, value in shared.items() if value is not None]
+    names = [name for name in NAMES[1:] if name not in shared]
     trained = any(row["epochs"] for row in rows)
-    numbers = ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp")
-    shown = table(
-        "Memory of one training step (MiB)",
-        [name.removesuffix("_size") for name in NAMES],
-        [*numbers, "accuracy"] if trained else numbers,
-        [[*words_of(row, NAMES), *_numbers(row, rows, trained)] for row in rows],
+    lines = []
+    for row in rows:
+        numbers = _numbers(row, rows, trained)
+        shown = numbers if wide else {n: numbers[n] for n in _FEW if n in numbers}
+        lines.append([Cell.of(row).name, *words_of(row, names), *shown.values()])
+    found = table(
+        f"{', '.join(title)}: MiB of one training step".removeprefix(": "),
+        ["algorithm", *(name.removesuffix("_size") for name in names)],
+        list(shown),
+        lines,
     )
     if trained:
-        shown.caption = f"accuracy: {rows[-1]['accuracy_label']}"
-    return shown
+        found.caption = f"accuracy: {rows[-1]['accuracy_label']}"
+    return found
 
 
-def _numbers(row: Row, rows: Sequence[Row], trained: bool) -> list[str]:
-    accuracy = row["accuracy"] if row["epochs"] and row["status"] == "ok" else None
-    accuracies = ["-" if accuracy is None else f"{accuracy:.4f}"] if trained else []
+def _numbers(row: Row, rows: Sequence[Row], trained: bool) -> dict[str, str]:
+    numbers = dict.fromkeys(_ALL, "-")
     if row["step_bytes"] is None:
-        return [row["status"], "-", "-", "-", "-", "-", "-", *accuracies]
-    # The step's bytes from shapes, and how far they are from what the operations asked for.
-    predicted, requested, prediction = row["predicted_step_bytes"], row["step_requested_bytes"], "-"
-    if predicted and requested:
-        prediction = f"{mebibytes(predicted)} ({predicted / requested - 1:+.1%})"
-    return [
-        *(mebibytes(row[name]) for name in ("peak_bytes", "resident_bytes", "step_bytes")),
-        f"{mebibytes(row['step_bytes_min'])}-{mebibytes(row['step_bytes_max'])}",
-        prediction,
-        f"{row['step_time_s'] * 1000:.1f} ms",
-        _factor(row, rows),
-        *accuracies,
-    ]
+        numbers["peak"] = row["status"]
+    else:
+        # The step's bytes from shapes, and how far they are from what the operations asked for.
+        predicted, requested = row["predicted_step_bytes"], row["step_requested_bytes"]
+        if predicted and requested:
+            error = f"{predicted / requested - 1:+.1%}"
+            numbers["predicted"] = f"{mebibytes(predicted)} ({error})"
+        for name in ("peak", "resident", "step"):
+            numbers[name] = mebibytes(row[f"{name}_bytes"])
+        spread = (mebibytes(row["step_bytes_min"]), mebibytes(row["step_bytes_max"]))
+        numbers |= {"min-max": "-".join(spread), "saved vs bp": _factor(row, rows)}
+        numbers["step time"] = f"{row['step_time_s'] * 1000:.1f} ms"
+    if trained:
+        accuracy = row["accuracy"] if row["epochs"] and row["status"] == "ok" else None
+        numbers["accuracy"] = "-" if accuracy is None else f"{accuracy:.4f}"
+    return numbers
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
