@@ -16,6 +16,7 @@ COMMANDS = {
     "bench": "times algorithms in turns, beside what TensorFlow and Keras offer",
     "regress": "the gate: says what memory fixed cells take more or less than before",
     "claims": "measures again what this project promises",
+    "plot": "draws a figure of your own from measured rows",
     "figures": "draws every figure from what was measured, and the page",
     "reproduce": "measures all that the figures show, and draws them",
     "profile": "show, diff: recorded timelines; doctor: what can be measured on this machine",

@@ -115,6 +115,11 @@ def words_of(row: Row, names: Sequence[str]) -> list[str]:
     return ["all" if row[name] is None else str(row[name]) for name in names]
 
 
+def title_of(row: Row) -> str:
+    """What a row is about, in a few words."""
+    return Cell.of(row).title
+
+
 def comparison(rows: Sequence[Row], wide: bool = False) -> Table:
     """Each row's memory and time, and how many times less it takes per step than bp.
 
