@@ -95,7 +95,7 @@ def test_they_are_stepped_on(name: str, mine: str) -> None:
 
 def test_data_of_ones_own(mine: str) -> None:
     asked = cell(f"{mine}:build", dataset=f"{mine}:data")
-    inputs, labels = building.first_batch(asked)
+    inputs, _ = building.first_batch(asked)
     np.testing.assert_array_equal(inputs, np.ones((4, 4)))
     train, test = building.splits(asked)
     assert (len(list(train)), len(list(test))) == (5, 1)
