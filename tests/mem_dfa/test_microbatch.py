@@ -243,7 +243,7 @@ def test_the_greatest_values_of_float8_are_not_added(algorithm: type) -> None:
         head = [keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(3)]
         network = keras.Sequential([keras.Input((50, 6)), *wide, *head])
         network.quantize("float8")
-        trainer = compiled(algorithm(network, slices=slices), sgd(), run_eagerly=True)
+        trainer = compiled(algorithm(network, slices=slices), sgd())
         for _ in range(3):
             trainer.train_on_batch(x, y)
         found.append([v.numpy() for v in network.variables if v.overwrite_with_gradient])
