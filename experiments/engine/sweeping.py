@@ -10,7 +10,7 @@ from typing import Any
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits, Report, silent
-from mem_dfa.experiments.store import stopping, sweep_rows, trainings
+from mem_dfa.experiments.store import files, sweep_rows, trainings
 from mem_dfa.experiments.terminal.board import Board
 
 POLL_S = 0.2
@@ -49,13 +49,12 @@ class Sweep:
     tried_again: int = 0
     """So many of the oldest rows do not count if they tell of a failure."""
 
-    def __post_init__(self) -> None:
-        """Nothing is known yet, of whatever run."""
-        self._settled = sweep_rows.Settled(self.out, self.repeats, self.tried_again)
+    def _settled(self) -> dict[str, Any]:
+        return sweep_rows.settled(self.out, self.repeats, self.tried_again)
 
     def gone(self, known: Mapping[str, Row]) -> int:
         """How many of these rows are not in the CSV any more."""
-        settled = self._settled.now()
+        settled = self._settled()
         return sum(sweep_rows.identity_of(row) not in settled for row in known.values())
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Row]:
@@ -87,7 +86,7 @@ class Sweep:
                 if not running:  # other sweeps measure what is left
                     time.sleep(POLL_S)
                 done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
-                with stopping.undisturbed():  # what was measured is kept
+                with files.undisturbed():  # what was measured is kept
                     for future in done:
                         task = running.pop(future)
                         row = known[task.identity] = self._kept(task, future)
@@ -97,7 +96,7 @@ class Sweep:
 
     def _found(self, task: Task) -> Row | None:
         """A task's row where that need not be measured again: one with its timeline and history."""
-        row, cell = self._settled.now().get(task.identity), task.cell
+        row, cell = self._settled().get(task.identity), task.cell
         if row and row["status"] == "ok" and cell.trace_file and not Path(cell.trace_file).exists():
             return None
         # One that is damaged is told even if it is another cell's.

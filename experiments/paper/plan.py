@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.store import bench_rows, measured, results, traces, trainings
+from mem_dfa.experiments.store import measured, results, traces, trainings
 from mem_dfa.experiments.store.table import Row
 
 # With a median of several processes; what shows how memory grows, or no memory at all, needs none.
@@ -80,7 +80,7 @@ def _missing(
     if how.is_traced:
         return [cell for cell in cells if not traces.found(cell, out)]
     if how.takes_turns:
-        return [] if len(bench_rows.newest(out, cells)) == len(cells) else cells
+        return [] if len(measured.turns(out, cells)) == len(cells) else cells
     lacking = {cell.key() for cell in measured.select(rows, every, how.repeats).missing}
     return [
         cell

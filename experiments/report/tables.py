@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.store import bench_rows, files, fit_rows, measured, results, trainings
+from mem_dfa.experiments.store import files, fit_rows, measured, results, schemas, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 
 _TITLES = {
     results.FILE_NAME: "every measured cell, a row each",
     trainings.EPOCHS.name: "what each epoch of every training gave",
-    bench_rows.BENCH.name: "step times of cells that took turns",
+    schemas.BENCH.name: "step times of cells that took turns",
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }

@@ -1,10 +1,14 @@
-"""Files that several runs write: whole or not at all, one run at a time."""
+"""Files that several runs write: whole or not at all, one run at a time, whatever ends it."""
 
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import filelock
 from mem_dfa.experiments.cells.errors import ResultsError as ResultsError
@@ -15,12 +19,60 @@ from mem_dfa.profiling.files import write_whole
 TABLES = "tables"
 """The folder, below that of results, of all tables but the measurements."""
 LOCK_TIMEOUT_S = 30
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def check_is_file(path: Path) -> None:
-    """Refuses a pipe and the like, where opening it would wait for somebody."""
+@contextlib.contextmanager
+def interrupting() -> Iterator[list[int]]:
+    """Lets the signals that end a run raise KeyboardInterrupt in the block, so that it cleans up.
+
+    A signal that is ignored, as SIGHUP under nohup, or that another program has a use for, is left
+    alone. The numbers of those that came are in the list.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    with _handled(interrupt, lambda usual: usual is signal.SIG_DFL):
+        yield came
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keeps the signals that end a run waiting until the block is done."""
+    came: list[int] = []
+    try:
+        with _handled(lambda number, frame: came.append(number), callable):
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _handled(
+    handler: Callable[[int, FrameType | None], None], is_changed: Callable[[Any], bool]
+) -> Iterator[None]:
+    """Handles signals so instead of as usual, in the main thread, which alone can."""
+    is_here = threading.current_thread() is threading.main_thread()
+    usual = {number: signal.getsignal(number) for number in ENDING if is_here}
+    changed = {number: old for number, old in usual.items() if is_changed(old)}
+    try:
+        for number in changed:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in changed.items():
+            signal.signal(number, old)
+
+
+def check_is_file(path: Path) -> Path:
+    """Refuses a pipe and the like, where opening it would wait for somebody; returns the path."""
     if path.exists() and not path.is_file():
         raise ResultsError(f"{path} is no file; move it away or give another folder")
+    return path
 
 
 @contextlib.contextmanager
@@ -39,9 +91,7 @@ def usable(out: str | os.PathLike[str]) -> Iterator[None]:
 
 def lock_of(path: Path) -> Path:
     """The file that is locked while the one at ``path`` is written."""
-    lock = path.with_name(f".{path.name}.lock")
-    check_is_file(lock)
-    return lock
+    return check_is_file(path.with_name(f".{path.name}.lock"))
 
 
 @contextlib.contextmanager
@@ -51,19 +101,19 @@ def locked(path: Path) -> Iterator[None]:
     What a run that was killed as it wrote has left is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(lock_of(path))
+    name = lock_of(path)
+    lock = filelock.FileLock(name)
     try:
         held = lock.acquire(LOCK_TIMEOUT_S)
     except filelock.Timeout:
         screen.note(
-            f"another run has had {lock.lock_file} for over {LOCK_TIMEOUT_S} s, and this one waits "
-            "for it; end whichever should not be writing there"
+            f"another run has had {name} for over {LOCK_TIMEOUT_S} s, and this one waits for it; "
+            "end whichever should not be writing there"
         )
         held = lock.acquire(-1)
     with held:
-        for left in path.parent.glob(f".{path.name}.*"):
-            if left != Path(lock.lock_file):
-                left.unlink()
+        for left in {*path.parent.glob(f".{path.name}.*")} - {name}:
+            left.unlink()
         yield
 
 

@@ -1,11 +1,13 @@
 """The measured rows that a figure is drawn from. No TensorFlow here."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.store.schemas import BENCH, Row
+from mem_dfa.experiments.store.table import Table
 
 from mem_dfa import registry
 from mem_dfa.data import prepared
@@ -34,22 +36,23 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
     ``repeats`` does not count; nor does a failure take the place of a measurement.
     """
     asked = {cell.key(*FREE): cell for cell in cells}
-    keys = {id(row): Cell.of(row).key(*FREE) for row in rows}
-    # Whose images look like those that the model is made for.
-    usual = {(name, entry.dataset) for name, entry in registry.MODELS.items()}
-    usual |= {(row["model"], "synthetic") for row in rows}
-    found = [r for r in rows if keys[id(r)] in asked and (r["model"], r["dataset"]) in usual]
+    found = [
+        (key, row)
+        for row in rows
+        if (key := Cell.of(row).key(*FREE)) in asked
+        # Whose images look like those that the model is made for.
+        and row["dataset"] in ("synthetic", registry.MODELS[row["model"]].dataset)
+    ]
     left_out: list[str] = []
     for column, name in (("tensorflow", "TensorFlow"), ("device", "device")):
         # A process that died could not tell its version.
-        told = [row[column] for row in found if row[column]]
+        told = [row[column] for _, row in found if row[column]]
         taken = told[-1:] if column == "device" else sorted(told, key=_version)[-1:]
-        others = ", ".join(sorted({*told} - {*taken}))
-        if others:
+        if others := ", ".join(sorted({*told} - {*taken})):
             left_out.append(f"{name} {taken[0]} alone; rows of {others} are left out")
-            found = [row for row in found if row[column] in (*taken, None)]
-    enough = [row for row in found if row["status"] != "ok" or _processes(row) >= repeats]
-    newest = {keys[id(row)]: row for row in sorted(enough, key=_processes)}
+            found = [(key, row) for key, row in found if row[column] in (*taken, None)]
+    enough = [one for one in found if one[1]["status"] != "ok" or _processes(one[1]) >= repeats]
+    newest = dict(sorted(enough, key=lambda one: _processes(one[1])))
     known = [newest[key] for key in asked if key in newest]
     return Selection(
         rows=[row for row in known if row["status"] == "ok"],
@@ -57,6 +60,13 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         missing=[cell for key, cell in asked.items() if key not in newest],
         left_out=left_out,
     )
+
+
+def turns(out: str | os.PathLike[str], cells: Sequence[Cell]) -> list[Row]:
+    """The newest row of each cell that took turns, in their order; without one it is left out."""
+    free = ("epochs", "steps", *FREE)
+    known = {Cell.of(row).key(*free): row for row in Table(out, BENCH).read()}
+    return [known[cell.key(*free)] for cell in cells if cell.key(*free) in known]
 
 
 def images(rows: Sequence[Row], dataset: str) -> str:
@@ -72,11 +82,11 @@ def images(rows: Sequence[Row], dataset: str) -> str:
 
 def newest_rows(rows: Sequence[Row]) -> list[Row]:
     """The newest row of each cell, a good one if any, in order."""
-    keys = {id(row): Cell.of(row).key() for row in rows}
-    good = {keys[id(row)] for row in rows if row["status"] == "ok"}
+    known = [(Cell.of(row).key(), row) for row in rows]
+    good = {key for key, row in known if row["status"] == "ok"}
     # A process that died could not tell its version.
-    told = [row for row in rows if row["status"] == "ok" or keys[id(row)] not in good]
-    newest = {(keys[id(row)], row["tensorflow"]): row for row in told}
+    told = [(key, row) for key, row in known if row["status"] == "ok" or key not in good]
+    newest = {(key, row["tensorflow"]): row for key, row in told}
     return sorted(newest.values(), key=lambda row: [str(row[name]).zfill(6) for name in _SORTED])
 
 

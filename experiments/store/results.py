@@ -6,34 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import COLUMNS as CELL_COLUMNS
 from mem_dfa.experiments.store.files import TABLES, write_markdown
 from mem_dfa.experiments.store.files import ResultsError as ResultsError
-from mem_dfa.experiments.store.table import Row, Schema, Table, words
+from mem_dfa.experiments.store.schemas import MEASUREMENTS, Row, Schema
+from mem_dfa.experiments.store.table import Table
 
 from mem_dfa.machine_memory import memory_limit_bytes
 from mem_dfa.units import show_bytes
 
-FORMAT_VERSION = 6
-SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
-_FIRST = CELL_COLUMNS.index("dataset")
-MEASUREMENTS = Schema(
-    "measurements.csv",
-    "table of measurements",
-    (
-        *CELL_COLUMNS[:_FIRST],
-        *words("status peak_bytes resident_bytes step_bytes step_time_s step_requested_bytes"),
-        *words("predicted_resident_bytes predicted_step_bytes"),
-        *CELL_COLUMNS[_FIRST:],
-        *("repeats", *(f"{name}_{end}" for name in SPREAD_COLUMNS for end in ("min", "max"))),
-        *words("parameter_bytes optimizer_bytes feedback_bytes left_over_bytes first_step_s"),
-        *words("variable_allocated_bytes whole_update_bytes loss accuracy accuracy_label"),
-        *words("trace_file source tensorflow keras python format_version timestamp machine"),
-        *("cell_time_s", "error"),
-    ),
-    words("algorithm model execution dataset optimizer status"),
-    words("layers batch_size device tensorflow peak_bytes step_bytes step_time_s"),
-)
 FILE_NAME, COLUMNS = MEASUREMENTS.name, MEASUREMENTS.columns
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -5,6 +5,7 @@ import functools
 import io
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,49 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import options_of
-from mem_dfa.experiments.store import files, stopping
+from mem_dfa.experiments.store import files
 from mem_dfa.experiments.store.files import ResultsError
+from mem_dfa.experiments.store.schemas import Row as Row
+from mem_dfa.experiments.store.schemas import Schema
 
 FREE_BYTES = 2**14  # what a row takes, and more
 LONGEST = 300  # characters of a name
 _DAMAGED = "is no {} ({}); it is left as it is: move it away or give another --out"
 _REFUSED = "is a {} that takes no such row ({})"
 _MOST = 2**63 - 1
-_ABOVE_ZERO = math.ulp(0.0)
 # Columns of numbers, and the least and the most that these may be; whole ones if the least is.
 _NUMBERS: tuple[tuple[str, float, float], ...] = (
-    ("layers batch_size classes steps repeats process size maximum epoch", 1, _MOST),
-    ("seed epochs rounds time_limit_s", 0, _MOST),
-    ("cell_time_s train_time_s median_s min_s max_s", 0.0, _MOST),
-    ("ratio_to_bp ratio_min ratio_max ratio_first_quartile ratio_third_quartile", 0.0, _MOST),
-    ("step_time_s step_time_s_min step_time_s_max", _ABOVE_ZERO, _MOST),
-    ("first_step_s image_time_s", _ABOVE_ZERO, _MOST),
-    ("learning_rate", _ABOVE_ZERO, sys.float_info.max),
-    ("accuracy train_accuracy test_accuracy", 0.0, 1),
+    ("layers|batch_size|classes|steps|repeats|process|size|maximum|epoch", 1, _MOST),
+    ("seed|epochs|rounds|time_limit_s", 0, _MOST),
+    ("learning_rate", math.ulp(0.0), sys.float_info.max),
+    ("(step|image)_time_s.*", math.ulp(0.0), _MOST),
+    ("ratio_.*|.*_s", 0.0, _MOST),
+    ("(.*_)?accuracy", 0.0, 1),
     # Memory that is given back makes the first of them less than nothing.
-    ("left_over_bytes loss train_loss test_loss limit measured reference", -math.inf, math.inf),
+    ("left_over_bytes|(.*_)?loss", -math.inf, math.inf),
+    (".*_bytes.*", 0, _MOST),
 )
-_BOUNDS = {name: (least, most) for names, least, most in _NUMBERS for name in names.split()}
 _TEXTS = ("error", "next_error", "trace_file", "machine", "claim")
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Schema:
-    """What a table holds."""
-
-    name: str  # of the file, with its ending
-    noun: str  # what it is, such as "table of measurements"
-    columns: tuple[str, ...]  # in order; `typed` tells what they hold
-    always: tuple[str, ...] = ()  # the columns that no row leaves empty
-    if_good: tuple[str, ...] = ()  # those that no row with a good status leaves empty
-    good: tuple[str, ...] = ("ok",)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The names in a text."""
-    return tuple(text.split())
 
 
 @dataclass(frozen=True)
@@ -87,7 +68,7 @@ class Table:
         # A carriage return is written without quotes, and nobody could read the file any more.
         added = text.getvalue().replace("\r", " ").encode()
         self._parsed(self._header + added, _REFUSED)
-        with stopping.undisturbed(), files.usable(self.folder), files.locked(self.path):
+        with files.undisturbed(), files.usable(self.folder), files.locked(self.path):
             before = self._header if anew else self._data()
             if not before.startswith(self._header) or not before.endswith(b"\n"):
                 self._parsed(before)
@@ -132,10 +113,9 @@ class Table:
             raise ResultsError(f"{self.path} {fault.format(self.schema.noun, error)}") from error
 
     def _row(self, line: Sequence[str]) -> Row:
-        columns = self.schema.columns
-        row = dict(zip(columns, map(typed, columns, line), strict=True))
-        needed = self.schema.if_good if row.get("status") in self.schema.good else ()
-        for name in (*self.schema.always, *needed):
+        names, known = self.schema, self.schema.columns
+        row = dict(zip(known, map(typed, known, line), strict=True))
+        for name in (*names.always, *(names.if_good if row.get("status") in names.good else ())):
             if row[name] is None:
                 raise ValueError(f"a row whose status is {row.get('status')} has no {name}")
         return row
@@ -153,7 +133,7 @@ def typed(column: str, text: str) -> Any:
     if not text or column in _TEXTS:
         return text or None
     value: Any = text
-    bounds = _BOUNDS.get(column) or ((0, _MOST) if "_bytes" in column else None)
+    bounds = next((ends for names, *ends in _NUMBERS if re.fullmatch(names, column)), None)
     try:
         if bounds:
             value = type(bounds[0])(text)

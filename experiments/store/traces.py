@@ -43,21 +43,20 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     from mem_dfa.profiling.timeline.storage import SUFFIX
 
     kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
-    cells, timelines, written = [Cell.of(row) for row in kept], [], []
+    cells, timelines = [Cell.of(row) for row in kept], []
+    written: list[Path] = []
     for row in kept:
         timelines.append(Timeline.load(Path(row["trace_file"])))
         written += _drawn(timelines[-1:], row["trace_file"].removesuffix(SUFFIX))
     if len(kept) > 1:
-        first, depths = cells[0], [f"{cell.depth} layers" for cell in cells]
-        is_one = len({*depths}) == 1
-        for cell, depth, timeline in zip(cells, depths, timelines, strict=True):
-            timeline.title = cell.name if is_one else f"{cell.name} {depth}"
-        heading = ", ".join(
-            [first.model, *depths[:is_one], f"batch {first.batch_size}", first.execution]
-        )
+        first, depths = cells[0], {f"{cell.depth} layers" for cell in cells}
+        is_one = len(depths) == 1
+        for cell, timeline in zip(cells, timelines, strict=True):
+            timeline.title = cell.name if is_one else f"{cell.name} {cell.depth} layers"
+        said = [first.model, *(depths if is_one else ()), f"batch {first.batch_size}"]
         told = " ".join([first.model, *(cell.name for cell in cells)])
-        together = stem(told, "\n".join(cell.key() for cell in cells))
-        written += _drawn(timelines, str(Path(out, FOLDER, together)), heading)
+        together = Path(out, FOLDER, stem(told, "\n".join(cell.key() for cell in cells)))
+        written += _drawn(timelines, str(together), ", ".join([*said, first.execution]))
     return written
 
 

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
+from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 from mem_dfa.experiments.cells.code import fingerprint
-from mem_dfa.experiments.store import results, stopping
+from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.table import Row, Schema, Table, words
+from mem_dfa.experiments.store.schemas import EPOCHS as EPOCHS
+from mem_dfa.experiments.store.schemas import Row
+from mem_dfa.experiments.store.table import Table
 
 from mem_dfa.data import prepared
 
@@ -19,15 +21,6 @@ Epochs = list[Row]
 _DIVERGED = 10  # times the loss of guessing
 # How long was asked for decides nothing of an epoch, and neither does how memory was measured.
 _FREE = ("steps", "epochs")
-EPOCHS = Schema(
-    "tables/epochs.csv",
-    "table of epochs",
-    (
-        *(name for name in COLUMNS if name not in _FREE),
-        *words("epoch train_time_s train_loss train_accuracy test_loss test_accuracy timestamp"),
-    ),
-    words("algorithm model layers epoch test_accuracy"),
-)
 
 
 def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
@@ -101,7 +94,7 @@ def keep(
     In this order a training is never without both its end and how far it was, whenever it is
     killed and whatever cannot be written. Returns the table that the row is in.
     """
-    with stopping.undisturbed():
+    with files.undisturbed():
         try:
             if epochs:
                 Table(folder, EPOCHS).append([{**row, **epoch} for epoch in epochs])
