@@ -10,7 +10,7 @@ from typing import Any
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits, Report, silent
-from mem_dfa.experiments.store import files, sweep_rows, trainings
+from mem_dfa.experiments.store import files, results, trainings
 from mem_dfa.experiments.terminal.board import Board
 
 POLL_S = 0.2
@@ -26,8 +26,8 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """Its row's, see `sweep_rows`."""
-        return sweep_rows.identity_of({**self.cell.row(), "tensorflow": self.tensorflow})
+        """Its row's, see `results`."""
+        return results.identity_of({**self.cell.row(), "tensorflow": self.tensorflow})
 
 
 def tasks_of(cells: Sequence[Cell], engine: engines.Engine, report: Report) -> list[Task]:
@@ -50,12 +50,12 @@ class Sweep:
     """So many of the oldest rows do not count if they tell of a failure."""
 
     def _settled(self) -> dict[str, Any]:
-        return sweep_rows.settled(self.out, self.repeats, self.tried_again)
+        return results.settled(self.out, self.repeats, self.tried_again)
 
     def gone(self, known: Mapping[str, Row]) -> int:
         """How many of these rows are not in the CSV any more."""
         settled = self._settled()
-        return sum(sweep_rows.identity_of(row) not in settled for row in known.values())
+        return sum(results.identity_of(row) not in settled for row in known.values())
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Row]:
         """Measures all that is not settled, and returns the row of every task, by its identity.
@@ -70,7 +70,7 @@ class Sweep:
         waiting = [self._resumable(task) for task in tasks if task.identity not in known]
         running: dict[futures.Future, Task] = {}
         board = Board([task.cell for task in waiting], len(known), self.engine.slots)
-        with sweep_rows.Holds(self.out) as holds, board:
+        with files.Holds(self.out) as holds, board:
             while waiting or running:
                 for task in list(waiting):
                     # Where there is no hold to be had another sweep is measuring it.

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import signal
 import threading
@@ -19,6 +21,7 @@ from mem_dfa.profiling.files import write_whole
 TABLES = "tables"
 """The folder, below that of results, of all tables but the measurements."""
 LOCK_TIMEOUT_S = 30
+SWEEP_LOCK = ".sweep.lock"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -125,3 +128,37 @@ def write_markdown(
     text = "".join(f"| {' | '.join(line)} |\n" for line in whole)
     path = Path(out, TABLES, f"{name}.md")
     return write_whole(path, (f"{heading}\n\n{text}" if heading else text).encode())
+
+
+class Holds(contextlib.ExitStack):
+    """Keeps other sweeps over one folder from measuring a cell while this one does.
+
+    A hold is a lock on one byte of a file, which stays empty. The system gives it back when the
+    process ends, in whatever way, so nothing is left behind by one that was killed.
+    """
+
+    def __init__(self, out: str) -> None:
+        """Opens the file."""
+        super().__init__()
+        with usable(out):
+            path = check_is_file(Path(out, SWEEP_LOCK))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._out, self._file = out, self.enter_context(path.open("ab"))
+
+    def take(self, identity: str) -> bool:
+        """Whether the cell is this sweep's from now on; False if it is another's."""
+        with usable(self._out):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(identity))
+            except (BlockingIOError, PermissionError):  # systems say either
+                return False
+        return True
+
+    def release(self, identity: str) -> None:
+        """Leaves the cell to others, who find its row."""
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(identity))
+
+
+def _place(identity: str) -> int:
+    """A byte that no other cell has, but for one chance in 2^62."""
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) >> 2

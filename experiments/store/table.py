@@ -1,5 +1,6 @@
 """Tables that rows are appended to, whole or not at all, whenever whoever writes them is killed."""
 
+import contextlib
 import csv
 import functools
 import io
@@ -36,7 +37,7 @@ _NUMBERS: tuple[tuple[str, float, float], ...] = (
     ("left_over_bytes|(.*_)?loss", -math.inf, math.inf),
     (".*_bytes.*", 0, _MOST),
 )
-_TEXTS = ("error", "next_error", "trace_file", "machine", "claim")
+_TEXTS = ("error", "next_error", "trace_file", "machine")
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,10 @@ class Table:
         """Of the file itself, so that a symbolic link to it stays one."""
         return Path(os.path.realpath(Path(self.folder, self.schema.name)))
 
-    def append(self, rows: Sequence[Mapping[str, object]], anew: bool = False) -> Path:
+    def append(self, rows: Sequence[Mapping[str, object]]) -> Path:
         """Appends rows, all or none; a signal that ends this run waits until they are there.
 
-        Args:
-            rows: with a value for each column; None, or nothing, for what is unknown.
-            anew: whether they take the place of those that are there.
-
-        Returns:
-            The file, as it was named.
+        None, or nothing, in a column is what is unknown. Returns the file, as it was named.
         """
         text = io.StringIO()
         lines = ([row.get(name) for name in self.schema.columns] for row in rows)
@@ -69,7 +65,7 @@ class Table:
         added = text.getvalue().replace("\r", " ").encode()
         self._parsed(self._header + added, _REFUSED)
         with files.undisturbed(), files.usable(self.folder), files.locked(self.path):
-            before = self._header if anew else self._data()
+            before = self._data()
             if not before.startswith(self._header) or not before.endswith(b"\n"):
                 self._parsed(before)
             files.replace(self.path, before + added)
@@ -132,18 +128,12 @@ def typed(column: str, text: str) -> Any:
     """
     if not text or column in _TEXTS:
         return text or None
-    value: Any = text
     bounds = next((ends for names, *ends in _NUMBERS if re.fullmatch(names, column)), None)
-    try:
+    with contextlib.suppress(ValueError):
         if bounds:
             value = type(bounds[0])(text)
-            is_fine = bounds[0] <= value <= bounds[1]
-        else:
-            is_fine = text.isprintable() and len(text) <= LONGEST and "$" not in text
-            if column == "options":
-                options_of(text)
-    except ValueError:
-        is_fine = False
-    if not is_fine:
-        raise ValueError(f"{column} is {text if len(text) <= 40 else f'{text[:40]}…'!r}")
-    return value
+            if bounds[0] <= value <= bounds[1]:
+                return value
+        elif text.isprintable() and len(text) <= LONGEST and "$" not in text:
+            return text if column != "options" or options_of(text) else None
+    raise ValueError(f"{column} is {text[:40]!r}")

@@ -9,7 +9,7 @@ from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 
 from mem_dfa import registry
 
-FOLDER = "timelines"
+FOLDER, SUFFIX = "timelines", ".timeline.json.gz"
 
 
 def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
@@ -19,8 +19,6 @@ def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
 
 def file_of(cell: Cell, out: str) -> Path:
     """Where the timeline of a cell is kept, below `out`."""
-    from mem_dfa.profiling.timeline.storage import SUFFIX
-
     return Path(out, FOLDER, cell.file_stem + SUFFIX)
 
 
@@ -40,7 +38,6 @@ def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
     A row with an error has none, or one of another step: its file is left alone.
     """
     from mem_dfa.profiling import Timeline
-    from mem_dfa.profiling.timeline.storage import SUFFIX
 
     kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
     cells, timelines = [Cell.of(row) for row in kept], []

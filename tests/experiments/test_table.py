@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mem_dfa.experiments import sweep
-from mem_dfa.experiments.store import files, results, sweep_rows
+from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.table import Table
 
 from tests.experiments.meter import SMALL, Meter, good, read
@@ -198,9 +198,9 @@ def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
 
 
 def test_a_pipe_in_the_place_of_a_sweeps_lock(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / sweep_rows.LOCK_NAME)
+    os.mkfifo(tmp_path / files.SWEEP_LOCK)
     with pytest.raises(results.ResultsError, match="is no file"):
-        sweep_rows.Holds(str(tmp_path))
+        files.Holds(str(tmp_path))
 
 
 def test_a_file_that_is_removed_while_a_sweep_runs(
