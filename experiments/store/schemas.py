@@ -14,11 +14,9 @@ class Schema:
     """What a table holds."""
 
     name: str  # of the file, with its ending
-    noun: str  # what it is, such as "table of measurements"
     columns: Sequence[str]  # in order; `table.typed` tells what they hold
     always: Sequence[str] = ()  # the columns that no row leaves empty
     if_good: Sequence[str] = ()  # those that no row with a good status leaves empty
-    good: Sequence[str] = ("ok",)
 
 
 def _cell(*others: str) -> str:
@@ -32,7 +30,6 @@ _SPREAD = " ".join(f"{name}_{end}" for name in SPREAD_COLUMNS for end in ("min",
 _FIRST = COLUMNS.index("dataset")
 MEASUREMENTS = Schema(
     "measurements.csv",
-    "table of measurements",
     f"{_cell(*COLUMNS[_FIRST:])} status peak_bytes resident_bytes step_bytes step_time_s "
     "step_requested_bytes predicted_resident_bytes predicted_step_bytes "
     f"{_cell(*COLUMNS[:_FIRST])} repeats {_SPREAD} parameter_bytes optimizer_bytes feedback_bytes "
@@ -44,7 +41,6 @@ MEASUREMENTS = Schema(
 )
 EPOCHS = Schema(
     "tables/epochs.csv",
-    "table of epochs",
     f"{_cell('steps', 'epochs')} epoch train_time_s train_loss train_accuracy test_loss "
     "test_accuracy timestamp".split(),
     ["algorithm", "model", "layers", "epoch", "test_accuracy"],
@@ -53,7 +49,6 @@ TIMES = ["median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max"]
 TIMES += ["ratio_first_quartile", "ratio_third_quartile"]
 BENCH = Schema(
     "tables/bench.csv",
-    "table of experiments.bench",
     f"{_cell('steps', 'epochs')} {' '.join(TIMES)} rounds step_bytes step_bytes_min "
     "step_bytes_max step_requested_bytes resident_bytes repeats tensorflow keras timestamp status "
     "error".split(),
@@ -65,7 +60,6 @@ _TRIED = "peak_bytes process_peak_bytes resident_bytes step_bytes step_time_s fi
 _TRIED += "time_limit_s tensorflow keras timestamp error"
 TRIES = Schema(
     "tables/fit_tries.csv",
-    "table of tried sizes",
     f"{_FIT} process status {_TRIED}".split(),
     ["algorithm", "model", "batch_size", "status", "process"],
     ("step_time_s", "process_peak_bytes"),
@@ -73,10 +67,8 @@ TRIES = Schema(
 """One row per process."""
 ANSWERS = Schema(
     "tables/fit.csv",
-    "table of largest sizes",
     f"{_FIT} over status size image_time_s repeats maximum next_status next_error {_TRIED}".split(),
     ["algorithm", "model", "batch_size", "status", "memory_limit_bytes", "over"],
     ["size", "image_time_s", "repeats", "process_peak_bytes"],
-    ("ok", "maximum"),
 )
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""

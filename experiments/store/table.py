@@ -22,8 +22,9 @@ from mem_dfa.experiments.store.schemas import Schema
 
 FREE_BYTES = 2**14  # what a row takes, and more
 LONGEST = 300  # characters of a name
-_DAMAGED = "is no {} ({}); it is left as it is: move it away or give another --out"
-_REFUSED = "is a {} that takes no such row ({})"
+_DAMAGED = "is no table of {} ({}); it is left as it is: move it away or give another --out"
+_REFUSED = "is a table of {} that takes no such row ({})"
+_GOOD = ("ok", "maximum")
 _MOST = 2**63 - 1
 # Columns of numbers, and the least and the most that these may be; whole ones if the least is.
 _NUMBERS: tuple[tuple[str, float, float], ...] = (
@@ -106,12 +107,13 @@ class Table:
                 raise ValueError("a row is not whole")
             return [self._row(line) for line in lines[1:]]
         except (ValueError, csv.Error) as error:
-            raise ResultsError(f"{self.path} {fault.format(self.schema.noun, error)}") from error
+            raise ResultsError(f"{self.path} {fault.format(self.path.stem, error)}") from error
 
     def _row(self, line: Sequence[str]) -> Row:
-        names, known = self.schema, self.schema.columns
-        row = dict(zip(known, map(typed, known, line), strict=True))
-        for name in (*names.always, *(names.if_good if row.get("status") in names.good else ())):
+        columns = self.schema.columns
+        row = dict(zip(columns, map(typed, columns, line), strict=True))
+        needed = self.schema.if_good if row.get("status") in _GOOD else ()
+        for name in (*self.schema.always, *needed):
             if row[name] is None:
                 raise ValueError(f"a row whose status is {row.get('status')} has no {name}")
         return row

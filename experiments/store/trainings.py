@@ -1,14 +1,16 @@
 """What each epoch of a trained cell gave, and how far trainings are. No TensorFlow here."""
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import importlib.metadata
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
-from mem_dfa.experiments.cells.code import fingerprint
 from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.files import ResultsError
 from mem_dfa.experiments.store.schemas import EPOCHS as EPOCHS
@@ -18,6 +20,7 @@ from mem_dfa.experiments.store.table import Table
 from mem_dfa.data import prepared
 
 Epochs = list[Row]
+PACKAGES = ("mem_dfa", "mem_dfa.experiments", "mem_dfa.profiling")
 _DIVERGED = 10  # times the loss of guessing
 # How long was asked for decides nothing of an epoch, and neither does how memory was measured.
 _FREE = ("steps", "epochs")
@@ -70,6 +73,20 @@ def _longest(table: Table, state: object) -> Mapping[str, Epochs]:
         if epoch >= len(longest.get(key, [])):
             longest[key] = training
     return longest
+
+
+def fingerprint() -> str:
+    """What the code of these packages and the versions of TensorFlow and Keras come to."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        folder = Path(importlib.import_module(package).__path__[0])
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.relative_to(folder.parent).as_posix().encode())
+            digest.update(file.read_bytes())
+    for name in ("tensorflow", "keras"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # named otherwise there
+            digest.update(importlib.metadata.version(name).encode())
+    return digest.hexdigest()
 
 
 def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
