@@ -46,8 +46,8 @@ _ADAM = {"dataset": "mnist", "optimizer": "adam"}
 # Plain SGD, as in the reference code: with Adam, at the rates that were tried, random feedback
 # diverges on liao_cifar.
 _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
+# What is trained to tell accuracies, and on what.
 _NETS = {"mlp": _ADAM, "mnist_conv": _ADAM, "liao_cifar": _SGD, "vgg16": _SGD}
-"""What is trained to tell accuracies, and on what."""
 CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
     "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},

@@ -25,8 +25,7 @@ _TABLES = {
 def with_tables(text: str) -> str:
     """A README with its tables as the registry has them, between marks such as `<!-- models -->`.
 
-    Raises:
-        ValueError: it has no place for one.
+    ValueError where it has no place for one.
     """
     for name, lines in _TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.store import files, fit_rows, measured, results, schemas, trainings
+from mem_dfa.experiments.store import files, fit_rows, results, schemas, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 
@@ -33,8 +33,7 @@ _MEASURED = [
     *("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured"),
 ]
 _UNREADABLE = (OSError, csv.Error, results.ResultsError)
-Lines = list[dict[str, str]]
-"""What is shown, by the heads of the columns, which are the same in every line."""
+Lines = list[dict[str, str]]  # what is shown, by the heads of the columns, the same in each
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
     """Every table of a folder whose rows of measurements are known; none where it has no lines."""
     newest = [
         {**row, "algorithm": Cell.of(row).name, "measured": (row["timestamp"] or "")[:10]}
-        for row in measured.newest_rows(rows)
+        for row in results.newest_rows(rows)
     ]
     own = [
         Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest)),
@@ -135,16 +134,13 @@ def versions(rows: Sequence[Row]) -> Lines:
 
 def _accuracies(rows: Sequence[Row]) -> Lines:
     """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        if row.get("epochs") and row["status"] == "ok" and row["accuracy"] is not None:
-            key = tuple(row.get(name) for name in (*_TRAINED, *_TRAINED_ON))
-            groups.setdefault(key, []).append(row)
-    shown = []
-    for own in groups.values():
-        found = [row["accuracy"] for row in own]
-        numbers = {"mean": statistics.fmean(found), "least": min(found), "greatest": max(found)}
-        told = {name: f"{number:.2%}" for name, number in numbers.items()}
-        told["seeds"] = ", ".join(sorted(str(row.get("seed")) for row in own))
-        shown.append({**own[0], **told})
-    return _lines(shown, [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON])
+    good = [row for row in rows if row["epochs"] and row["status"] == "ok"]
+    told = [row for row in good if row["accuracy"] is not None]
+    own = [*_TRAINED, *_TRAINED_ON]
+    frame = pd.DataFrame(told, columns=[*own, "seed", "accuracy"], dtype=object).fillna("-")
+    groups = frame.groupby(own, sort=False)
+    shown = groups["seed"].agg(seeds=lambda seeds: ", ".join(sorted(map(str, seeds))))
+    for name, of in {"mean": statistics.fmean, "least": min, "greatest": max}.items():
+        shown[name] = groups["accuracy"].agg(of).map("{:.2%}".format)
+    columns = [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON]
+    return _lines(shown.reset_index().to_dict("records"), columns)
