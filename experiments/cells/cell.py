@@ -125,16 +125,14 @@ class Cell:
 
 
 _FIELDS = [one.name for one in fields(Cell)]
+# The fields that decide what is measured, and the columns of tables that say it.
 COLUMNS = tuple(_FIELDS[: _FIELDS.index("data_dir")])
-"""The fields that decide what is measured, and the columns of tables that say it."""
-
+# Those that are given on the command line in the same way by every command.
 ARGUMENTS: Mapping[str, Argument] = {
     one.name: one.metadata["argument"] for one in fields(Cell) if "argument" in one.metadata
 }
-"""Those that are given on the command line in the same way by every command."""
-
+# What fields are where nothing is said; None where that depends on others.
 DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
-"""What fields are where nothing is said; None where that depends on others."""
 
 
 def stem(told: str, key: str) -> str:

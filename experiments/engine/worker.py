@@ -12,8 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO, Any
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.cell import Report as Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.cells.errors import MachineError as MachineError
 
 ENVIRONMENT = {

@@ -16,8 +16,7 @@ _FOUR = "bp,fa,dfa,mem_dfa"
 _TURNS = "bp,mem_dfa,checkpoint,remat_scope,recompute_grad"
 _RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03]
 _OTHERS = [{"feedback_initializer": name} for name in ("he_normal", "xavier_uniform")]
-SEARCH_SEED = 10
-"""Of the search for learning rates, with none of the seeds that accuracies are told of."""
+SEARCH_SEED = 10  # of the search for learning rates; accuracies are told of other seeds
 _TIMED_STEPS = 25
 
 

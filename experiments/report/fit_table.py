@@ -29,26 +29,21 @@ def line(row: Row, rows: Sequence[Row]) -> dict[str, str]:
     heads = [name.removesuffix("_size") for name in screen.NAMES]
     told = dict(zip(heads, said, strict=True))
     if row["size"] is None:
-        none = {row["over"]: "none", **dict.fromkeys(_NUMBERS, "-")}
-        return {**told, **none, "one more": row["status"]}
-    numbers = (
-        _factor(row, rows),
-        screen.mebibytes(row["process_peak_bytes"]),
-        f"{row['image_time_s'] * 1000:.2f}",
-        str(row["repeats"]),
-        row["next_status"] or "is beyond the maximum",
-    )
+        told[row["over"]], numbers = "none", ["-", "-", "-", "-", row["status"]]
+    else:
+        time, more = f"{row['image_time_s'] * 1000:.2f}", row["next_status"]
+        peak, repeats = screen.mebibytes(row["process_peak_bytes"]), str(row["repeats"])
+        numbers = [_factor(row, rows), peak, time, repeats, more or "is beyond the maximum"]
     return {**told, **dict(zip(_NUMBERS, numbers, strict=True))}
 
 
 def _factor(row: Row, rows: Sequence[Row]) -> str:
     """How many times as large as bp's with the same settings, where neither met a maximum."""
     free = ("algorithm", "options", fit_rows.OVER[row["over"]])
-    asked = (fit_rows.key_of(row, *free), row["over"], "ok")
-    known = [
-        other["size"]
-        for other in rows
-        if (fit_rows.key_of(other, *free), other["over"], other["status"]) == asked
-        and other["algorithm"] == "bp"
-    ]
-    return f"{row['size'] / known[0]:.2f}x" if known and row["status"] == "ok" else "-"
+    of_bp = {
+        (fit_rows.key_of(one, *free), one["over"]): one["size"]
+        for one in rows
+        if (one["algorithm"], one["status"]) == ("bp", "ok")
+    }
+    size = of_bp.get((fit_rows.key_of(row, *free), row["over"]))
+    return f"{row['size'] / size:.2f}x" if size and row["status"] == "ok" else "-"

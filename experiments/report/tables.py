@@ -3,9 +3,8 @@
 import csv
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ _TITLES = {
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }
-# Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (trainings.EPOCHS.name, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
+_TOO_LONG = (trainings.EPOCHS.name, fit_rows.TRIES.name)  # for the page
 _TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
 _TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
 _MEASURED = [
@@ -58,25 +56,20 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
         {**row, "algorithm": Cell.of(row).name, "measured": (row["timestamp"] or "")[:10]}
         for row in results.newest_rows(rows)
     ]
-    own = [
-        Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest)),
-        _section("table_fit", fit_rows.ANSWERS.name, partial(_fits, folder)),
-        *(
-            _section(f"table_{file.stem}", f"{files.TABLES}/{file.name}", partial(_csv, file))
-            for file in sorted((folder / files.TABLES).glob("*.csv"))
-            if f"{files.TABLES}/{file.name}" not in _ELSEWHERE
-        ),
-        Section("measurements", "All measurements", results.FILE_NAME, _lines(newest, _MEASURED)),
-    ]
-    return [section for section in own if section.lines or section.problem]
-
-
-def _section(name: str, file: str, read: Callable[[], Lines]) -> Section:
-    title = title_of(file)[0].upper() + title_of(file)[1:]
-    try:
-        return Section(name, title, file, read())
-    except _UNREADABLE as error:
-        return Section(name, title, file, [], f"{file} cannot be read ({error})")
+    found = [Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest))]
+    readers = {fit_rows.ANSWERS.name: _fits}
+    for file in sorted((folder / files.TABLES).glob("*.csv")):
+        name = f"{files.TABLES}/{file.name}"
+        if name not in _TOO_LONG:
+            title = title_of(name)[0].upper() + title_of(name)[1:]
+            try:
+                lines, problem = readers.get(name, _csv)(file), ""
+            except _UNREADABLE as error:
+                lines, problem = [], f"{name} cannot be read ({error})"
+            found.append(Section(f"table_{file.stem}", title, name, lines, problem))
+    lines = _lines(newest, _MEASURED)
+    found.append(Section("measurements", "All measurements", results.FILE_NAME, lines))
+    return [section for section in found if section.lines or section.problem]
 
 
 def _lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Lines:
@@ -113,9 +106,9 @@ def _csv(file: Path) -> Lines:
     return _lines(rows, [name for name in (rows or [{}])[0] if any(row[name] for row in rows)])
 
 
-def _fits(folder: Path) -> Lines:
+def _fits(file: Path) -> Lines:
     """The largest batch, and the greatest depth, within a budget, a line for each answer."""
-    rows = list(fit_rows.answers(folder).values())
+    rows = list(fit_rows.answers(file.parents[1]).values())
     first, last = ("memory_limit_bytes", "over"), ("dataset", "optimizer", "tensorflow")
     return [
         {**before, **fit_table.line(row, rows), **after}

@@ -18,8 +18,7 @@ from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling.files import replace as replace
 from mem_dfa.profiling.files import write_whole
 
-TABLES = "tables"
-"""The folder, below that of results, of all tables but the measurements."""
+TABLES = "tables"  # the folder, below that of results, of all tables but the measurements
 LOCK_TIMEOUT_S = 30
 SWEEP_LOCK = ".sweep.lock"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,10 +26,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def interrupting() -> Iterator[list[int]]:
-    """Lets the signals that end a run raise KeyboardInterrupt in the block, so that it cleans up.
+    """Lets the signals that end a run raise KeyboardInterrupt in the block; lists those that came.
 
-    A signal that is ignored, as SIGHUP under nohup, or that another program has a use for, is left
-    alone. The numbers of those that came are in the list.
+    One that is ignored, as SIGHUP under nohup, or that a program has a use for, is left alone.
     """
     came: list[int] = []
 
@@ -59,15 +57,14 @@ def _handled(
     handler: Callable[[int, FrameType | None], None], is_changed: Callable[[Any], bool]
 ) -> Iterator[None]:
     """Handles signals so instead of as usual, in the main thread, which alone can."""
-    is_here = threading.current_thread() is threading.main_thread()
-    usual = {number: signal.getsignal(number) for number in ENDING if is_here}
-    changed = {number: old for number, old in usual.items() if is_changed(old)}
+    numbers = ENDING if threading.current_thread() is threading.main_thread() else ()
+    usual = {number: old for number in numbers if is_changed(old := signal.getsignal(number))}
     try:
-        for number in changed:
+        for number in usual:
             signal.signal(number, handler)
         yield
     finally:
-        for number, old in changed.items():
+        for number, old in usual.items():
             signal.signal(number, old)
 
 
@@ -84,12 +81,10 @@ def usable(out: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        space = "make room, or " if error.errno == errno.ENOSPC else ""
-        raise ResultsError(
-            f"--out {str(out)!r} cannot be written ({reason}); {space}give a folder that can be "
-            "written"
-        ) from error
+        fault = f"cannot be written ({error.strerror or type(error).__name__})"
+        advice = "make room, or give" if error.errno == errno.ENOSPC else "give"
+        text = f"--out {str(out)!r} {fault}; {advice} a folder that can be written"
+        raise ResultsError(text) from error
 
 
 def lock_of(path: Path) -> Path:
@@ -99,10 +94,7 @@ def lock_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Makes the folder of ``path`` and keeps other runs from writing the file meanwhile.
-
-    What a run that was killed as it wrote has left is removed.
-    """
+    """Keeps other runs from writing a file, and removes what those that were killed have left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     name = lock_of(path)
     lock = filelock.FileLock(name)
@@ -126,15 +118,15 @@ def write_markdown(
     """Writes a table for readers, whose first line names its columns, as tables/name.md."""
     whole = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     text = "".join(f"| {' | '.join(line)} |\n" for line in whole)
-    path = Path(out, TABLES, f"{name}.md")
-    return write_whole(path, (f"{heading}\n\n{text}" if heading else text).encode())
+    text = f"{heading}\n\n{text}" if heading else text
+    return write_whole(Path(out, TABLES, f"{name}.md"), text.encode())
 
 
 class Holds(contextlib.ExitStack):
     """Keeps other sweeps over one folder from measuring a cell while this one does.
 
-    A hold is a lock on one byte of a file, which stays empty. The system gives it back when the
-    process ends, in whatever way, so nothing is left behind by one that was killed.
+    A hold is a lock on one byte of an empty file, which the system gives back when the process
+    ends, in whatever way.
     """
 
     def __init__(self, out: str) -> None:
@@ -160,5 +152,5 @@ class Holds(contextlib.ExitStack):
 
 
 def _place(identity: str) -> int:
-    """A byte that no other cell has, but for one chance in 2^62."""
+    # A byte that no other cell has, but for one chance in 2^62.
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) >> 2

@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.store.schemas import ANSWERS as ANSWERS
-from mem_dfa.experiments.store.schemas import TRIES as TRIES
-from mem_dfa.experiments.store.schemas import Row
+from mem_dfa.experiments.store.schemas import ANSWERS, TRIES, Row
 from mem_dfa.experiments.store.table import Table
 
+# What can be searched, and the field of a cell that it is.
 OVER = {"batch": "batch_size", "layers": "layers"}
-"""What can be searched, and the field of a cell that it is."""
-ACCIDENTS = ("failed", "killed")
-"""How a process may have ended for a reason that another one would not meet."""
+ACCIDENTS = ("failed", "killed")  # endings for a reason that another process would not meet
 
 
 def key_of(row: Mapping[str, Any], *free: str) -> str:
@@ -39,9 +36,8 @@ def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
 
 def is_settled(row: Row, time_limit_s: int) -> bool:
     """Whether trying again in a later run would tell nothing new."""
-    if row["status"] == "timed_out":
-        return (row["time_limit_s"] or 0) >= time_limit_s
-    return row["status"] not in ACCIDENTS
+    has_time = row["status"] != "timed_out" or (row["time_limit_s"] or 0) >= time_limit_s
+    return has_time and row["status"] not in ACCIDENTS
 
 
 def merged(rows: Sequence[Row]) -> Row:

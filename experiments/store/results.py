@@ -23,7 +23,6 @@ FILE_NAME, COLUMNS = MEASUREMENTS.name, MEASUREMENTS.columns
 _CPUINFO = Path("/proc/cpuinfo")
 # Memory and time of a step do not depend on what the images show, or on where they lie.
 FREE = ("device", "dataset")
-_TESTED = ", test"  # how the label of an accuracy on test images ends
 _SORTED = ("model", "execution", "batch_size", "layers", "algorithm")
 
 
@@ -48,12 +47,12 @@ def identity_of(row: Mapping[str, Any]) -> str:
 
 
 def settled(out: str, repeats: int, tried_again: int = 0) -> dict[str, Row]:
-    """Of each cell that need not be measured its last good row, or else the last of a failure.
+    """The last good row of each cell, from so many processes, or else the last of a failure.
 
-    A good one is of so many processes, and so many of the oldest failures do not count.
+    So many of the oldest rows do not count if they tell of a failure.
     """
     rows = read(out)
-    good = [row for row in rows if row["status"] == "ok" and (row["repeats"] or 0) >= repeats]
+    good = [row for row in rows if _processes(row) >= repeats]
     bad = [row for row in rows[tried_again:] if row["status"] != "ok"]
     return {identity_of(row): row for row in (*bad, *good)}
 
@@ -69,10 +68,9 @@ class Selection:
 
 
 def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Selection:
-    """The newest good row of each cell, all of one TensorFlow version and device.
+    """The newest good row of each cell, all of the newest TensorFlow and the device used last.
 
-    Where several are mixed these are the newest version, and of its devices the one used last. A
-    row from fewer processes does not take the place of one from more, and one from fewer than
+    A row from fewer processes does not take the place of one from more, and one from fewer than
     ``repeats`` does not count; nor does a failure take the place of a measurement.
     """
     asked = {cell.key(*FREE): cell for cell in cells}
@@ -87,10 +85,11 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
     for column, name in (("tensorflow", "TensorFlow"), ("device", "device")):
         # A process that died could not tell its version.
         told = [row[column] for _, row in found if row[column]]
-        taken = told[-1:] if column == "device" else sorted(told, key=_version)[-1:]
-        if others := ", ".join(sorted({*told} - {*taken})):
-            left_out.append(f"{name} {taken[0]} alone; rows of {others} are left out")
-            found = [(key, row) for key, row in found if row[column] in (*taken, None)]
+        if column == "tensorflow":
+            told.sort(key=lambda text: [int(number) for number in re.findall(r"\d+", text)])
+        if others := ", ".join(sorted({*told} - {*told[-1:]})):
+            left_out.append(f"{name} {told[-1]} alone; rows of {others} are left out")
+            found = [(key, row) for key, row in found if row[column] in (told[-1], None)]
     enough = [one for one in found if one[1]["status"] != "ok" or _processes(one[1]) >= repeats]
     newest = dict(sorted(enough, key=lambda one: _processes(one[1])))
     known = [newest[key] for key in asked if key in newest]
@@ -110,13 +109,9 @@ def turns(out: str | os.PathLike[str], cells: Sequence[Cell]) -> list[Row]:
 
 
 def images(rows: Sequence[Row], dataset: str) -> str:
-    """What the images are that were trained on, such as "CIFAR-10 (JPEG re-encoded)".
-
-    Of one data set there are several copies, which need not hold the same bytes; the rows of
-    trainings say which one it was.
-    """
+    """Which of its copies a data set is, by its trainings, such as "CIFAR-10 (JPEG re-encoded)"."""
     labels = {row["accuracy_label"] or "" for row in rows if row["dataset"] == dataset}
-    said = {label.removesuffix(_TESTED) for label in labels if label.endswith(_TESTED)}
+    said = {label.removesuffix(", test") for label in labels if label.endswith(", test")}
     return " and ".join(sorted(said)) or prepared.DATASETS[dataset].title
 
 
@@ -135,10 +130,6 @@ def _processes(row: Row) -> int:
     return (row["repeats"] or 1) if row["status"] == "ok" else 0
 
 
-def _version(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text)]
-
-
 def write_table(
     out: str, name: str, rows: Sequence[Mapping[str, object]], shown: Sequence[Sequence[str]]
 ) -> Path:
@@ -155,7 +146,7 @@ def machine() -> str:
     is_told = hasattr(os, "sched_getaffinity")  # not everywhere
     cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count()
     told = _CPUINFO.read_text() if _CPUINFO.exists() else ""
-    name = re.search(r"^model name\s*:\s*(.*\S)", told, re.MULTILINE)
-    parts = [name[1] if name else platform.machine(), f"{cores} cores"]
-    parts += [show_bytes(memory_limit_bytes()), platform.system()]
-    return ", ".join([*parts, f"Python {platform.python_version()}"])
+    found = re.search(r"^model name\s*:\s*(.*\S)", told, re.MULTILINE)
+    name, memory = found[1] if found else platform.machine(), show_bytes(memory_limit_bytes())
+    python = f"Python {platform.python_version()}"
+    return f"{name}, {cores} cores, {memory}, {platform.system()}, {python}"

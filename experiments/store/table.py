@@ -17,8 +17,7 @@ from typing import Any
 from mem_dfa.experiments.cells.cell import options_of
 from mem_dfa.experiments.store import files
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.schemas import Row as Row
-from mem_dfa.experiments.store.schemas import Schema
+from mem_dfa.experiments.store.schemas import Row, Schema
 
 FREE_BYTES = 2**14  # what a row takes, and more
 LONGEST = 300  # characters of a name
@@ -50,7 +49,7 @@ class Table:
 
     @property
     def path(self) -> Path:
-        """Of the file itself, so that a symbolic link to it stays one."""
+        """Of the file, whatever it is a link to."""
         return Path(os.path.realpath(Path(self.folder, self.schema.name)))
 
     def append(self, rows: Sequence[Mapping[str, object]]) -> Path:
@@ -121,13 +120,7 @@ class Table:
 
 @functools.lru_cache(maxsize=2**16)
 def typed(column: str, text: str) -> Any:
-    """The value of a field: a number, a text or, in any other column, a name; None for nothing.
-
-    Figures show names, and take what stands between dollar signs for formulas.
-
-    Raises:
-        ValueError: it holds what cannot be, so that the table is damaged.
-    """
+    """The number, text or name in a field; None for nothing, ValueError for what cannot be."""
     if not text or column in _TEXTS:
         return text or None
     bounds = next((ends for names, *ends in _NUMBERS if re.fullmatch(names, column)), None)
@@ -136,6 +129,6 @@ def typed(column: str, text: str) -> Any:
             value = type(bounds[0])(text)
             if bounds[0] <= value <= bounds[1]:
                 return value
-        elif text.isprintable() and len(text) <= LONGEST and "$" not in text:
+        elif text.isprintable() and len(text) <= LONGEST and "$" not in text:  # no formula
             return text if column != "options" or options_of(text) else None
     raise ValueError(f"{column} is {text[:40]!r}")

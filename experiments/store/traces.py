@@ -23,22 +23,18 @@ def file_of(cell: Cell, out: str) -> Path:
 
 
 def found(cell: Cell, out: str) -> Path | None:
-    """The timeline of a cell, of whichever device if it names none; None where there is none.
-
-    Memory does not depend on what images show, so that those of synthetic ones will do for it.
-    """
+    """The timeline of a cell, of whichever device if it names none; None where there is none."""
+    # Memory does not depend on what images show, so that synthetic ones will do.
     data = dict.fromkeys([cell.dataset, registry.MODELS[cell.model].dataset, "synthetic"])
     alike = (dataclasses.replace(one, dataset=name) for one in on_devices(cell) for name in data)
     return next((file for one in alike if (file := file_of(one, out)).exists()), None)
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
-    """Pages and pictures of the timelines that rows name, each alone and, if several, together.
-
-    A row with an error has none, or one of another step: its file is left alone.
-    """
+    """Pages and pictures of the timelines that rows name, each alone and, if several, together."""
     from mem_dfa.profiling import Timeline
 
+    # A row with an error has none, or one of another step.
     kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
     cells, timelines = [Cell.of(row) for row in kept], []
     written: list[Path] = []

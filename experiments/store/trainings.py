@@ -13,8 +13,7 @@ from pathlib import Path
 from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.schemas import EPOCHS as EPOCHS
-from mem_dfa.experiments.store.schemas import Row
+from mem_dfa.experiments.store.schemas import EPOCHS, Row
 from mem_dfa.experiments.store.table import Table
 
 from mem_dfa.data import prepared
@@ -22,15 +21,13 @@ from mem_dfa.data import prepared
 Epochs = list[Row]
 PACKAGES = ("mem_dfa", "mem_dfa.experiments", "mem_dfa.profiling")
 _DIVERGED = 10  # times the loss of guessing
-# How long was asked for decides nothing of an epoch, and neither does how memory was measured.
-_FREE = ("steps", "epochs")
+_FREE = ("steps", "epochs")  # what decides nothing of an epoch
 
 
 def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
     """What each epoch of a cell gave; nothing where it was not trained for so long.
 
-    Of several trainings the longest counts, since hours went into it and its first epochs are
-    usually those of the others; of equally long ones the newest.
+    Of several trainings the longest counts, since hours went into it, and the newest of those.
     """
     trainings = _trainings(folder)
     found = [trainings.get(one.key(*_FREE), []) for one in on_devices(cell)]
@@ -38,12 +35,8 @@ def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
 
 
 def diverged(folder: str | os.PathLike[str], cell: Cell) -> bool:
-    """Whether a training with a cell's settings, of any seed and length, diverged.
-
-    That is a training loss that is no number, or ten times that of guessing, the logarithm of the
-    number of classes.
-    """
-    most = _DIVERGED * math.log(cell.classes)
+    """Whether a training with a cell's settings, of any seed and length, has lost its way."""
+    most = _DIVERGED * math.log(cell.classes)  # what guessing gives, so many times
     keys = {one.key(*_FREE, "seed") for one in on_devices(cell)}
     return any(
         epoch["train_loss"] is None or epoch["train_loss"] >= most
@@ -92,9 +85,8 @@ def fingerprint() -> str:
 def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
     """A cell whose training, if it is ended, goes on where it was, until `keep` has its end.
 
-    The file's name holds all that decides the result: the cell, its data, this code and the
-    versions of TensorFlow and Keras. What a class of the user's own has to remember is
-    not known, so that its training begins anew, as does a measurement without epochs.
+    The file's name holds all that decides the result. What a class of the user's own has to
+    remember is not known, so that its training begins anew, as does a measurement without epochs.
     """
     if not cell.epochs or ":" in cell.algorithm:
         return cell
@@ -106,10 +98,9 @@ def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
 def keep(
     folder: str | os.PathLike[str], cell: Cell, row: Mapping[str, object], epochs: Sequence[Mapping]
 ) -> Path:
-    """Appends the row of a cell that ended, its history before it, and then forgets how far it was.
+    """Appends a cell's history, then its row, then forgets how far it was; returns the row's table.
 
-    In this order a training is never without both its end and how far it was, whenever it is
-    killed and whatever cannot be written. Returns the table that the row is in.
+    So a training is never without both its end and how far it was, whenever it is killed.
     """
     with files.undisturbed():
         try:
