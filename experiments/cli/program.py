@@ -13,7 +13,7 @@ from mem_dfa.experiments.cells.errors import (
     ResultsError,
     UsageError,
 )
-from mem_dfa.experiments.store import stopping
+from mem_dfa.experiments.store import files
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import TraceError
 
@@ -34,7 +34,7 @@ def command(run: Main) -> Callable[..., int]:
 
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
-        with screen.forgiving(), stopping.interrupting() as came:
+        with screen.forgiving(), files.interrupting() as came:
             status = _in_sentences(run, sys.argv[1:] if argv is None else argv)
         return SIGNALLED + came[0] if came and status == INTERRUPTED else status
 

@@ -10,10 +10,10 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any
 
-from mem_dfa.experiments.cells.code import fingerprint
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError
+from mem_dfa.experiments.store.trainings import fingerprint
 
 LOCAL = "local"
 CONNECT_TIMEOUT_S = 10

@@ -13,7 +13,7 @@ from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import NO_LIMITS, Limits, MachineError, Report
 from mem_dfa.experiments.engine.worker import silent as silent
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import results, schemas
 
 Row = dict[str, Any]
 
@@ -118,7 +118,7 @@ def _merge(samples: list[Row]) -> Row:
         # Of a timeline, which may be of one process alone.
         "error": next((sample["error"] for sample in samples if sample.get("error")), None),
     }
-    for column in (*results.SPREAD_COLUMNS, "first_step_s"):
+    for column in (*schemas.SPREAD_COLUMNS, "first_step_s"):
         values = [sample[column] for sample in samples if sample[column] is not None]
         if values:
             merged |= {f"{column}_min": min(values), f"{column}_max": max(values)}
@@ -132,7 +132,7 @@ def _row(cell: Cell, result: Row) -> Row:
         **cell.row(),
         "trace_file": cell.trace_file,
         **result,
-        "format_version": results.FORMAT_VERSION,
+        "format_version": schemas.FORMAT_VERSION,
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": results.machine(),
     }

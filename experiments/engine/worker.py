@@ -12,9 +12,8 @@ import threading
 from collections.abc import Sequence
 from typing import IO, Any
 
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.cells.errors import MachineError as MachineError
-from mem_dfa.experiments.cells.report import Report as Report
 
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out

@@ -12,8 +12,7 @@ from typing import Any, TextIO
 
 import keras
 import tensorflow as tf
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building, measuring, special, training, weighing
 from mem_dfa.experiments.measure.building import RefusedError, one_line
 from mem_dfa.profiling import allocator

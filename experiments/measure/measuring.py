@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell, Report
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import building
 

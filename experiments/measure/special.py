@@ -6,8 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building, measuring
 
 from mem_dfa import profiling

@@ -15,8 +15,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building
 
 from mem_dfa.data import batches

@@ -6,8 +6,7 @@ from typing import Any
 
 import keras
 import pandas as pd
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import measuring
 from mem_dfa.profiling.timeline.data import by_block_and_category
 

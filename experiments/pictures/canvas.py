@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures.labels import Label
-from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render import plot

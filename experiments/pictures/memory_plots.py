@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.store import measured, results
-from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render.palette import QUIET
 
@@ -42,7 +42,7 @@ def _against(
     size: tuple[float, float] = (11.0, 4.4),
 ) -> Drawn:
     """Peak and step against a column, a line for each algorithm and execution."""
-    selection = measured.select(results.read(folder), cells)
+    selection = results.select(results.read(folder), cells)
     given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
     notes = [_UNITS_NOTE, *(f"{name}: {options}." for name, options in given.items())]
     notes += canvas.notes_on(selection)

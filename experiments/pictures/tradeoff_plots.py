@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
-from mem_dfa.experiments.store import bench_rows, measured, results
+from mem_dfa.experiments.store import results
 from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
@@ -27,7 +27,7 @@ class Point:
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Peak bytes against step time, a point for each algorithm and option."""
-    selection = measured.select(results.read(folder), cells)
+    selection = results.select(results.read(folder), cells)
     several = len({row["model"] for row in selection.rows}) > 1
     points = []
     for row in selection.rows:
@@ -42,7 +42,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Step bytes against step time as a ratio to bp's in each turn, of `experiments.bench`."""
-    rows = bench_rows.newest(folder, cells)
+    rows = results.turns(folder, cells)
     good = [row for row in rows if row["status"] == "ok"]
     points = [
         Point(

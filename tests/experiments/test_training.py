@@ -10,7 +10,6 @@ from typing import IO
 import keras
 import numpy as np
 import pytest
-from mem_dfa.experiments.cells import code
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import training
@@ -88,7 +87,7 @@ def test_each_training_has_a_file_of_its_own(
     changes = [{"device": "GPU:0"}, {"epochs": 5}, {"seed": 1}, {"classes": 5}, here]
     changes += [{**here, "data_dir": str(tmp_path)}]
     others = [trainings.resumable(tmp_path, replace(first, **change)) for change in changes]
-    metadata = code.importlib.metadata
+    metadata = trainings.importlib.metadata
     for changed in ("tensorflow", "keras"):
         with monkeypatch.context() as other:
             versions = {name: metadata.version(name) for name in ("tensorflow", "keras")}
