@@ -55,14 +55,12 @@ TASKS: dict[str, Callable[[list[Cell], Report], dict[str, Any]]] = {
     "measure": lambda cells, report: measuring.measure(cells[0], report),
     "fit": lambda cells, report: measuring.fit(cells[0], report),
     "train": lambda cells, report: training.train(cells[0], report),
-    "weigh": lambda cells, report: {"weights": weighing.weigh_all(cells, report)},
+    "weigh": weighing.weigh_all,
     "bench": special.take_turns,
     "follow": lambda cells, report: special.follow(cells[0], report),
     "distances": special.distances,
     "wide_update": lambda cells, report: special.wide_update(cells[0], report),
 }
-
-
 STATUSES = {
     allocator.MeterError: "no_meter",
     tf.errors.ResourceExhaustedError: "out_of_memory",

@@ -44,15 +44,11 @@ def follow(cell: Cell, report: Report) -> dict[str, Any]:
             measuring.timed_step(trainer, batch)
         traced.append(time.perf_counter() - start)
     names = ("peak_bytes", "allocator_peak_bytes", "fault", "attributed_share")
-    return {"seconds": [plain, traced], **{name: getattr(timeline, name) for name in names}}
+    return {"seconds": [plain, traced]} | {name: getattr(timeline, name) for name in names}
 
 
 def wide_update(cell: Cell, report: Report) -> dict[str, Any]:
-    """Step bytes of MEM-DFA on one dense layer of 4096 x 4096 weights and a classifier.
-
-    The batch is so small that the update is what sets the peak; the rest of the step is counted
-    with it, so the update alone takes no more.
-    """
+    """Step bytes of MEM-DFA on a dense layer so wide that its update sets the peak."""
     measuring.make_one_region()
     profiling.Allocator(cell.device)
     layers = [keras.layers.Dense(WIDE_UNITS), keras.layers.Dense(cell.classes)]
@@ -72,38 +68,24 @@ def distances(cells: list[Cell], report: Report) -> dict[str, Any]:
     Returns:
         distances: ‖g − g64‖ / ‖g64‖ over all weights, one number a cell.
     """
-    batch = building.first_batch(cells[0])
-    weights: list[np.ndarray] | None = None  # all start from those of the first cell
+    images, labels = building.first_batch(cells[0])
+    weights: list[np.ndarray] = []  # all start from those of the first cell
     found = []
     for number, cell in enumerate([*cells, cells[0]]):
         dtype = "float32" if number < len(cells) else "float64"
         report(f"{cell.title} {dtype}", number / (len(cells) + 1))
-        weights, gradient = _gradient(cell, dtype, batch, weights)
-        found.append(gradient)
-    exact = found.pop()
-    size = np.linalg.norm(exact)
-    return {"distances": [float(np.linalg.norm(gradient - exact) / size) for gradient in found]}
-
-
-def _gradient(
-    cell: Cell,
-    dtype: str,
-    batch: tuple[np.ndarray, np.ndarray],
-    weights: list[np.ndarray] | None,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The weights that the step started from, and the gradient it applied, in one line."""
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
-    # The first momentum, m = −η·g with η = 1, is the gradient to the bit.
-    trainer = building.build_trainer(
-        dataclasses.replace(cell, optimizer="momentum", learning_rate=1.0)
-    )
-    if weights is not None:
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        # The first momentum, m = −η·g with η = 1, is the gradient to the bit.
+        momentum = dataclasses.replace(cell, optimizer="momentum", learning_rate=1.0)
+        trainer = building.build_trainer(momentum)
+        weights = weights or trainer.network.get_weights()
         trainer.network.set_weights(weights)
-    started_from = trainer.network.get_weights()
-    images, labels = batch
-    measuring.timed_step(trainer, building.held((images.astype(dtype), labels)))
-    # Before the momenta stand the number of iterations and the learning rate.
-    momenta = [variable.numpy().ravel() for variable in trainer.optimizer.variables[2:]]
-    keras.backend.clear_session(free_memory=True)
-    return started_from, -np.concatenate(momenta)
+        measuring.timed_step(trainer, building.held((images.astype(dtype), labels)))
+        # Before the momenta stand the number of iterations and the learning rate.
+        momenta = [variable.numpy().ravel() for variable in trainer.optimizer.variables[2:]]
+        found.append(-np.concatenate(momenta))
+        keras.backend.clear_session(free_memory=True)
+    *single, exact = found
+    size = np.linalg.norm(exact)
+    return {"distances": [float(np.linalg.norm(gradient - exact) / size) for gradient in single]}

@@ -17,14 +17,14 @@ UNNAMED = "other/resident"
 QUIET_LOOKS = 5
 
 
-def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, dict[str, Any]]:
-    """What `weigh` says of each cell, by its title, one after another in this process."""
+def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
+    """The ``weights`` of each cell, by its title, one after another in this process."""
     weights = {}
     for number, cell in enumerate(cells):
         report(cell.title, number / len(cells))
         weights[cell.title] = weigh(cell, report)
         keras.backend.clear_session(free_memory=True)
-    return weights
+    return {"weights": weights}
 
 
 def weigh(cell: Cell, report: Report) -> dict[str, Any]:
@@ -60,12 +60,10 @@ def settle(current_bytes: Callable[[], int]) -> None:
 
     A thread that is held up releases what it had after a step, and would seem to keep it.
     """
-    last, same = current_bytes(), 0
-    while same < QUIET_LOOKS:
+    looks = [current_bytes()]
+    while looks[-1 - QUIET_LOOKS :] != looks[-1:] * (1 + QUIET_LOOKS):
         time.sleep(0.1 / QUIET_LOOKS)
-        now = current_bytes()
-        same = same + 1 if now == last else 0
-        last = now
+        looks.append(current_bytes())
 
 
 def in_the_middle(steps: Sequence[pd.Series]) -> pd.Series:
@@ -83,11 +81,8 @@ def _kept(timeline: profiling.Timeline) -> pd.Series:
 
 
 def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, int]:
-    """The same with what nobody could name as it was asked for when it was made.
-
-    A step's events tell only how large the chunk of a tensor that stays is, and that may be nearly
-    twice as large, by which chunks happened to be free.
-    """
+    """The same with what nobody could name as it was asked for when it was made."""
+    # A step's events tell only its chunk, which may be twice as large, by what happened to be free.
     tensors = making.tensors
     stays = (tensors["start_ns"] >= 0) & (tensors["end_ns"] > making.duration_ns)
     asked_for = int(tensors.loc[stays, "requested_bytes"].sum())
@@ -96,4 +91,4 @@ def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, i
 
 
 def _named(sums: pd.Series) -> dict[str, int]:
-    return {f"{block}/{category}": int(size) for (block, category), size in sums.items()}
+    return {"/".join(place): int(size) for place, size in sums.items()}

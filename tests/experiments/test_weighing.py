@@ -77,7 +77,7 @@ def test_what_is_kept_for_the_backward_pass() -> None:
     small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
     true = dataclasses.replace(gate.CELLS[0], **small)
     broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
-    found = weighing.weigh_all([true, broken], lambda *_: None)
+    found = weighing.weigh_all([true, broken], lambda *_: None)["weights"]
     parts = found[true.title]["kept"]
     activation = 4 * 32 * 32 * 16 * 4
     assert [parts[f"conv_{number}/activation"] for number in (1, 2, 3)] == [activation] * 3
