@@ -89,7 +89,7 @@ def weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     with engines.opened(None, PROCESSES) as engine:  # ends what goes on when this is interrupted
 
         def submit(group: Sequence[Cell]) -> tuple[Future, Sequence[Cell]]:
-            return engine.submit(worker.call, "weigh", group, processes.silent, LIMITS), group
+            return engine.submit(worker.call, "weigh", group, worker.silent, LIMITS), group
 
         waiting = dict(submit(cells[number::GROUPS]) for number in range(GROUPS))
         while waiting:

@@ -59,10 +59,7 @@ class RecomputeGrad(mem_dfa.Algorithm):
 
 
 def segments(network: keras.Sequential) -> list[list[Layer]]:
-    """Consecutive layers, cut before layers with weights into about √n segments of equal length.
-
-    n is the number of layers with weights; the weightless ones stay with the one before them.
-    """
+    """Cuts before layers with weights, of which there are n, into about √n segments alike long."""
     layers = network.layers
     starts = [0, *[number for number, layer in enumerate(layers) if layer.weights][1:]]
     count = round(math.sqrt(len(starts)))

@@ -25,11 +25,9 @@ Rows = list[dict[str, Any]]
 
 
 def train(cell: Cell, report: Report) -> dict[str, Any]:
-    """Trains on the training split and tests on the test split, from the last finished epoch on.
+    """Trains and tests from the last finished epoch on: a row an epoch, and the last one's test.
 
-    Returns:
-        history: one row per epoch; its seconds are with tracing and without tests.
-        loss, accuracy, accuracy_label: of the test split after the last epoch.
+    An epoch's seconds are with tracing and without tests.
     """
     trainer = building.build_trainer(cell)
     training, test = building.splits(cell)
