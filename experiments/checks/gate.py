@@ -1,11 +1,10 @@
 """The gate: its cells, how they are weighed, and what holds of them on any machine.
 
 Bytes are those that operations ask for, which neither the allocator's rounding nor the kind of
-processor changes. A chain under DFA, MEM-DFA, checkpointing or RevNet asks for the same in every
-process to a fifth of a percent, and mostly to the byte. Where Keras differentiates the net as one,
-as under BP, FA and in microbatches, TensorFlow may run a layer's two gradients in either order or
+processor changes. A chain asks for the same in every process to a fifth of a percent. Where Keras
+differentiates the net as one (BP, FA, microbatches) a layer's two gradients run in either order or
 at once, which moves the peak by up to 5 %: its tolerance is wider, and what the forward pass leaves
-for the backward pass, which no order changes, is judged as closely as everything else.
+for the backward pass, which no order changes, is judged closely instead.
 """
 
 import dataclasses
@@ -83,8 +82,7 @@ def _said(result: dict[str, Any]) -> str:
 def weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Each cell and its result, as soon as it is there: many in a process.
 
-    Of a process that fails each cell is measured again in one of its own, so that one which cannot
-    be measured takes no other with it.
+    Of a process that fails each cell is measured again in its own, to take no other with it.
     """
     with engines.opened(None, PROCESSES) as engine:  # ends what goes on when this is interrupted
 

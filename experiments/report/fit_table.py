@@ -15,7 +15,7 @@ _NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes")
 def table(rows: Sequence[Row], over: str, limits: Limits) -> Table:
     """A line for each of these rows of `fit_rows.ANSWERS`, in which ``over`` was searched."""
     noun = "batch" if over == "batch" else "depth"
-    shown = Table(title=f"Largest {noun} that trains in {limits.memory_bytes // 2**20} MiB")
+    shown = Table(title=f"Largest {noun} that trains in {(limits.memory_bytes or 0) // 2**20} MiB")
     lines = [line(row, rows) for row in rows]
     names = list(lines[0])
     for number, name in enumerate(names):
