@@ -4,7 +4,7 @@ Bytes are those that operations ask for, which neither the allocator's rounding 
 processor changes. A chain asks for the same in every process to a fifth of a percent. Where Keras
 differentiates the net as one (BP, FA, microbatches) a layer's two gradients run in either order or
 at once, which moves the peak by up to 5 %: its tolerance is wider, and what the forward pass leaves
-for the backward pass, which no order changes, is judged closely instead.
+for the backward pass, which no order changes, is judged as closely as all else.
 """
 
 import dataclasses
@@ -61,8 +61,9 @@ def measure(device: str) -> dict[str, dict[str, Any]]:
     What is kept for the backward pass is judged only where the peak is no sharp measure.
     """
     with screen.progress("checking", quiet=True) as report:
-        cells = [dataclasses.replace(cell, device=device) for cell in CELLS]
-        cells = processes.check(cells, report)
+        cells = processes.check(
+            [dataclasses.replace(cell, device=device) for cell in CELLS], report
+        )
     results = {}
     with screen.progress(f"measuring {len(cells)} cells") as report:
         for number, (cell, result) in enumerate(weighed(cells), start=1):

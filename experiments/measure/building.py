@@ -1,7 +1,7 @@
 """From a cell to a trainer that is ready to run. Imports TensorFlow."""
 
 import contextlib
-import importlib
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -73,10 +73,9 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
     """The class of an algorithm, by its key or as package.module:Class."""
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
-    module_name, class_name = name.split(":")
     remedy = "give package.module:Class with the module on Python's path"
     with refusing(f"--algo {name!r} cannot be imported; {remedy}"):
-        algorithm = getattr(importlib.import_module(module_name), class_name)
+        algorithm = pkgutil.resolve_name(name)
     if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
         raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
     return algorithm
@@ -85,8 +84,7 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
 def build_trainer(cell: Cell) -> keras.Model:
     """The cell's network inside its compiled algorithm; all weights from the cell's seed.
 
-    Raises:
-        RefusedError: the model cannot be built so, or the algorithm cannot train it.
+    RefusedError where the model cannot be built so, or the algorithm cannot train it.
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)

@@ -116,9 +116,8 @@ def warm_up(trainer: keras.Model, batch: Batch) -> float:
 def make_one_region() -> None:
     """Let the allocator take one large region, empty, before it takes any other.
 
-    It grows by regions of 2, 4, 8, 16 … MiB. Where a small one happens to end leaves free chunks
-    that a larger request takes whole (they are not split below twice its size), which moved the
-    20-layer net's peak by 6 MiB. Memory that is never touched costs the machine nothing.
+    It grows by regions of 2, 4, 8, 16 … MiB. Where a small one ends leaves free chunks, which a
+    larger request takes whole: that moved a peak by 6 MiB. Memory never touched costs nothing.
     """
     size = REGION_BYTES
     if worker.MEMORY_LIMIT in os.environ:  # of which TensorFlow took a little as it started

@@ -15,8 +15,7 @@ from mem_dfa.profiling.timeline.data import by_block_and_category
 
 from mem_dfa import profiling
 
-BENCH_ROUNDS = 15  # in each process
-FOLLOW_ROUNDS = 5
+BENCH_ROUNDS, FOLLOW_ROUNDS = 15, 5  # in each process
 UNNAMED = "other/resident"
 QUIET_LOOKS = 5
 WIDE_UNITS, WIDE_BATCH_SIZE = 4096, 8
