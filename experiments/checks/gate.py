@@ -61,9 +61,7 @@ def measure(device: str) -> dict[str, dict[str, Any]]:
     What is kept for the backward pass is judged only where the peak is no sharp measure.
     """
     with screen.progress("checking", quiet=True) as report:
-        cells = processes.check(
-            [dataclasses.replace(cell, device=device) for cell in CELLS], report
-        )
+        cells = processes.check([dataclasses.replace(one, device=device) for one in CELLS], report)
     results = {}
     with screen.progress(f"measuring {len(cells)} cells") as report:
         for number, (cell, result) in enumerate(weighed(cells), start=1):
