@@ -12,7 +12,6 @@ from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentErro
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import NO_LIMITS, Limits, MachineError, Report
-from mem_dfa.experiments.engine.worker import silent as silent
 from mem_dfa.experiments.store import results, schemas
 
 Row = dict[str, Any]
@@ -29,12 +28,8 @@ class Survey:
 def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
     """Finds out whether each of the cells makes sense, and returns them with their device's name.
 
-    Of several depths the two ends are built.
-
-    Raises:
-        UsageError: a model, algorithm, data set or device that cannot be had.
-        MeterSilentError: the allocator's statistics are missing or wrong.
-        MachineError: the process that finds it out died.
+    Of several depths the two ends are built. Raises UsageError where something cannot be had,
+    MeterSilentError without the allocator's statistics, MachineError where the process died.
     """
     depths = sorted(cell.layers or 0 for cell in cells)
     ends = [cell for cell in cells if (cell.layers or 0) in (depths[0], depths[-1])]
@@ -65,22 +60,21 @@ def survey(cells: Sequence[Cell], report: Report) -> Survey:
 def _looked_at(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
     """What `measure.child.survey` says of cells."""
     result = worker.call("survey", cells, report)
-    if result["status"] == "ok":
+    status, error = result["status"], result.get("error")
+    if status == "ok":
         return result
-    if result["status"] == "refused":
-        raise UsageError(result["error"])
-    if result["status"] == "no_meter":
-        raise MeterSilentError(result["error"])
-    raise MachineError(f"the check before measuring {result['status']}: {result['error']}")
+    if status in ("refused", "no_meter"):
+        raise (UsageError if status == "refused" else MeterSilentError)(error)
+    raise MachineError(f"the check before measuring {status}: {error}")
 
 
 def measure(
     cell: Cell, report: Report, repeats: int = REPEATS, limits: Limits = NO_LIMITS
 ) -> tuple[Row, list[Row]]:
-    """The row of one cell: the median and the spread over fresh processes, trained if asked for.
+    """The row of one cell, the median and spread over fresh processes, and one per trained epoch.
 
     A failure is a row as well: its ``status`` and ``error`` say which. The limits are of each of
-    the processes, of which there are ``repeats`` for memory. Also returns a row per trained epoch.
+    the processes, of which there are ``repeats`` for memory.
     """
     started = time.perf_counter()
     parts = repeats + (cell.epochs > 0)

@@ -1,7 +1,7 @@
 """From a cell to a trainer that is ready to run. Imports TensorFlow."""
 
 import contextlib
-import importlib
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,10 +60,7 @@ def resolve_device(device: str) -> str:
 
 
 def set_up_gpus(memory_bytes: int | None) -> None:
-    """Lets a GPU's memory grow by need, which shows what is used; a limit is taken whole.
-
-    The CPU's is in the environment, see `engine.worker.Limits`.
-    """
+    """Lets a GPU's memory grow by need, or takes a limit whole; the CPU's is in the environment."""
     for gpu in tf.config.list_physical_devices("GPU"):
         if memory_bytes is None:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -76,10 +73,9 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
     """The class of an algorithm, by its key or as package.module:Class."""
     if ":" not in name:
         return {**registry.ALGORITHMS, **catalogue.PEERS}[name].load()
-    module_name, class_name = name.split(":")
     remedy = "give package.module:Class with the module on Python's path"
     with refusing(f"--algo {name!r} cannot be imported; {remedy}"):
-        algorithm = getattr(importlib.import_module(module_name), class_name)
+        algorithm = pkgutil.resolve_name(name)
     if not (isinstance(algorithm, type) and issubclass(algorithm, keras.Model)):
         raise RefusedError(f"--algo {name!r} is no class derived from keras.Model")
     return algorithm
@@ -88,19 +84,16 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
 def build_trainer(cell: Cell) -> keras.Model:
     """The cell's network inside its compiled algorithm; all weights from the cell's seed.
 
-    Raises:
-        RefusedError: the model cannot be built so, or the algorithm cannot train it.
+    RefusedError where the model cannot be built so, or the algorithm cannot train it.
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)
     depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
-    with refusing(
-        f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
-        "take fewer layers or another --dataset"
-    ):
-        network = mem_dfa.MODELS[cell.model](
-            input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
-        )
+    size = f"{depth} on images of {cell.input_shape}"
+    remedy = "take fewer layers or another --dataset"
+    with refusing(f"model '{cell.model}' cannot be built with {size}; {remedy}"):
+        names = ("input_shape", "classes", "layers", "seed")
+        network = mem_dfa.MODELS[cell.model](**{name: getattr(cell, name) for name in names})
     options = dict(cell.options)
     if "budget" in options:
         options["batch_size"] = cell.batch_size
@@ -125,7 +118,6 @@ def compile_trainer(trainer: keras.Model, cell: Cell) -> None:
 
 
 def _data(cell: Cell) -> dict[str, Any]:
-    """What `mem_dfa.data.batches` is told."""
     names = ("batch_size", "data_dir", "seed", "input_shape", "classes")
     return {"name": cell.dataset, **{name: getattr(cell, name) for name in names}}
 

@@ -59,21 +59,13 @@ def _draw_lines(
     """A line for each algorithm, whose every epoch takes its pace along the x axis."""
     ends = []
     for algorithm, pace in paces.items():
-        epochs = [
-            [100 * run["test_accuracy"] for run in epoch]
-            for epoch in zip(*runs[algorithm], strict=True)
-        ]
-        means = [statistics.fmean(values) for values in epochs]
-        ends.append(
-            canvas.draw_line(
-                axes,
-                algorithm,
-                f"{algorithm} {means[-1]:.1f} %",
-                [(number * pace, mean) for number, mean in enumerate(means, start=1)],
-                [(min(values), max(values)) for values in epochs],
-                label=algorithm,
-            )
-        )
+        every = zip(*runs[algorithm], strict=True)
+        epochs = [[100 * run["test_accuracy"] for run in epoch] for epoch in every]
+        means = list(map(statistics.fmean, epochs))
+        line = [(number * pace, mean) for number, mean in enumerate(means, start=1)]
+        ranges = [(min(values), max(values)) for values in epochs]
+        text = f"{algorithm} {means[-1]:.1f} %"
+        ends.append(canvas.draw_line(axes, algorithm, text, line, ranges))
     labels.label_ends(axes, ends)
 
 

@@ -44,17 +44,11 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Step bytes against step time as a ratio to bp's in each turn, of `experiments.bench`."""
     rows = results.turns(folder, cells)
     good = [row for row in rows if row["status"] == "ok"]
-    points = [
-        Point(
-            row["algorithm"],
-            Cell.of(row).name,
-            row["model"],
-            row["ratio_to_bp"],
-            row["step_bytes"] / MEBIBYTE,
-            (row["ratio_first_quartile"], row["ratio_third_quartile"]),
-        )
-        for row in good
-    ]
+    points = []
+    for row in good:
+        name, size = Cell.of(row).name, row["step_bytes"] / MEBIBYTE
+        ends = (row["ratio_first_quartile"], row["ratio_third_quartile"])
+        points.append(Point(row["algorithm"], name, row["model"], row["ratio_to_bp"], size, ends))
     notes = [
         f"Medians of {row['rounds']} turns, lines over the middle half of the ratios. "
         f"Measured on {row['device']}, TensorFlow {row['tensorflow']}."

@@ -117,5 +117,5 @@ def forget(cell: Cell) -> None:
     """Removes how far a training was, and what one that was killed as it wrote left of that."""
     if cell.training_file:
         file = Path(cell.training_file)
-        for left in file.parent.glob(f"{file.name}*"):
+        for left in file.parent.glob(f"*{file.name}*"):
             left.unlink(missing_ok=True)
