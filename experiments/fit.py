@@ -75,9 +75,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        "fit", "The largest batch, or depth, that trains within so much memory."
-    )
+    description = "The largest batch, or depth, that trains within so much memory."
+    parser = arguments.Parser("fit", description)
     parser.add_argument(
         "--memory",
         type=arguments.size,

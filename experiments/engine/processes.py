@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentError
@@ -17,8 +17,7 @@ from mem_dfa.experiments.store import results, schemas
 Row = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Survey:
+class Survey(NamedTuple):
     """What the cells of a sweep have in common."""
 
     device: str
@@ -99,8 +98,8 @@ def measure(
 
 def failed(cell: Cell, error: Exception) -> Row:
     """The row of a cell whose measurement itself broke."""
-    text = " ".join(str(error).split())
-    return _row(cell, {"status": "failed", "error": f"{type(error).__name__}: {text}"})
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return _row(cell, {"status": "failed", "error": text})
 
 
 def _merge(samples: list[Row]) -> Row:
