@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     screen.note(f"limit of each process: {limit} MiB")
     limits = Limits(options.time_limit, limit * MIB)
     rows = [_search(cell, limits, options) for cell in cells]
-    screen.show(fit_table.table(rows, options.over, options.memory))
+    screen.show(fit_table.table(rows, options.over, limit * MIB))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
     if all(row["status"] == "too_little_memory" for row in rows):
         return 2
