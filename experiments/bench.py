@@ -18,8 +18,8 @@ from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import command, tell_dataset, with_baseline
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
-from mem_dfa.experiments.store.bench_rows import BENCH, TIMES
 from mem_dfa.experiments.store.files import write_markdown
+from mem_dfa.experiments.store.schemas import BENCH, TIMES
 from mem_dfa.experiments.store.table import Row, Table
 from mem_dfa.experiments.terminal import screen
 

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     screen.note(f"limit of each process: {limit} MiB")
     limits = Limits(options.time_limit, limit * MIB)
     rows = [_search(cell, limits, options) for cell in cells]
-    screen.show(fit_table.table(rows, options.over, limits))
+    screen.show(fit_table.table(rows, options.over, limit * MIB))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
     if all(row["status"] == "too_little_memory" for row in rows):
         return 2
@@ -75,9 +75,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> arguments.Parser:
-    parser = arguments.Parser(
-        "fit", "The largest batch, or depth, that trains within so much memory."
-    )
+    description = "The largest batch, or depth, that trains within so much memory."
+    parser = arguments.Parser("fit", description)
     parser.add_argument(
         "--memory",
         type=arguments.size,

@@ -15,8 +15,8 @@ from pathlib import Path
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.cli.program import command
-from mem_dfa.experiments.store import measured, results
-from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store.schemas import Row
 from mem_dfa.experiments.terminal import screen
 
 SHORT = {
@@ -36,7 +36,7 @@ MOST_LINES = 16
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
     options = _parser().parse_args(argv)
-    rows = measured.newest_rows(results.read(options.source))
+    rows = results.newest_rows(results.read(options.source))
     for name, value in options.where:
         values = sorted({str(row[name]) for row in rows})
         rows = [row for row in rows if str(row[name]) == value]

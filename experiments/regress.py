@@ -26,10 +26,8 @@ UPDATE = "python -m experiments.regress --update-baseline"
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
-    parser = arguments.Parser(
-        "regress",
-        "Says what memory the cells of the gate take more or less than before.",
-    )
+    description = "Says what memory the cells of the gate take more or less than before."
+    parser = arguments.Parser("regress", description)
     writes = f"write what moved to {baseline.FOLDER}/, to be reviewed and committed"
     parser.add_argument("--update-baseline", action="store_true", help=writes)
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")

@@ -18,9 +18,8 @@ from mem_dfa.experiments.terminal import screen
 
 def parser() -> arguments.Parser:
     """All options of `experiments.run`."""
-    parser = arguments.Parser(
-        "run", "Measures what training algorithms cost in memory and time, beside bp."
-    )
+    description = "Measures what training algorithms cost in memory and time, beside bp."
+    parser = arguments.Parser("run", description)
     arguments.add_cell_options(parser)
     arguments.add_length_options(parser)
     arguments.add_out_option(parser)

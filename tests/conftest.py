@@ -18,3 +18,8 @@ def _earlier_tests_are_not_searched_again() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that is left for the end runs on while other processes have none."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

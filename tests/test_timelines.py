@@ -37,9 +37,11 @@ def trainer_of(
     return trainer
 
 
-def recorded(trainer: keras.Model, shape: tuple[int, ...] = (32, 32, 3)) -> profiling.Timeline:
-    x = tf.random.stateless_uniform((BATCH, *shape), (1, 2))
-    y = tf.zeros((BATCH,), tf.int32)
+def recorded(
+    trainer: keras.Model, shape: tuple[int, ...] = (32, 32, 3), batch: int = BATCH
+) -> profiling.Timeline:
+    x = tf.random.stateless_uniform((batch, *shape), (1, 2))
+    y = tf.zeros((batch,), tf.int32)
     trainer.train_on_batch(x, y)  # traces functions and makes optimizer slots
     with profiling.trace(trainer) as timeline:
         trainer.train_on_batch(x, y)
@@ -53,20 +55,24 @@ def blocks_of_activations(timeline: profiling.Timeline) -> list[str]:
     return sorted(live.loc[chosen, "block"])
 
 
-# RevNet trains its own net alone, whatever is asked for, see `trainer_of`.
-PAIRS = [
-    pytest.param(algorithm, model, marks=pytest.mark.slow if model == "vgg16" else ())
+# RevNet trains its own net alone, whatever is asked for, see `trainer_of`. Run eagerly, the wide
+# kernels of VGG16 differ by whether they are updated in tiles alone.
+CASES = [
+    pytest.param(algorithm, model, eager, marks=pytest.mark.slow if model == "vgg16" else ())
     for algorithm in ALGORITHMS
     for model in (["conv20"] if algorithm == "revnet" else ["conv20", "mnist_conv", "vgg16"])
+    for eager in (False, True)
+    if not (eager and model == "vgg16") or algorithm in ("bp", "mem_dfa")
 ]
 
 
-@pytest.mark.parametrize("eager", [False, True])
-@pytest.mark.parametrize(("algorithm", "model"), PAIRS)
+@pytest.mark.parametrize(("algorithm", "model", "eager"), CASES)
 def test_peak_is_the_allocators_own_and_phases_the_algorithms(
     algorithm: str, model: str, eager: bool
 ) -> None:
-    timeline = recorded(trainer_of(algorithm, model, run_eagerly=eager), SHAPES[model])
+    trainer = trainer_of(algorithm, model, run_eagerly=eager)
+    # VGG16 has its bytes in its kernels.
+    timeline = recorded(trainer, SHAPES[model], batch=4 if model == "vgg16" else BATCH)
     assert timeline.fault == ""
     assert timeline.peak_bytes == timeline.allocator_peak_bytes > timeline.resident_bytes > 0
     for key in ("block", "phase", "category"):

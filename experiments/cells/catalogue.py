@@ -6,9 +6,9 @@ from mem_dfa import registry
 from mem_dfa.data import prepared
 from mem_dfa.registry import AlgorithmEntry, Look
 
+# Names of optimizers and the learning rate that each has by default.
 OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
-"""Names of optimizers and the learning rate that each has by default."""
-
+# What else saves memory in TensorFlow, to compare with.
 PEERS = {
     "remat_scope": AlgorithmEntry(
         "mem_dfa.experiments.measure.peers:RematScope",
@@ -25,8 +25,6 @@ PEERS = {
         look=Look("#003030", ">", 2.4),
     ),
 }
-"""What else saves memory in TensorFlow, to compare with."""
-
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -19,6 +19,8 @@ _LONGEST = 150  # characters of a file's name, before what tells it from all oth
 
 Options = tuple[tuple[str, int | str], ...]
 Kind = Literal["count", "layers", "seed", "rate", "name"]
+Report = Callable[[str, float], None]
+"""Who is told how far something is: takes a note, and which part is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Cell:
     def row(self) -> dict[str, Any]:
         """What rows of tables say of this cell: a value for each of `COLUMNS`."""
         values = {name: getattr(self, name) for name in COLUMNS}
-        return {**values, "layers": self.depth, "options": text_of(self.options)}
+        options = "; ".join(f"{name}={value}" for name, value in self.options)
+        return {**values, "layers": self.depth, "options": options or None}
 
     def key(self, *free: str) -> str:
         """What the same cell means, everywhere: all that decides what is measured but ``free``."""
@@ -125,16 +128,14 @@ class Cell:
 
 
 _FIELDS = [one.name for one in fields(Cell)]
+# The fields that decide what is measured, and the columns of tables that say it.
 COLUMNS = tuple(_FIELDS[: _FIELDS.index("data_dir")])
-"""The fields that decide what is measured, and the columns of tables that say it."""
-
+# Those that are given on the command line in the same way by every command.
 ARGUMENTS: Mapping[str, Argument] = {
     one.name: one.metadata["argument"] for one in fields(Cell) if "argument" in one.metadata
 }
-"""Those that are given on the command line in the same way by every command."""
-
+# What fields are where nothing is said; None where that depends on others.
 DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
-"""What fields are where nothing is said; None where that depends on others."""
 
 
 def stem(told: str, key: str) -> str:
@@ -143,17 +144,8 @@ def stem(told: str, key: str) -> str:
     return f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
-def text_of(options: Options) -> str | None:
-    """Options of an algorithm in one column, such as "budget=64 MiB; every=2"; None for none."""
-    return "; ".join(f"{name}={value}" for name, value in options) or None
-
-
 def options_of(text: str) -> Options:
-    """The options that `text_of` wrote.
-
-    Raises:
-        ValueError: it wrote no such text.
-    """
+    """The options that a row tells, such as "budget=64 MiB; every=2"; ValueError if it is none."""
     kinds = {option.name: option.kind for option in registry.OPTIONS}
     found: dict[str, int | str] = {}
     for part in text.split("; "):

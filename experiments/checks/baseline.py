@@ -1,8 +1,7 @@
 """What the gate compares with: a file for each TensorFlow version and kind of device.
 
-Its lines are made to be read in a diff: for each cell the requested bytes of what the forward pass
-leaves for the backward pass, of a step's peak, and of what is there before it, block by block and
-category by category.
+Its lines are to be read in a diff: for each cell the requested bytes, by block and category, left
+for the backward pass, of a step's peak, and there before it.
 """
 
 import json
@@ -21,10 +20,8 @@ QUANTITIES = ("kept", "step", "resident")
 RACING = ("bp", "fa", "microbatch")  # whose peak is no sharp measure, see `gate`
 VERSIONS = ("tensorflow", "keras", "device")
 
-Parts = Mapping[str, int]
-"""Bytes by "block/category"."""
-Weights = Mapping[str, Mapping[str, Any]]
-"""Of each cell, by its title, the parts of each quantity."""
+Parts = Mapping[str, int]  # bytes by "block/category"
+Weights = Mapping[str, Mapping[str, Any]]  # of each cell, by its title, the parts of each quantity
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ class Pair:
     def updated(self) -> Parts | None:
         """What was measured where it moved or blocks were renamed, otherwise what was before.
 
-        So a file's diff shows what moved and nothing else, and small steps in one direction do not
-        pass one by one.
+        So a diff shows what moved alone, and small steps in one direction do not pass one by one.
         """
         before, after = self.sums
         is_renamed = before == after and set(self.before or ()) != set(self.after or ())

@@ -1,9 +1,8 @@
 """What this project promises: the rows of claims.csv, in parts, and what becomes of them.
 
 A row says which quantity (see `quantities`) of which cells (see `cells_of`) is at most the limit,
-and how many processes measure a cell where that is not as usual. References are what others took on
-the same nets: the original code of random feedback, on one machine; MemCNN for RevNet,
-`tf.recompute_grad` for checkpointing, first sketches for microbatches and constant memory.
+and how many processes measure a cell where that is not as usual. References are what others took:
+the original code of random feedback, MemCNN for RevNet, `tf.recompute_grad` for checkpointing.
 """
 
 import contextlib
@@ -58,8 +57,7 @@ def cells_of(text: str, **given: Any) -> list[Cell]:
         algorithms, models, depths, *words = group.split()
         said = {name: _value(value) for name, value in (word.split("=") for word in words)}
         own = {"device": "cpu", **given, **said}
-        names = [option.name for option in registry.OPTIONS if option.name in own]
-        own["options"] = {name: own.pop(name) for name in names}
+        own["options"] = {o.name: own.pop(o.name) for o in registry.OPTIONS if o.name in own}
         lists = (part.split(",") for part in (models, depths, algorithms))
         for model, depth, algorithm in itertools.product(*lists):
             data = {"dataset": dataset("auto", model, own.get("data_dir"))}

@@ -1,11 +1,10 @@
 """The gate: its cells, how they are weighed, and what holds of them on any machine.
 
 Bytes are those that operations ask for, which neither the allocator's rounding nor the kind of
-processor changes. A chain under DFA, MEM-DFA, checkpointing or RevNet asks for the same in every
-process to a fifth of a percent, and mostly to the byte. Where Keras differentiates the net as one,
-as under BP, FA and in microbatches, TensorFlow may run a layer's two gradients in either order or
+processor changes. A chain asks for the same in every process to a fifth of a percent. Where Keras
+differentiates the net as one (BP, FA, microbatches) a layer's two gradients run in either order or
 at once, which moves the peak by up to 5 %: its tolerance is wider, and what the forward pass leaves
-for the backward pass, which no order changes, is judged as closely as everything else.
+for the backward pass, which no order changes, is judged as closely as all else.
 """
 
 import dataclasses
@@ -62,8 +61,7 @@ def measure(device: str) -> dict[str, dict[str, Any]]:
     What is kept for the backward pass is judged only where the peak is no sharp measure.
     """
     with screen.progress("checking", quiet=True) as report:
-        cells = [dataclasses.replace(cell, device=device) for cell in CELLS]
-        cells = processes.check(cells, report)
+        cells = processes.check([dataclasses.replace(one, device=device) for one in CELLS], report)
     results = {}
     with screen.progress(f"measuring {len(cells)} cells") as report:
         for number, (cell, result) in enumerate(weighed(cells), start=1):
@@ -83,13 +81,12 @@ def _said(result: dict[str, Any]) -> str:
 def weighed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Each cell and its result, as soon as it is there: many in a process.
 
-    Of a process that fails each cell is measured again in one of its own, so that one which cannot
-    be measured takes no other with it.
+    Of a process that fails each cell is measured again in its own, to take no other with it.
     """
     with engines.opened(None, PROCESSES) as engine:  # ends what goes on when this is interrupted
 
         def submit(group: Sequence[Cell]) -> tuple[Future, Sequence[Cell]]:
-            return engine.submit(worker.call, "weigh", group, processes.silent, LIMITS), group
+            return engine.submit(worker.call, "weigh", group, worker.silent, LIMITS), group
 
         waiting = dict(submit(cells[number::GROUPS]) for number in range(GROUPS))
         while waiting:

@@ -21,25 +21,19 @@ class Claim:
     """A promise: a quantity of these cells is at most the limit."""
 
     title: str
-    quantity: str
-    """Its name in `QUANTITIES`, and the number it takes: "step_bytes", "growth 0.5"."""
+    quantity: str  # its name in `QUANTITIES`, and the number it takes: "step_bytes", "growth 0.5"
     cells: Sequence[Cell]
-    limit: float | str
-    """In the quantity's unit; where it is measured itself, another quantity."""
-    reference: float | None
-    """What other code reached."""
-    repeats: int | None
-    """How many processes measure each cell; None for as many as usual."""
-    row: Callable[[Cell, int], Mapping[str, Any]]
-    """The measurement of a cell, of so many processes."""
+    limit: float | str  # in the quantity's unit; where it is measured itself, another quantity
+    reference: float | None  # what other code reached
+    repeats: int | None  # how many processes measure each cell; None for as many as usual
+    row: Callable[[Cell, int], Mapping[str, Any]]  # a cell's measurement, of so many processes
     result: Callable[[str, tuple[Cell, ...]], Mapping[str, Any]] = lambda task, cells: {}
     """What another task of measuring processes says of cells."""
 
     def column(self, name: str, cells: Sequence[Cell] = (), repeats: int = 0) -> list[Any]:
         """What the rows of cells say; raises NotMeasuredError where one says nothing."""
         repeats = repeats or self.repeats or REPEATS
-        rows = [self.row(cell, repeats) for cell in cells or self.cells]
-        values = [row.get(name) for row in rows]
+        values = [self.row(cell, repeats).get(name) for cell in cells or self.cells]
         if None in values:
             raise NotMeasuredError
         return values
@@ -124,7 +118,7 @@ def _budget_step_time(claim: Claim, number: float) -> float:
     return times[int(number)] / times[int(number) - 1]
 
 
-QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {
+QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the function
     "step_bytes": ("MiB", lambda claim: claim.column("step_bytes")[0] / MEBIBYTE),
     "feedback_bytes": ("B", lambda claim: claim.column("feedback_bytes")[0]),
     "first_step_time": ("s", lambda claim: claim.column("first_step_s")[0]),
@@ -154,4 +148,3 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {
     "budget_step_bytes": ("MiB", _budget_step_bytes),
     "budget_step_time": ("ratio", _budget_step_time),
 }
-"""By name: the unit, and the function."""

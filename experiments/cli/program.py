@@ -6,14 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from mem_dfa.experiments.cells import errors
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.errors import (
-    MachineError,
-    MeterSilentError,
-    ResultsError,
-    UsageError,
-)
-from mem_dfa.experiments.store import stopping
+from mem_dfa.experiments.store import files
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import TraceError
 
@@ -34,7 +29,7 @@ def command(run: Main) -> Callable[..., int]:
 
     @functools.wraps(run)
     def main(argv: Sequence[str] | None = None) -> int:
-        with screen.forgiving(), stopping.interrupting() as came:
+        with screen.forgiving(), files.interrupting() as came:
             status = _in_sentences(run, sys.argv[1:] if argv is None else argv)
         return SIGNALLED + came[0] if came and status == INTERRUPTED else status
 
@@ -44,10 +39,10 @@ def command(run: Main) -> Callable[..., int]:
 def _in_sentences(run: Main, argv: Sequence[str]) -> int:
     try:
         return run(argv)
-    except (UsageError, ResultsError, TraceError, OSError) as error:
+    except (errors.UsageError, errors.ResultsError, TraceError, OSError) as error:
         screen.note(f"error: {error}")
         return 2
-    except (MeterSilentError, MachineError) as error:
+    except (errors.MeterSilentError, errors.MachineError) as error:
         screen.note(f"error: {error}")
         return 1
     except KeyboardInterrupt:

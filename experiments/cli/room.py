@@ -2,8 +2,6 @@
 
 import argparse
 import re
-from collections.abc import Callable
-from typing import Any
 
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments
@@ -32,15 +30,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "scheduler": "measure through dask.distributed, on other machines: tcp://... or tls://... "
         f"(default: {engines.LOCAL})",
     }
-    count, size = (arguments.count, "N"), (arguments.size, "SIZE")
-    kinds: list[tuple[Callable[[str], Any], str]] = [
-        count,
-        size,
-        size,
-        (arguments.count, "SECONDS"),
-        (_scheduler, "ADDRESS"),
-    ]
-    for (name, text), (kind, metavar) in zip(help_of.items(), kinds, strict=True):
+    metavars = ("N", "SIZE", "SIZE", "SECONDS", "ADDRESS")
+    kinds = {"SIZE": arguments.size, "ADDRESS": _scheduler}
+    for (name, text), metavar in zip(help_of.items(), metavars, strict=True):
+        kind = kinds.get(metavar, arguments.count)
         parser.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
 
 

@@ -1,7 +1,4 @@
-"""Where cells are measured: in threads of this process, or by dask.distributed, on any machine.
-
-Both only wait: TensorFlow runs in processes of its own, see `engine.worker`.
-"""
+"""Where calls wait for measuring processes: in threads here, or by dask.distributed anywhere."""
 
 import contextlib
 import time
@@ -10,10 +7,10 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any
 
-from mem_dfa.experiments.cells.code import fingerprint
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import MachineError
+from mem_dfa.experiments.store.trainings import fingerprint
 
 LOCAL = "local"
 CONNECT_TIMEOUT_S = 10
@@ -31,17 +28,14 @@ class Engine:
     """What takes calls and answers with futures."""
 
     submit: Callable[..., futures.Future]
-    slots: int
-    """How many calls go on at once."""
-    in_this_process: bool
-    """Whether a call can be given what does not travel, such as a reporter of progress."""
+    slots: int  # how many calls go on at once
+    in_this_process: bool  # so that calls can be given what does not travel, such as a `Report`
 
 
 def opened(scheduler: str | None, workers: int) -> contextlib.AbstractContextManager[Engine]:
-    """An engine, closed with all its processes in the end.
+    """An engine, closed with all its processes in the end; UsageError if it cannot be had.
 
-    It is of this process's threads, so many, without a scheduler's address or with "local": dask's
-    own local cluster takes code from whoever knows its port. UsageError if it cannot be had.
+    "local" is so many threads: dask's own local cluster takes code from whoever knows its port.
     """
     return _threads(workers) if scheduler in (None, LOCAL) else _dask(str(scheduler))
 
@@ -77,17 +71,14 @@ def _dask(scheduler: str) -> Iterator[Engine]:
     with client:
         slots = sum(client.nthreads().values())
         if not slots:
-            raise UsageError(
-                f"--scheduler {scheduler} has no workers; start some with "
-                f"`dask worker {scheduler} --nthreads 1`"
-            )
+            remedy = f"start some with `dask worker {scheduler} --nthreads 1`"
+            raise UsageError(f"--scheduler {scheduler} has no workers; {remedy}")
         # Asked of every call, because workers come and go.
         code, executor = fingerprint(), client.get_executor(pure=False)
         yield Engine(lambda *call: executor.submit(_checked, code, *call), slots, False)
 
 
 def _checked(code: str, function: Callable, *arguments: Any) -> Any:
-    """Calls a function where the code is the one that the sweep has."""
     if fingerprint() != code:
         raise MachineError(
             "a dask worker has other code or another TensorFlow than this sweep; install the same "

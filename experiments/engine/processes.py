@@ -5,21 +5,19 @@ import statistics
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.cells.errors import MeterSilentError as MeterSilentError
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.engine.worker import NO_LIMITS, Limits, MachineError, Report
-from mem_dfa.experiments.engine.worker import silent as silent
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import results, schemas
 
 Row = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Survey:
+class Survey(NamedTuple):
     """What the cells of a sweep have in common."""
 
     device: str
@@ -29,12 +27,8 @@ class Survey:
 def check(cells: Sequence[Cell], report: Report) -> list[Cell]:
     """Finds out whether each of the cells makes sense, and returns them with their device's name.
 
-    Of several depths the two ends are built.
-
-    Raises:
-        UsageError: a model, algorithm, data set or device that cannot be had.
-        MeterSilentError: the allocator's statistics are missing or wrong.
-        MachineError: the process that finds it out died.
+    Of several depths the two ends are built. Raises UsageError where something cannot be had,
+    MeterSilentError without the allocator's statistics, MachineError where the process died.
     """
     depths = sorted(cell.layers or 0 for cell in cells)
     ends = [cell for cell in cells if (cell.layers or 0) in (depths[0], depths[-1])]
@@ -65,22 +59,21 @@ def survey(cells: Sequence[Cell], report: Report) -> Survey:
 def _looked_at(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
     """What `measure.child.survey` says of cells."""
     result = worker.call("survey", cells, report)
-    if result["status"] == "ok":
+    status, error = result["status"], result.get("error")
+    if status == "ok":
         return result
-    if result["status"] == "refused":
-        raise UsageError(result["error"])
-    if result["status"] == "no_meter":
-        raise MeterSilentError(result["error"])
-    raise MachineError(f"the check before measuring {result['status']}: {result['error']}")
+    if status in ("refused", "no_meter"):
+        raise (UsageError if status == "refused" else MeterSilentError)(error)
+    raise MachineError(f"the check before measuring {status}: {error}")
 
 
 def measure(
     cell: Cell, report: Report, repeats: int = REPEATS, limits: Limits = NO_LIMITS
 ) -> tuple[Row, list[Row]]:
-    """The row of one cell: the median and the spread over fresh processes, trained if asked for.
+    """The row of one cell, the median and spread over fresh processes, and one per trained epoch.
 
     A failure is a row as well: its ``status`` and ``error`` say which. The limits are of each of
-    the processes, of which there are ``repeats`` for memory. Also returns a row per trained epoch.
+    the processes, of which there are ``repeats`` for memory.
     """
     started = time.perf_counter()
     parts = repeats + (cell.epochs > 0)
@@ -105,8 +98,8 @@ def measure(
 
 def failed(cell: Cell, error: Exception) -> Row:
     """The row of a cell whose measurement itself broke."""
-    text = " ".join(str(error).split())
-    return _row(cell, {"status": "failed", "error": f"{type(error).__name__}: {text}"})
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return _row(cell, {"status": "failed", "error": text})
 
 
 def _merge(samples: list[Row]) -> Row:
@@ -118,7 +111,7 @@ def _merge(samples: list[Row]) -> Row:
         # Of a timeline, which may be of one process alone.
         "error": next((sample["error"] for sample in samples if sample.get("error")), None),
     }
-    for column in (*results.SPREAD_COLUMNS, "first_step_s"):
+    for column in (*schemas.SPREAD_COLUMNS, "first_step_s"):
         values = [sample[column] for sample in samples if sample[column] is not None]
         if values:
             merged |= {f"{column}_min": min(values), f"{column}_max": max(values)}
@@ -132,7 +125,7 @@ def _row(cell: Cell, result: Row) -> Row:
         **cell.row(),
         "trace_file": cell.trace_file,
         **result,
-        "format_version": results.FORMAT_VERSION,
+        "format_version": schemas.FORMAT_VERSION,
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": results.machine(),
     }

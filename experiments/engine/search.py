@@ -16,9 +16,7 @@ from mem_dfa.experiments.store import fit_rows
 from mem_dfa.experiments.store.table import Row, Table
 from mem_dfa.experiments.terminal import screen
 
-Sizes = Mapping[int, Mapping[str, Any]]
-"""What was tried, by size."""
-
+Sizes = Mapping[int, Mapping[str, Any]]  # what was tried, by size
 MIB = 2**20
 ANSWERED = ("ok", "maximum")
 GROWTH = 16  # how far beyond what is known a size is tried, in times the largest known one
@@ -77,12 +75,10 @@ class Search:
     """One search of `experiments.fit`."""
 
     cell: Cell
-    over: str
-    """A key of `fit_rows.OVER`: what the size is."""
+    over: str  # a key of `fit_rows.OVER`: what the size is
     limits: worker.Limits
     maximum: int
-    repeats: int
-    """In how many processes the answer has to train."""
+    repeats: int  # in how many processes the answer has to train
     out: str
 
     def __post_init__(self) -> None:
@@ -125,14 +121,12 @@ class Search:
         return {size: fit_rows.merged(self._at(size)) for size in sizes}
 
     def _told(self) -> str:
-        """What is known, in words."""
         low, high = bracket(self._known(), self.maximum)
         parts = [f"{low} trains"] if low else []
         parts += [f"{high} does not"] if high <= self.maximum else []
         return ", ".join(parts) or "nothing is known yet"
 
     def _try(self, size: int) -> None:
-        """Trains once with this size, and keeps the row."""
         changed: Any = {self._field: size}
         cell = dataclasses.replace(self.cell, **changed)
         with screen.progress(f"{cell.algorithm} {self.over} {size} ({self._told()})") as report:
@@ -156,15 +150,13 @@ class Search:
     def _answer(self) -> Row:
         known = self._known()
         low, high = bracket(known, self.maximum)
-        row = {**known[low or high], "over": self.over, "maximum": self.maximum, "size": low}
-        if not low:
-            row["size"] = None
-            if row["status"] == "out_of_memory":
-                row["status"] = "too_little_memory"
-        elif high in known and known[high]["status"] != "ok":  # it may be the maximum's end
-            row["next_status"], row["next_error"] = known[high]["status"], known[high]["error"]
-        else:
-            row["status"] = "maximum"
+        row = {**known[low or high], "over": self.over, "maximum": self.maximum}
         if low:
-            row["image_time_s"] = row["step_time_s"] / row["batch_size"]
+            row |= {"size": low, "image_time_s": row["step_time_s"] / row["batch_size"]}
+            if high in known and known[high]["status"] != "ok":  # it may be the maximum's end
+                row["next_status"], row["next_error"] = known[high]["status"], known[high]["error"]
+            else:
+                row["status"] = "maximum"
+        elif row["status"] == "out_of_memory":
+            row["status"] = "too_little_memory"
         return {name: row.get(name) for name in fit_rows.ANSWERS.columns}

@@ -10,7 +10,7 @@ from typing import Any
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits, Report, silent
-from mem_dfa.experiments.store import stopping, sweep_rows, trainings
+from mem_dfa.experiments.store import files, results, trainings
 from mem_dfa.experiments.terminal.board import Board
 
 POLL_S = 0.2
@@ -26,8 +26,8 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """Its row's, see `sweep_rows`."""
-        return sweep_rows.identity_of({**self.cell.row(), "tensorflow": self.tensorflow})
+        """Its row's, see `results`."""
+        return results.identity_of({**self.cell.row(), "tensorflow": self.tensorflow})
 
 
 def tasks_of(cells: Sequence[Cell], engine: engines.Engine, report: Report) -> list[Task]:
@@ -49,9 +49,8 @@ class Sweep:
     tried_again: int = 0
     """So many of the oldest rows do not count if they tell of a failure."""
 
-    def __post_init__(self) -> None:
-        """Nothing is known yet, of whatever run."""
-        self._settled = sweep_rows.Settled(self.out, self.repeats, self.tried_again)
+    def _settled(self) -> dict[str, Any]:
+        return results.settled(self.out, self.repeats, self.tried_again)
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Row]:
         """Measures all that is not settled, and returns the row of every task, by its identity.
@@ -66,7 +65,7 @@ class Sweep:
         waiting = [self._resumable(task) for task in tasks if task.identity not in known]
         running: dict[futures.Future, Task] = {}
         board = Board([task.cell for task in waiting], len(known), self.engine.slots)
-        with sweep_rows.Holds(self.out) as holds, board:
+        with files.Holds(self.out) as holds, board:
             while waiting or running:
                 for task in list(waiting):
                     # Where there is no hold to be had another sweep is measuring it.
@@ -82,7 +81,7 @@ class Sweep:
                 if not running:  # other sweeps measure what is left
                     time.sleep(POLL_S)
                 done, _ = futures.wait(running, POLL_S, futures.FIRST_COMPLETED)
-                with stopping.undisturbed():  # what was measured is kept
+                with files.undisturbed():  # what was measured is kept
                     for future in done:
                         task = running.pop(future)
                         row = known[task.identity] = self._kept(task, future)
@@ -92,7 +91,7 @@ class Sweep:
 
     def _found(self, task: Task) -> Row | None:
         """A task's row where that need not be measured again: one with its timeline and history."""
-        row, cell = self._settled.now().get(task.identity), task.cell
+        row, cell = self._settled().get(task.identity), task.cell
         if row and row["status"] == "ok" and cell.trace_file and not Path(cell.trace_file).exists():
             return None
         # One that is damaged is told even if it is another cell's.

@@ -12,9 +12,8 @@ import threading
 from collections.abc import Sequence
 from typing import IO, Any
 
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.cells.errors import MachineError as MachineError
-from mem_dfa.experiments.cells.report import Report as Report
 
 ENVIRONMENT = {
     "TF_CPU_ALLOCATOR_USE_BFC": "1",  # without it the CPU's statistics leave tensors out
@@ -35,19 +34,15 @@ class Limits:
     """What a process may take; None for as much as it needs."""
 
     time_s: int | None = None
-    memory_bytes: int | None = None
-    """Of the device's allocator, whose unit is MiB; a fraction of one is cut off."""
-    threads: int | None = None
-    """For operations at once, and as many within one; None for as many as there are cores."""
+    memory_bytes: int | None = None  # of the device's allocator, in whole MiB
+    threads: int | None = None  # for operations at once, and as many within one
 
     @property
     def environment(self) -> dict[str, str]:
         """What tells TensorFlow."""
-        told = {}
+        told = dict.fromkeys(THREADS, str(self.threads)) if self.threads else {}
         if self.memory_bytes is not None:
             told[MEMORY_LIMIT] = str(max(1, self.memory_bytes // 2**20))
-        if self.threads is not None:
-            told |= dict.fromkeys(THREADS, str(self.threads))
         return told
 
 

@@ -36,10 +36,7 @@ def resolve_device(device: str) -> str:
 
 
 def set_up_gpus(memory_bytes: int | None) -> None:
-    """Lets a GPU's memory grow by need, which shows what is used; a limit is taken whole.
-
-    The CPU's is in the environment, see `engine.worker.Limits`.
-    """
+    """Lets a GPU's memory grow by need, or takes a limit whole; the CPU's is in the environment."""
     for gpu in tf.config.list_physical_devices("GPU"):
         if memory_bytes is None:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -61,8 +58,7 @@ def load_algorithm(name: str) -> Callable[..., keras.Model]:
 def build_trainer(cell: Cell) -> keras.Model:
     """The cell's network inside its compiled algorithm; all weights from the cell's seed.
 
-    Raises:
-        RefusedError: the model cannot be built so, or the algorithm cannot train it.
+    RefusedError where the model cannot be built so, or the algorithm cannot train it.
     """
     keras.utils.set_random_seed(cell.seed)
     algorithm = load_algorithm(cell.algorithm)
@@ -94,13 +90,11 @@ def _network(cell: Cell) -> keras.Model:
     if _is_own(cell):
         return own.model(cell)
     depth = "all layers" if cell.layers is None else f"--layers {cell.layers}"
-    with refusing(
-        f"model '{cell.model}' cannot be built with {depth} on images of {cell.input_shape}; "
-        "take fewer layers or another --dataset"
-    ):
-        return mem_dfa.MODELS[cell.model](
-            input_shape=cell.input_shape, classes=cell.classes, layers=cell.layers, seed=cell.seed
-        )
+    size = f"{depth} on images of {cell.input_shape}"
+    remedy = "take fewer layers or another --dataset"
+    with refusing(f"model '{cell.model}' cannot be built with {size}; {remedy}"):
+        names = ("input_shape", "classes", "layers", "seed")
+        return mem_dfa.MODELS[cell.model](**{name: getattr(cell, name) for name in names})
 
 
 def compile_trainer(trainer: keras.Model, cell: Cell, loss: Any = LOSS) -> None:
@@ -118,7 +112,6 @@ def compile_trainer(trainer: keras.Model, cell: Cell, loss: Any = LOSS) -> None:
 
 
 def _data(cell: Cell) -> dict[str, Any]:
-    """What `mem_dfa.data.batches` is told."""
     names = ("batch_size", "data_dir", "seed", "input_shape", "classes")
     return {"name": cell.dataset, **{name: getattr(cell, name) for name in names}}
 

@@ -1,7 +1,4 @@
-"""One process that measures: a task in, progress and a result out. Imports TensorFlow.
-
-What it tells are lines of JSON. A task's failure is a result as well. See `engine.worker`.
-"""
+"""One process that measures: a task in, lines of JSON out; see `engine.worker`."""
 
 import json
 import os
@@ -12,9 +9,8 @@ from typing import Any, TextIO
 
 import keras
 import tensorflow as tf
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
-from mem_dfa.experiments.measure import building, measuring, special, training, weighing
+from mem_dfa.experiments.cells.cell import Cell, Report
+from mem_dfa.experiments.measure import building, measuring, special, training
 from mem_dfa.experiments.measure.building import RefusedError, one_line
 from mem_dfa.profiling import allocator
 
@@ -30,7 +26,8 @@ def survey(cells: list[Cell], report: Report) -> dict[str, Any]:
         report(cell.title, number / len(cells))
         try:
             building.build_trainer(cell)
-            _prepare(cell.dataset, cell.data_dir)
+            if cell.dataset in prepared.DATASETS and cell.dataset != "synthetic":
+                _prepare(cell.dataset, cell.data_dir)
             if cell.epochs:
                 building.splits(cell)  # refuses a batch that is larger than the training set
         except building.OUT_OF_MEMORY:
@@ -45,9 +42,8 @@ def _prepare(name: str, data_dir: str | None) -> None:
     place, remedy = prepared.directory(data_dir), "prepare it again, or use --dataset synthetic"
     # Files that it cannot read make tensorflow_datasets say anything.
     with building.refusing(f"--dataset {name} in {place} cannot be read; {remedy}"):
-        if name in prepared.DATASETS and name != "synthetic":
-            batches.prepare(name, data_dir)
-            batches.pixel_statistics(name, data_dir)
+        batches.prepare(name, data_dir)
+        batches.pixel_statistics(name, data_dir)
 
 
 TASKS: dict[str, Callable[[list[Cell], Report], dict[str, Any]]] = {
@@ -55,14 +51,12 @@ TASKS: dict[str, Callable[[list[Cell], Report], dict[str, Any]]] = {
     "measure": lambda cells, report: measuring.measure(cells[0], report),
     "fit": lambda cells, report: measuring.fit(cells[0], report),
     "train": lambda cells, report: training.train(cells[0], report),
-    "weigh": lambda cells, report: {"weights": weighing.weigh_all(cells, report)},
+    "weigh": special.weigh_all,
     "bench": special.take_turns,
     "follow": lambda cells, report: special.follow(cells[0], report),
     "distances": special.distances,
     "wide_update": lambda cells, report: special.wide_update(cells[0], report),
 }
-
-
 STATUSES = {
     allocator.MeterError: "no_meter",
     tf.errors.ResourceExhaustedError: "out_of_memory",

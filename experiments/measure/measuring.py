@@ -6,21 +6,18 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
-from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell, Report
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import building
 
 from mem_dfa import profiling
 from mem_dfa.data import batches
 from mem_dfa.optimizer.wide_kernel import is_wide
-from mem_dfa.units import ALLOCATION_UNIT_BYTES
+from mem_dfa.shapes.layer_bytes import spec_bytes, variable_bytes
 
 REGION_BYTES = 2**30
 VERSIONS = {"tensorflow": tf.__version__, "keras": keras.__version__}
@@ -54,9 +51,8 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
 def fit(cell: Cell, report: Report) -> dict[str, Any]:
     """Whether a cell trains in this process, whose memory is limited, and what its steps take.
 
-    The process is as anyone's own would be: nothing is allocated before the network, neither a
-    large region nor the probes of the meter, because near a limit it matters which chunks are free.
-    That the meter tells the truth is checked in another process, see `measure.child.survey`.
+    As in anyone's own process nothing is allocated before the network, neither a large region nor
+    the meter's probes, see `measure.child.survey`: near a limit it matters which chunks are free.
     """
     images = building.first_batch(cell)
     report("building", 0.0)
@@ -119,9 +115,8 @@ def warm_up(trainer: keras.Model, batch: Batch) -> float:
 def make_one_region() -> None:
     """Let the allocator take one large region, empty, before it takes any other.
 
-    It grows by regions of 2, 4, 8, 16 … MiB. Where a small one happens to end leaves free chunks
-    that a larger request takes whole (they are not split below twice its size), which moved the
-    20-layer net's peak by 6 MiB. Memory that is never touched costs the machine nothing.
+    It grows by regions of 2, 4, 8, 16 … MiB. Where a small one ends leaves free chunks, which a
+    larger request takes whole: that moved a peak by 6 MiB. Memory never touched costs nothing.
     """
     size = REGION_BYTES
     if worker.MEMORY_LIMIT in os.environ:  # of which TensorFlow took a little as it started
@@ -158,15 +153,14 @@ def _sizes(trainer: keras.Model, batch: Batch) -> dict[str, int]:
     """Bytes by shape of what stays alive between steps."""
     network, optimizer = trainer.network.variables, trainer.optimizer.variables
     held = [*trainer.variables, *network, *optimizer, *trainer.metrics_variables]
-    every = {id(variable): variable for variable in held}.values()
-    units = [-(-_bytes([variable]) // ALLOCATION_UNIT_BYTES) for variable in [*network, *optimizer]]
+    held += keras.tree.flatten(batch)
     return {
-        "parameter_bytes": _bytes(trainer.network.trainable_variables),
-        "variable_allocated_bytes": sum(units) * ALLOCATION_UNIT_BYTES,
-        "optimizer_bytes": _bytes(optimizer),
+        "parameter_bytes": variable_bytes(trainer.network.trainable_variables),
+        "variable_allocated_bytes": sum(map(spec_bytes, [*network, *optimizer])),
+        "optimizer_bytes": variable_bytes(optimizer),
         "whole_update_bytes": whole_update_bytes(trainer),
         "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
-        "predicted_resident_bytes": _bytes(every) + _bytes(keras.tree.flatten(batch)),
+        "predicted_resident_bytes": variable_bytes({id(one): one for one in held}.values()),
     }
 
 
@@ -174,8 +168,4 @@ def whole_update_bytes(trainer: keras.Model) -> int:
     """Wide dense kernels whose gradient and step are formed whole, not in row tiles."""
     in_tiles = {id(layer.kernel) for layer in getattr(trainer, "tiled_layers", list)()}
     kernels = {id(v): v for v in trainer.network.trainable_variables if len(v.shape) == 2}
-    return _bytes(v for v in kernels.values() if is_wide(v) and id(v) not in in_tiles)
-
-
-def _bytes(values: Iterable[keras.Variable | tf.Tensor]) -> int:
-    return sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in values)
+    return variable_bytes(v for v in kernels.values() if is_wide(v) and id(v) not in in_tiles)

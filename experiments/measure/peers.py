@@ -5,10 +5,11 @@ run changed: BatchNormalization's moving statistics move twice in a step, and dr
 mask, so that the gradient is that of neither. Imports TensorFlow.
 """
 
+import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import keras
@@ -45,24 +46,20 @@ class RecomputeGrad(mem_dfa.Algorithm):
                 f"Model '{network.name}' is no keras.Sequential, which alone is cut into segments: "
                 "give an --algo without recompute_grad."
             )
-        *first, last = [_composed(layers) for layers in segments(network)]
+        parts = [[*map(_in_training, layers)] for layers in segments(network)]
+        *first, last = [functools.partial(_in_turn, calls) for calls in parts]
         # The last one's backward pass follows its forward pass: to run it again would save nothing.
         self._segments = [*map(tf.recompute_grad, first), last]
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The network's output; in training by segments."""
-        if not training:
-            return super().call(inputs, training=training)
-        for segment in self._segments:
-            inputs = segment(inputs)
-        return inputs
+        if training:
+            return _in_turn(self._segments, inputs)
+        return super().call(inputs, training=training)
 
 
 def segments(network: keras.Sequential) -> list[list[Layer]]:
-    """Consecutive layers, cut before layers with weights into about √n segments of equal length.
-
-    n is the number of layers with weights; the weightless ones stay with the one before them.
-    """
+    """Cuts before layers with weights, of which there are n, into about √n segments alike long."""
     layers = network.layers
     starts = [0, *[number for number, layer in enumerate(layers) if layer.weights][1:]]
     count = round(math.sqrt(len(starts)))
@@ -70,16 +67,13 @@ def segments(network: keras.Sequential) -> list[list[Layer]]:
     return [layers[start:end] for start, end in itertools.pairwise([*bounds, len(layers)])]
 
 
-def _composed(layers: Sequence[Layer]) -> Callable[[tf.Tensor], tf.Tensor]:
+def _in_turn(calls: Iterable[Callable[[tf.Tensor], tf.Tensor]], inputs: tf.Tensor) -> tf.Tensor:
+    return functools.reduce(lambda value, call: call(value), calls, inputs)
+
+
+def _in_training(layer: Layer) -> Callable[[tf.Tensor], tf.Tensor]:
     # Said to each layer: when a segment runs again, the call that it is part of has ended.
-    training = [{"training": True} if _takes_training(layer) else {} for layer in layers]
-
-    def run(x: tf.Tensor) -> tf.Tensor:
-        for layer, how in zip(layers, training, strict=True):
-            x = layer(x, **how)
-        return x
-
-    return run
+    return functools.partial(layer, training=True) if _takes_training(layer) else layer
 
 
 def _takes_training(layer: Layer) -> bool:

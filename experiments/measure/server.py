@@ -59,10 +59,7 @@ def _end_group(leader: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Has Linux end this process when the thread that started it ends, in whatever way.
-
-    Otherwise a measurement that nobody waits for would disturb the next one.
-    """
+    """Has Linux end this process with the thread that started it, lest it disturb the next one."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before that

@@ -5,9 +5,8 @@ history, and overwrites its file in place, so that a kill can leave one that can
 """
 
 import contextlib
+import io
 import json
-import os
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -15,41 +14,36 @@ from typing import Any
 
 import keras
 import numpy as np
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building
+from mem_dfa.profiling import TraceError, files
 
 from mem_dfa.data import batches
-
-ITERATORS_OF_AN_EPOCH = 2  # Keras makes another at each epoch's end
 
 Rows = list[dict[str, Any]]
 
 
 def train(cell: Cell, report: Report) -> dict[str, Any]:
-    """Trains on the training split and tests on the test split, from the last finished epoch on.
+    """Trains and tests from the last finished epoch on: a row an epoch, and the last one's test.
 
-    Returns:
-        history: one row per epoch; its seconds are with tracing and without tests.
-        loss, accuracy, accuracy_label: of the test split after the last epoch.
+    An epoch's seconds are with tracing and without tests.
     """
     trainer = building.build_trainer(cell)
     training, test = building.splits(cell)
     rows = restore(Path(cell.training_file), trainer) if cell.training_file else []
-    for _ in range(ITERATORS_OF_AN_EPOCH * len(rows)):
-        iter(training)  # an epoch's order is drawn where its iterator is made
+    for _ in range(2 * len(rows)):  # Keras makes two iterators an epoch
+        iter(training)  # which draws an order
     if rows:
         done = f"{len(rows)} of {cell.epochs}: test accuracy {rows[-1]['test_accuracy']:.4f}"
         report(f"goes on after epoch {done}", len(rows) / cell.epochs)
-    if len(rows) < cell.epochs:
-        trainer.fit(
-            training,
-            validation_data=test,
-            initial_epoch=len(rows),
-            epochs=cell.epochs,
-            verbose=0,
-            callbacks=[Progress(cell, report, rows)],
-        )
+    trainer.fit(
+        training,
+        validation_data=test,
+        initial_epoch=len(rows),
+        epochs=cell.epochs,
+        verbose=0,
+        callbacks=[Progress(cell, report, rows)],
+    )
     return {
         "history": rows,
         "loss": rows[-1]["test_loss"],
@@ -97,33 +91,22 @@ class Progress(keras.callbacks.Callback):
 
 def save(file: Path, trainer: keras.Model, rows: Rows) -> None:
     """Keeps every variable and the finished epochs' rows, whole or, without room, not at all."""
-    with contextlib.suppress(OSError, MemoryError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
-        try:
-            with open(descriptor, "wb") as opened:
-                values = [variable.numpy() for variable in _variables(trainer)]
-                np.savez(opened, *values, rows=json.dumps(rows))
-                opened.flush()
-                os.fsync(descriptor)  # on some disks only this tells that there is no room
-            os.replace(new, file)
-        except BaseException:
-            os.unlink(new)
-            raise
+    content = io.BytesIO()
+    with contextlib.suppress(TraceError, MemoryError):
+        values = [variable.numpy() for variable in _variables(trainer)]
+        np.savez(content, *values, rows=json.dumps(rows))
+        files.write_whole(file, content.getvalue())
 
 
 def restore(file: Path, trainer: keras.Model) -> Rows:
     """Sets every variable as it was kept, if any was, and returns the finished epochs' rows."""
-    if not trainer.optimizer.built:
-        trainer.optimizer.build(trainer.trainable_variables)
+    trainer.optimizer.build(trainer.trainable_variables)
     variables = _variables(trainer)
     try:
         with np.load(file, allow_pickle=False) as kept:
             rows: Rows = json.loads(str(kept["rows"]))
             values = [kept[f"arr_{number}"] for number in range(len(kept.files) - 1)]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return []
-    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
         return []
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.store import bench_rows, measured, results, traces, trainings
+from mem_dfa.experiments.store import results, traces, trainings
 from mem_dfa.experiments.store.table import Row
 
 # With a median of several processes; what shows how memory grows, or no memory at all, needs none.
@@ -18,12 +18,9 @@ class How:
     """How cells are measured."""
 
     repeats: int
-    is_traced: bool = False
-    """Whether a timeline of each is kept."""
-    takes_turns: bool = False
-    """Whether their steps are timed in turns, beside each other."""
-    limits: Limits | None = None
-    """Of each process; None for those that a sweep has by default."""
+    is_traced: bool = False  # whether a timeline of each is kept
+    takes_turns: bool = False  # whether their steps are timed in turns, beside each other
+    limits: Limits | None = None  # of each process; None for those that a sweep has by default
 
 
 Wanted = dict[How, list[Cell]]
@@ -64,35 +61,25 @@ def missing(wanted: Wanted, out: str) -> Wanted:
     """What of the cells of one figure is not known yet, measured in the same way.
 
     Where one of them was measured with a newer TensorFlow, that version counts alone, as it does
-    for the figure.
-
-    Raises:
-        ResultsError: a table is damaged.
+    for the figure. ResultsError where a table is damaged.
     """
     rows, every = results.read(out), [cell for cells in wanted.values() for cell in cells]
-    found = {how: _missing(how, cells, every, rows, out) for how, cells in wanted.items()}
+    found: Wanted = {}
+    for how, cells in wanted.items():
+        if how.is_traced:
+            found[how] = [cell for cell in cells if not traces.found(cell, out)]
+        elif how.takes_turns:
+            found[how] = cells if len(results.turns(out, cells)) < len(cells) else []
+        else:
+            lacking = {cell.key() for cell in results.select(rows, every, how.repeats).missing}
+            lacking |= {c.key() for c in cells if c.epochs and not trainings.read(out, c)}
+            found[how] = [cell for cell in cells if cell.key() in lacking]
     return {how: cells for how, cells in found.items() if cells}
-
-
-def _missing(
-    how: How, cells: list[Cell], every: Sequence[Cell], rows: Sequence[Row], out: str
-) -> list[Cell]:
-    if how.is_traced:
-        return [cell for cell in cells if not traces.found(cell, out)]
-    if how.takes_turns:
-        return [] if len(bench_rows.newest(out, cells)) == len(cells) else cells
-    lacking = {cell.key() for cell in measured.select(rows, every, how.repeats).missing}
-    return [
-        cell
-        for cell in cells
-        if cell.key() in lacking or (cell.epochs and not trainings.read(out, cell))
-    ]
 
 
 def recorded_seconds(cells: Iterable[Cell], rows: Sequence[Row]) -> tuple[float, int]:
     """How long cells took when they were measured before, and of how many that is not known."""
-    known = {
-        Cell.of(row).key(*measured.FREE): row["cell_time_s"] for row in rows if row["cell_time_s"]
-    }
-    seconds = [known.get(cell.key(*measured.FREE)) for cell in cells]
+    free, timed = results.FREE, [row for row in rows if row["cell_time_s"]]
+    known = {Cell.of(row).key(*free): row["cell_time_s"] for row in timed}
+    seconds = [known.get(cell.key(*free)) for cell in cells]
     return sum(filter(None, seconds)), seconds.count(None)

@@ -16,8 +16,7 @@ _FOUR = "bp,fa,dfa,mem_dfa"
 _TURNS = "bp,mem_dfa,checkpoint,remat_scope,recompute_grad"
 _RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03]
 _OTHERS = [{"feedback_initializer": name} for name in ("he_normal", "xavier_uniform")]
-SEARCH_SEED = 10
-"""Of the search for learning rates, with none of the seeds that accuracies are told of."""
+SEARCH_SEED = 10  # of the search for learning rates; accuracies are told of other seeds
 _TIMED_STEPS = 25
 
 
@@ -46,8 +45,8 @@ _ADAM = {"dataset": "mnist", "optimizer": "adam"}
 # Plain SGD, as in the reference code: with Adam, at the rates that were tried, random feedback
 # diverges on liao_cifar.
 _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
+# What is trained to tell accuracies, and on what.
 _NETS = {"mlp": _ADAM, "mnist_conv": _ADAM, "liao_cifar": _SGD, "vgg16": _SGD}
-"""What is trained to tell accuracies, and on what."""
 CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
     "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},

@@ -9,8 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.store import measured, results, trainings
-from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs
 
@@ -25,12 +25,12 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     read = {cell: epochs for cell in asked if (epochs := trainings.read(folder, cell))}
     untrained = [cell for cell in asked if cell not in read]
     rows = results.read(folder)
-    steps = measured.select(rows, [cell for cell in cells if not cell.epochs], REPEATS)
+    steps = results.select(rows, [cell for cell in cells if not cell.epochs], REPEATS)
     missing = [*untrained, *steps.missing]
     if not read:
         return Drawn(None, missing=missing)
     notes = [
-        *_notes(read, asked, measured.images(rows, asked[0].dataset)),
+        *_notes(read, asked, results.images(rows, asked[0].dataset)),
         *canvas.listed("Not trained", [f"{cell.name} seed {cell.seed}" for cell in untrained]),
         *_note_on_mem_dfa(read),
         *_notes_on_time(steps),
@@ -59,21 +59,13 @@ def _draw_lines(
     """A line for each algorithm, whose every epoch takes its pace along the x axis."""
     ends = []
     for algorithm, pace in paces.items():
-        epochs = [
-            [100 * run["test_accuracy"] for run in epoch]
-            for epoch in zip(*runs[algorithm], strict=True)
-        ]
-        means = [statistics.fmean(values) for values in epochs]
-        ends.append(
-            canvas.draw_line(
-                axes,
-                algorithm,
-                f"{algorithm} {means[-1]:.1f} %",
-                [(number * pace, mean) for number, mean in enumerate(means, start=1)],
-                [(min(values), max(values)) for values in epochs],
-                label=algorithm,
-            )
-        )
+        every = zip(*runs[algorithm], strict=True)
+        epochs = [[100 * run["test_accuracy"] for run in epoch] for epoch in every]
+        means = list(map(statistics.fmean, epochs))
+        line = [(number * pace, mean) for number, mean in enumerate(means, start=1)]
+        ranges = [(min(values), max(values)) for values in epochs]
+        text = f"{algorithm} {means[-1]:.1f} %"
+        ends.append(canvas.draw_line(axes, algorithm, text, line, ranges))
     labels.label_ends(axes, ends)
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures.labels import Label
-from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render import plot
@@ -37,12 +37,9 @@ class Drawn:
     """A figure, or why there is none."""
 
     figure: Figure | None
-    notes: list[str] = field(default_factory=list)
-    """What a reader has to know, a sentence each; the caption."""
-    missing: Sequence[Cell] = ()
-    """Cells that it was to show and that nobody measured."""
-    problem: str = ""
-    """Why nothing, or not all, could be drawn where that is not for missing cells."""
+    notes: list[str] = field(default_factory=list)  # the caption, a sentence each
+    missing: Sequence[Cell] = ()  # cells that it was to show and that nobody measured
+    problem: str = ""  # why nothing, or not all, could be drawn, but for missing cells
 
 
 @contextlib.contextmanager
@@ -75,7 +72,8 @@ def draw_line(
     """Draws an algorithm's line, and a band of ranges; the text is to stand beside its end."""
     look, (places, values) = look_of(algorithm), zip(*points, strict=True)
     usual: dict[str, Any] = {"marker": look.marker, "markersize": look.width + 2}
-    usual |= {"linewidth": look.width, "zorder": 5 - look.width / 2}  # the narrow ones above
+    # The narrow ones above.
+    usual |= {"label": algorithm, "linewidth": look.width, "zorder": 5 - look.width / 2}
     axes.plot(places, values, color=look.colour, **usual | how)
     if ranges:
         least, most = zip(*ranges, strict=True)
@@ -127,11 +125,7 @@ def add_caption(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def save(figure: Figure, stem: Path, kinds: Sequence[str]) -> None:
-    """Writes a figure as PNG, SVG or both, each file whole; equal figures make equal files.
-
-    Raises:
-        profiling.TraceError: a file cannot be written.
-    """
+    """Writes a figure as PNG, SVG or both, each whole, alike if it is; TraceError if it cannot."""
     for kind in kinds:
         content = io.BytesIO()
         # Without a date and with names of its own, an SVG changes only when what it shows does.

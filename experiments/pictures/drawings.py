@@ -62,11 +62,7 @@ DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
 def draw(
     figure: PlannedFigure, quick: bool, source: str, stem: Path, kinds: Sequence[str]
 ) -> Drawn:
-    """Draws a figure from what is under ``source``, into a file of each kind.
-
-    Raises:
-        profiling.TraceError: a file cannot be written.
-    """
+    """Draws a figure from ``source``, into a file of each kind; TraceError where it cannot."""
     cells = figure.quick if quick else figure.cells
     if not cells:
         return Drawn(None)

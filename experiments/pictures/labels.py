@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -17,10 +18,8 @@ _LIGHTEST = 0.45  # of letters, where white is 1
 _NEAR = 10  # points; beyond that a line leads to a name
 _FARNESS = 2  # square pixels that a name may rather cover than be a point further away
 _SIDES = {"left": 0.0, "center": 0.5, "right": 1.0}
-_AROUND = (
-    *((6, 7, "left"), (7, 0, "left"), (-7, 0, "right"), (0, 9, "center"), (0, -9, "center")),
-    *((6, -8, "left"), (-6, 8, "right"), (-6, -8, "right")),
-)
+_AROUND = [(6, 7, "left"), (7, 0, "left"), (-7, 0, "right"), (0, 9, "center"), (0, -9, "center")]
+_AROUND += [(6, -8, "left"), (-6, 8, "right"), (-6, -8, "right")]
 _PLACES = [(x * far, y * far, side) for far in (1.0, 2.2, 3.6, 5.0) for x, y, side in _AROUND]
 """Where a name may stand around its point, the best place first: offset in points, alignment."""
 
@@ -45,7 +44,7 @@ def label_ends(axes: Axes, ends: Sequence[Label]) -> None:
     axes.get_xlim(), axes.get_ylim()  # settles limits that are still to be found
     to_axes = (axes.transData + axes.transAxes.inverted()).transform
     placed = sorted(((to_axes((end.x, end.y)), end) for end in ends), key=lambda one: one[0][1])
-    gap = _GAP_INCHES / (_SHARE * axes.get_figure().get_figheight())
+    gap = _GAP_INCHES / (_SHARE * cast(Figure, axes.get_figure()).get_figheight())
     heights = apart([float(point[1]) for point, _ in placed], gap)
     for (point, end), height in zip(placed, heights, strict=True):
         # Dotted, not to be taken for a line of data.
@@ -78,7 +77,7 @@ def label_points(
 
     There is a level line through each point where ``ranges`` tells where it begins and ends.
     """
-    figure = axes.get_figure()
+    figure = cast(Figure, axes.get_figure())
     figure.draw_without_rendering()
     to_pixels, scale = axes.transData.transform, figure.dpi / 72
     points = [to_pixels((label.x, label.y)) for label in labels]
@@ -86,7 +85,7 @@ def label_points(
     for label, ends in zip(labels, ranges, strict=bool(ranges)):
         (left, level), (right, _) = (to_pixels((x, label.y)) for x in ends)
         taken.append(Bbox([(left, level - 1), (right, level + 1)]))
-    texts = []
+    texts: list[Text] = []
     for label, (x, y) in zip(labels, points, strict=True):
         look = _look(label, {"linewidth": 0.5})
         text = axes.annotate(
@@ -103,7 +102,8 @@ def label_points(
             costs[right, up, side] = _covered(box, taken) + outside + _FARNESS * beyond
         right, up, side = min(costs, key=costs.__getitem__)
         text.set(position=(right, up), horizontalalignment=side)
-        text.arrow_patch.set_visible(max(abs(right), abs(up)) > _NEAR)
+        if text.arrow_patch and max(abs(right), abs(up)) <= _NEAR:
+            text.arrow_patch.set_visible(False)
         taken.append(letters_of(text))
         texts.append(text)
     return texts

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.store import measured, results
-from mem_dfa.experiments.store.measured import Selection
+from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render.palette import QUIET
 
@@ -42,7 +42,7 @@ def _against(
     size: tuple[float, float] = (11.0, 4.4),
 ) -> Drawn:
     """Peak and step against a column, a line for each algorithm and execution."""
-    selection = measured.select(results.read(folder), cells)
+    selection = results.select(results.read(folder), cells)
     given = {row["algorithm"]: row["options"] for row in selection.rows if row["options"]}
     notes = [_UNITS_NOTE, *(f"{name}: {options}." for name, options in given.items())]
     notes += canvas.notes_on(selection)
@@ -56,14 +56,11 @@ def _against(
             _draw_lines(axes, selection, column, name)
         executions = {row["execution"] for row in selection.rows}
         if len(executions) > 1:
-            handles = [
-                Line2D([], [], color=QUIET, markersize=3.5, label=name, **look)
-                for name, look in _EXECUTIONS.items()
-                if name in executions
-            ]
-            panels[0].legend(
-                handles=handles, loc="upper left", frameon=False, fontsize=8, handlelength=3
-            )
+            grey: dict[str, Any] = {"color": QUIET, "markersize": 3.5}
+            shown = [(name, look) for name, look in _EXECUTIONS.items() if name in executions]
+            handles = [Line2D([], [], label=name, **grey | look) for name, look in shown]
+            how = {"loc": "upper left", "frameon": False, "fontsize": 8, "handlelength": 3}
+            panels[0].legend(handles=handles, **how)
     return Drawn(figure, notes, selection.missing)
 
 
@@ -102,28 +99,18 @@ def _draw_lines(axes: Axes, selection: Selection, column: str, name: str) -> Non
     ends = []
     for (algorithm, execution), line in lines.items():
         text = f"{algorithm}, {execution}" if several else algorithm
-        ends.append(
-            canvas.draw_line(
-                axes,
-                algorithm,
-                text + _ended(selection, line[-1], column),
-                [(row[column], row[name] / MEBIBYTE) for row in line],
-                [canvas.spread(row, name, 1 / MEBIBYTE) for row in line],
-                label=algorithm,
-                clip_on=False,
-                **(_EXECUTIONS[execution] if several else {}),
-            )
-        )
+        text += _ended(selection, line[-1], column)
+        points = [(row[column], row[name] / MEBIBYTE) for row in line]
+        ranges = [canvas.spread(row, name, 1 / MEBIBYTE) for row in line]
+        how = {"clip_on": False} | (_EXECUTIONS[execution] if several else {})
+        ends.append(canvas.draw_line(axes, algorithm, text, points, ranges, **how))
     labels.label_ends(axes, ends)
 
 
 def _ended(selection: Selection, last: Row, column: str) -> str:
     """Why a line ends before others do."""
-    beyond = [
-        row
-        for row in selection.failed
-        if all(row[name] == last[name] for name in ("algorithm", "execution"))
-        and row[column] > last[column]
-    ]
+    names = ("algorithm", "execution")
+    failed = [row for row in selection.failed if all(row[name] == last[name] for name in names)]
+    beyond = [row for row in failed if row[column] > last[column]]
     first = sorted(beyond, key=lambda row: row[column])[:1]
     return "".join(f" ({row[column]}: {row['status'].replace('_', ' ')})" for row in first)

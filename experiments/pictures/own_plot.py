@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 from mem_dfa.experiments.cells.cell import COLUMNS, Cell
 from mem_dfa.experiments.pictures import canvas, labels
-from mem_dfa.experiments.store.table import Row
+from mem_dfa.experiments.store.schemas import Row
 
 from mem_dfa.units import MEBIBYTE
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
-from mem_dfa.experiments.store import measured, results, trainings
+from mem_dfa.experiments.store import results, trainings
 from mem_dfa.profiling.render.palette import INK
 
 _NEARLY = 0.97  # of what the best gained over guessing
@@ -65,7 +65,7 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         return Drawn(None, missing=missing)
     taken = chosen(found, diverged).values()
     notes = [
-        f"{measured.images(results.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
+        f"{results.images(results.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
         f"one seed, training accuracy in epoch {cells[0].epochs}.",
         f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
         f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
-from mem_dfa.experiments.store import bench_rows, measured, results
+from mem_dfa.experiments.store import results
 from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
@@ -27,7 +27,7 @@ class Point:
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Peak bytes against step time, a point for each algorithm and option."""
-    selection = measured.select(results.read(folder), cells)
+    selection = results.select(results.read(folder), cells)
     several = len({row["model"] for row in selection.rows}) > 1
     points = []
     for row in selection.rows:
@@ -42,19 +42,13 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Step bytes against step time as a ratio to bp's in each turn, of `experiments.bench`."""
-    rows = bench_rows.newest(folder, cells)
+    rows = results.turns(folder, cells)
     good = [row for row in rows if row["status"] == "ok"]
-    points = [
-        Point(
-            row["algorithm"],
-            Cell.of(row).name,
-            row["model"],
-            row["ratio_to_bp"],
-            row["step_bytes"] / MEBIBYTE,
-            (row["ratio_first_quartile"], row["ratio_third_quartile"]),
-        )
-        for row in good
-    ]
+    points = []
+    for row in good:
+        name, size = Cell.of(row).name, row["step_bytes"] / MEBIBYTE
+        ends = (row["ratio_first_quartile"], row["ratio_third_quartile"])
+        points.append(Point(row["algorithm"], name, row["model"], row["ratio_to_bp"], size, ends))
     notes = [
         f"Medians of {row['rounds']} turns, lines over the middle half of the ratios. "
         f"Measured on {row['device']}, TensorFlow {row['tensorflow']}."

@@ -11,7 +11,7 @@ from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.report import tables
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.store.files import TABLES
-from mem_dfa.experiments.store.traces import FOLDER
+from mem_dfa.experiments.store.traces import FOLDER, SUFFIX
 from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import INK, QUIET
 
@@ -23,10 +23,8 @@ _NUMBER = re.compile(r"[-+]?\d[\d.,]*( ?(%|x|MiB|s|ms))?|-")
 def write(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool = False) -> Path:
     """Writes the page of what was measured, ``source``, and of the figures under ``out``.
 
-    Those that were not drawn just now, the small ones if ``quick``, are of earlier runs.
-
-    Raises:
-        profiling.TraceError: the page cannot be written.
+    Those that were not drawn just now, the small ones if ``quick``, are of earlier runs. TraceError
+    where it cannot be written.
     """
     figures, rows, damaged = [], [], ""
     try:
@@ -40,8 +38,8 @@ def write(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool = False
             is_there = file.is_file() and (known.figure or figure.name not in drawn)
             image = base64.b64encode(file.read_bytes()).decode() if is_there else ""
             figures.append((figure, known, image, figure.command(source, quick)))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    page = jinja2.Template(text, autoescape=True, undefined=jinja2.StrictUndefined).render(
         ink=INK,
         quiet=QUIET,
         is_number=_NUMBER.fullmatch,
@@ -55,11 +53,7 @@ def write(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool = False
 
 
 def write_index(out: str) -> Path:
-    """Writes README.md: the tables, figures and recordings that are in the folder, linked.
-
-    Raises:
-        profiling.TraceError: it cannot be written.
-    """
+    """Writes README.md: the tables, figures and recordings that are in the folder, linked."""
     text = "\n".join(_index(Path(out))) + "\n"
     return files.write_whole(Path(out, "README.md"), text.encode())
 
@@ -77,7 +71,6 @@ def _index(folder: Path) -> Iterator[str]:
         name = f"figures/{figure.name}.png"
         if (folder / name).exists():
             yield f"| [{figure.name}]({name}) | {figure.title} |"
-    recordings = len(list((folder / FOLDER).glob("*.timeline.json.gz")))
-    if recordings:
+    if recordings := len(list((folder / FOLDER).glob(f"*{SUFFIX}"))):
         show = "`python -m profiling show FILE ... --html page.html` makes a page of them"
         yield f"\n{recordings} recorded steps are in [{FOLDER}]({FOLDER}); {show}."

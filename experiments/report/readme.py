@@ -25,15 +25,14 @@ _TABLES = {
 def with_tables(text: str) -> str:
     """A README with its tables as the registry has them, between marks such as `<!-- models -->`.
 
-    Raises:
-        ValueError: it has no place for one.
+    ValueError where it has no place for one.
     """
     for name, lines in _TABLES.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"the README has no lines {begin.strip()} and {end}")
-        before, _, rest = text.partition(begin)
-        text = before + begin + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        if not end:
+            raise ValueError(f"the README has no lines <!-- {name} --> and <!-- end of {name} -->")
+        text = before + begin + "\n".join(lines) + "\n" + end + after
     return text
 
 

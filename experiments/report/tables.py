@@ -3,28 +3,26 @@
 import csv
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.report import fit_table
-from mem_dfa.experiments.store import bench_rows, files, fit_rows, measured, results, trainings
+from mem_dfa.experiments.store import files, fit_rows, results, schemas, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
 
 _TITLES = {
     results.FILE_NAME: "every measured cell, a row each",
     trainings.EPOCHS.name: "what each epoch of every training gave",
-    bench_rows.BENCH.name: "step times of cells that took turns",
+    schemas.BENCH.name: "step times of cells that took turns",
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }
-# Tables with a section of their own, or too long for this page.
-_ELSEWHERE = (trainings.EPOCHS.name, fit_rows.ANSWERS.name, fit_rows.TRIES.name)
+_TOO_LONG = (trainings.EPOCHS.name, fit_rows.TRIES.name)  # for the page
 _TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
 _TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
 _MEASURED = [
@@ -33,8 +31,7 @@ _MEASURED = [
     *("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured"),
 ]
 _UNREADABLE = (OSError, csv.Error, results.ResultsError)
-Lines = list[dict[str, str]]
-"""What is shown, by the heads of the columns, which are the same in every line."""
+Lines = list[dict[str, str]]  # what is shown, by the heads of the columns, the same in each
 
 
 @dataclass(frozen=True)
@@ -57,27 +54,22 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
     """Every table of a folder whose rows of measurements are known; none where it has no lines."""
     newest = [
         {**row, "algorithm": Cell.of(row).name, "measured": (row["timestamp"] or "")[:10]}
-        for row in measured.newest_rows(rows)
+        for row in results.newest_rows(rows)
     ]
-    own = [
-        Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest)),
-        _section("table_fit", fit_rows.ANSWERS.name, partial(_fits, folder)),
-        *(
-            _section(f"table_{file.stem}", f"{files.TABLES}/{file.name}", partial(_csv, file))
-            for file in sorted((folder / files.TABLES).glob("*.csv"))
-            if f"{files.TABLES}/{file.name}" not in _ELSEWHERE
-        ),
-        Section("measurements", "All measurements", results.FILE_NAME, _lines(newest, _MEASURED)),
-    ]
-    return [section for section in own if section.lines or section.problem]
-
-
-def _section(name: str, file: str, read: Callable[[], Lines]) -> Section:
-    title = title_of(file)[0].upper() + title_of(file)[1:]
-    try:
-        return Section(name, title, file, read())
-    except _UNREADABLE as error:
-        return Section(name, title, file, [], f"{file} cannot be read ({error})")
+    found = [Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest))]
+    readers = {fit_rows.ANSWERS.name: _fits}
+    for file in sorted((folder / files.TABLES).glob("*.csv")):
+        name = f"{files.TABLES}/{file.name}"
+        if name not in _TOO_LONG:
+            title = title_of(name)[0].upper() + title_of(name)[1:]
+            try:
+                lines, problem = readers.get(name, _csv)(file), ""
+            except _UNREADABLE as error:
+                lines, problem = [], f"{name} cannot be read ({error})"
+            found.append(Section(f"table_{file.stem}", title, name, lines, problem))
+    lines = _lines(newest, _MEASURED)
+    found.append(Section("measurements", "All measurements", results.FILE_NAME, lines))
+    return [section for section in found if section.lines or section.problem]
 
 
 def _lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Lines:
@@ -114,9 +106,9 @@ def _csv(file: Path) -> Lines:
     return _lines(rows, [name for name in (rows or [{}])[0] if any(row[name] for row in rows)])
 
 
-def _fits(folder: Path) -> Lines:
+def _fits(file: Path) -> Lines:
     """The largest batch, and the greatest depth, within a budget, a line for each answer."""
-    rows = list(fit_rows.answers(folder).values())
+    rows = list(fit_rows.answers(file.parents[1]).values())
     first, last = ("memory_limit_bytes", "over"), ("dataset", "optimizer", "tensorflow")
     return [
         {**before, **fit_table.line(row, rows), **after}
@@ -135,16 +127,13 @@ def versions(rows: Sequence[Row]) -> Lines:
 
 def _accuracies(rows: Sequence[Row]) -> Lines:
     """Test accuracy after the last epoch, over the seeds; searches have one of their own."""
-    groups: dict[tuple, list[Row]] = {}
-    for row in rows:
-        if row.get("epochs") and row["status"] == "ok" and row["accuracy"] is not None:
-            key = tuple(row.get(name) for name in (*_TRAINED, *_TRAINED_ON))
-            groups.setdefault(key, []).append(row)
-    shown = []
-    for own in groups.values():
-        found = [row["accuracy"] for row in own]
-        numbers = {"mean": statistics.fmean(found), "least": min(found), "greatest": max(found)}
-        told = {name: f"{number:.2%}" for name, number in numbers.items()}
-        told["seeds"] = ", ".join(sorted(str(row.get("seed")) for row in own))
-        shown.append({**own[0], **told})
-    return _lines(shown, [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON])
+    good = [row for row in rows if row["epochs"] and row["status"] == "ok"]
+    told = [row for row in good if row["accuracy"] is not None]
+    own = [*_TRAINED, *_TRAINED_ON]
+    frame = pd.DataFrame(told, columns=[*own, "seed", "accuracy"], dtype=object).fillna("-")
+    groups = frame.groupby(own, sort=False)
+    shown = groups["seed"].agg(seeds=lambda seeds: ", ".join(sorted(map(str, seeds))))
+    for name, of in {"mean": statistics.fmean, "least": min, "greatest": max}.items():
+        shown[name] = groups["accuracy"].agg(of).map("{:.2%}".format)
+    columns = [*_TRAINED, "seeds", "mean", "least", "greatest", *_TRAINED_ON]
+    return _lines(shown.reset_index().to_dict("records"), columns)

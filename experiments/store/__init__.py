@@ -1,4 +1,1 @@
-"""What was measured, in files: written whole or not at all, read again, selected.
-
-What cannot be written, or read because it is damaged, raises `files.ResultsError`.
-"""
+"""What was measured, in files: written whole or not at all, read again, selected."""

@@ -1,48 +1,21 @@
-"""The tables of `experiments.fit`: a row for every process, and a row for every answer."""
+"""What was tried to find the largest sizes, and what was found."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mem_dfa.experiments.cells.cell import COLUMNS, Cell
-from mem_dfa.experiments.store.table import Row, Schema, Table, words
+from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.store.schemas import ANSWERS, TRIES, Row
+from mem_dfa.experiments.store.table import Table
 
+# What can be searched, and the field of a cell that it is.
 OVER = {"batch": "batch_size", "layers": "layers"}
-"""What can be searched, and the field of a cell that it is."""
-ACCIDENTS = ("failed", "killed")
-"""How a process may have ended for a reason that another one would not meet."""
-
-_VERSIONS = ("tensorflow", "keras")
-_SAID = (*(name for name in COLUMNS if name != "epochs"), "memory_limit_bytes")
-_MEASURED = (
-    *words("peak_bytes process_peak_bytes resident_bytes step_bytes step_time_s first_step_s"),
-    *("time_limit_s", *_VERSIONS, "timestamp", "error"),
-)
-TRIES = Schema(
-    "tables/fit_tries.csv",
-    "table of tried sizes",
-    (*_SAID, "process", "status", *_MEASURED),
-    words("algorithm model batch_size status process"),
-    ("step_time_s", "process_peak_bytes"),
-)
-"""One row per process."""
-ANSWERS = Schema(
-    "tables/fit.csv",
-    "table of largest sizes",
-    (
-        *(*_SAID, *words("over status size image_time_s repeats maximum next_status next_error")),
-        *_MEASURED,
-    ),
-    words("algorithm model batch_size status memory_limit_bytes over"),
-    words("size image_time_s repeats process_peak_bytes"),
-    ("ok", "maximum"),
-)
-"""One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
+ACCIDENTS = ("failed", "killed")  # endings for a reason that another process would not meet
 
 
 def key_of(row: Mapping[str, Any], *free: str) -> str:
     """What is the same for tries of one search, apart from the fields in ``free``."""
-    more = [f"{name}={row[name]}" for name in ("memory_limit_bytes", *_VERSIONS)]
+    more = [f"{name}={row[name]}" for name in ("memory_limit_bytes", "tensorflow", "keras")]
     return " ".join([Cell.of(row).key("epochs", *free), *more])
 
 
@@ -63,14 +36,12 @@ def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
 
 def is_settled(row: Row, time_limit_s: int) -> bool:
     """Whether trying again in a later run would tell nothing new."""
-    if row["status"] == "timed_out":
-        return (row["time_limit_s"] or 0) >= time_limit_s
-    return row["status"] not in ACCIDENTS
+    has_time = row["status"] != "timed_out" or (row["time_limit_s"] or 0) >= time_limit_s
+    return has_time and row["status"] not in ACCIDENTS
 
 
 def merged(rows: Sequence[Row]) -> Row:
     """What the processes of one size say together: a failure of any, or the one in the middle."""
     failures = [row for row in rows if row["status"] != "ok"]
-    by_time = failures or sorted(rows, key=lambda row: row["step_time_s"])
-    middle = 0 if failures else (len(rows) - 1) // 2
-    return {**by_time[middle], "repeats": len(rows)}
+    told = failures[:1] or sorted(rows, key=lambda row: row["step_time_s"])
+    return {**told[(len(told) - 1) // 2], "repeats": len(rows)}

@@ -1,10 +1,12 @@
 """Tables that rows are appended to, whole or not at all, whenever whoever writes them is killed."""
 
+import contextlib
 import csv
 import functools
 import io
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,49 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import options_of
-from mem_dfa.experiments.store import files, stopping
+from mem_dfa.experiments.store import files
 from mem_dfa.experiments.store.files import ResultsError
+from mem_dfa.experiments.store.schemas import Row, Schema
 
 FREE_BYTES = 2**14  # what a row takes, and more
 LONGEST = 300  # characters of a name
-_DAMAGED = "is no {} ({}); it is left as it is: move it away or give another --out"
-_REFUSED = "is a {} that takes no such row ({})"
+_DAMAGED = "is no table of {} ({}); it is left as it is: move it away or give another --out"
+_REFUSED = "is a table of {} that takes no such row ({})"
+_GOOD = ("ok", "maximum")
 _MOST = 2**63 - 1
-_ABOVE_ZERO = math.ulp(0.0)
 # Columns of numbers, and the least and the most that these may be; whole ones if the least is.
 _NUMBERS: tuple[tuple[str, float, float], ...] = (
-    ("layers batch_size classes steps repeats process size maximum epoch", 1, _MOST),
-    ("seed epochs rounds time_limit_s", 0, _MOST),
-    ("cell_time_s train_time_s median_s min_s max_s", 0.0, _MOST),
-    ("ratio_to_bp ratio_min ratio_max ratio_first_quartile ratio_third_quartile", 0.0, _MOST),
-    ("step_time_s step_time_s_min step_time_s_max", _ABOVE_ZERO, _MOST),
-    ("first_step_s image_time_s", _ABOVE_ZERO, _MOST),
-    ("learning_rate", _ABOVE_ZERO, sys.float_info.max),
-    ("accuracy train_accuracy test_accuracy", 0.0, 1),
+    ("layers|batch_size|classes|steps|repeats|process|size|maximum|epoch", 1, _MOST),
+    ("seed|epochs|rounds|time_limit_s", 0, _MOST),
+    ("learning_rate", math.ulp(0.0), sys.float_info.max),
+    ("(step|image)_time_s.*", math.ulp(0.0), _MOST),
+    ("ratio_.*|.*_s", 0.0, _MOST),
+    ("(.*_)?accuracy", 0.0, 1),
     # Memory that is given back makes the first of them less than nothing.
-    ("left_over_bytes loss train_loss test_loss limit measured reference", -math.inf, math.inf),
+    ("left_over_bytes|(.*_)?loss", -math.inf, math.inf),
+    (".*_bytes.*", 0, _MOST),
 )
-_BOUNDS = {name: (least, most) for names, least, most in _NUMBERS for name in names.split()}
-_TEXTS = ("error", "next_error", "trace_file", "machine", "claim")
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Schema:
-    """What a table holds."""
-
-    name: str  # of the file, with its ending
-    noun: str  # what it is, such as "table of measurements"
-    columns: tuple[str, ...]  # in order; `typed` tells what they hold
-    always: tuple[str, ...] = ()  # the columns that no row leaves empty
-    if_good: tuple[str, ...] = ()  # those that no row with a good status leaves empty
-    good: tuple[str, ...] = ("ok",)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The names in a text."""
-    return tuple(text.split())
+_TEXTS = ("error", "next_error", "trace_file", "machine")
 
 
 @dataclass(frozen=True)
@@ -67,18 +49,13 @@ class Table:
 
     @property
     def path(self) -> Path:
-        """Of the file itself, so that a symbolic link to it stays one."""
+        """Of the file, whatever it is a link to."""
         return Path(os.path.realpath(Path(self.folder, self.schema.name)))
 
-    def append(self, rows: Sequence[Mapping[str, object]], anew: bool = False) -> Path:
+    def append(self, rows: Sequence[Mapping[str, object]]) -> Path:
         """Appends rows, all or none; a signal that ends this run waits until they are there.
 
-        Args:
-            rows: with a value for each column; None, or nothing, for what is unknown.
-            anew: whether they take the place of those that are there.
-
-        Returns:
-            The file, as it was named.
+        None, or nothing, in a column is what is unknown. Returns the file, as it was named.
         """
         text = io.StringIO()
         lines = ([row.get(name) for name in self.schema.columns] for row in rows)
@@ -87,8 +64,8 @@ class Table:
         # A carriage return is written without quotes, and nobody could read the file any more.
         added = text.getvalue().replace("\r", " ").encode()
         self._parsed(self._header + added, _REFUSED)
-        with stopping.undisturbed(), files.usable(self.folder), files.locked(self.path):
-            before = self._header if anew else self._data()
+        with files.undisturbed(), files.usable(self.folder), files.locked(self.path):
+            before = self._data()
             if not before.startswith(self._header) or not before.endswith(b"\n"):
                 self._parsed(before)
             files.replace(self.path, before + added)
@@ -129,12 +106,12 @@ class Table:
                 raise ValueError("a row is not whole")
             return [self._row(line) for line in lines[1:]]
         except (ValueError, csv.Error) as error:
-            raise ResultsError(f"{self.path} {fault.format(self.schema.noun, error)}") from error
+            raise ResultsError(f"{self.path} {fault.format(self.path.stem, error)}") from error
 
     def _row(self, line: Sequence[str]) -> Row:
         columns = self.schema.columns
         row = dict(zip(columns, map(typed, columns, line), strict=True))
-        needed = self.schema.if_good if row.get("status") in self.schema.good else ()
+        needed = self.schema.if_good if row.get("status") in _GOOD else ()
         for name in (*self.schema.always, *needed):
             if row[name] is None:
                 raise ValueError(f"a row whose status is {row.get('status')} has no {name}")
@@ -143,27 +120,15 @@ class Table:
 
 @functools.lru_cache(maxsize=2**16)
 def typed(column: str, text: str) -> Any:
-    """The value of a field: a number, a text or, in any other column, a name; None for nothing.
-
-    Figures show names, and take what stands between dollar signs for formulas.
-
-    Raises:
-        ValueError: it holds what cannot be, so that the table is damaged.
-    """
+    """The number, text or name in a field; None for nothing, ValueError for what cannot be."""
     if not text or column in _TEXTS:
         return text or None
-    value: Any = text
-    bounds = _BOUNDS.get(column) or ((0, _MOST) if "_bytes" in column else None)
-    try:
+    bounds = next((ends for names, *ends in _NUMBERS if re.fullmatch(names, column)), None)
+    with contextlib.suppress(ValueError):
         if bounds:
             value = type(bounds[0])(text)
-            is_fine = bounds[0] <= value <= bounds[1]
-        else:
-            is_fine = text.isprintable() and len(text) <= LONGEST and "$" not in text
-            if column == "options":
-                options_of(text)
-    except ValueError:
-        is_fine = False
-    if not is_fine:
-        raise ValueError(f"{column} is {text if len(text) <= 40 else f'{text[:40]}…'!r}")
-    return value
+            if bounds[0] <= value <= bounds[1]:
+                return value
+        elif text.isprintable() and len(text) <= LONGEST and "$" not in text:  # no formula
+            return text if column != "options" or options_of(text) else None
+    raise ValueError(f"{column} is {text[:40]!r}")

@@ -9,7 +9,7 @@ from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 
 from mem_dfa import registry
 
-FOLDER = "timelines"
+FOLDER, SUFFIX = "timelines", ".timeline.json.gz"
 
 
 def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
@@ -19,16 +19,12 @@ def with_files(cells: Sequence[Cell], out: str) -> list[Cell]:
 
 def file_of(cell: Cell, out: str) -> Path:
     """Where the timeline of a cell is kept, below `out`."""
-    from mem_dfa.profiling.timeline.storage import SUFFIX
-
     return Path(out, FOLDER, cell.file_stem + SUFFIX)
 
 
 def found(cell: Cell, out: str) -> Path | None:
-    """The timeline of a cell, of whichever device if it names none; None where there is none.
-
-    Memory does not depend on what images show, so that those of synthetic ones will do for it.
-    """
+    """The timeline of a cell, of whichever device if it names none; None where there is none."""
+    # Memory does not depend on what images show, so that synthetic ones will do.
     model = registry.MODELS.get(cell.model)
     data = dict.fromkeys([cell.dataset, model.dataset if model else "synthetic", "synthetic"])
     alike = (dataclasses.replace(one, dataset=name) for one in on_devices(cell) for name in data)
@@ -36,29 +32,25 @@ def found(cell: Cell, out: str) -> Path | None:
 
 
 def render(rows: Sequence[Mapping[str, Any]], out: str) -> list[Path]:
-    """Pages and pictures of the timelines that rows name, each alone and, if several, together.
-
-    A row with an error has none, or one of another step: its file is left alone.
-    """
+    """Pages and pictures of the timelines that rows name, each alone and, if several, together."""
     from mem_dfa.profiling import Timeline
-    from mem_dfa.profiling.timeline.storage import SUFFIX
 
+    # A row with an error has none, or one of another step.
     kept = [row for row in rows if row["status"] == "ok" and not row["error"]]
-    cells, timelines, written = [Cell.of(row) for row in kept], [], []
+    cells, timelines = [Cell.of(row) for row in kept], []
+    written: list[Path] = []
     for row in kept:
         timelines.append(Timeline.load(Path(row["trace_file"])))
         written += _drawn(timelines[-1:], row["trace_file"].removesuffix(SUFFIX))
     if len(kept) > 1:
-        first, depths = cells[0], [f"{cell.depth} layers" for cell in cells]
-        is_one = len({*depths}) == 1
-        for cell, depth, timeline in zip(cells, depths, timelines, strict=True):
-            timeline.title = cell.name if is_one else f"{cell.name} {depth}"
-        heading = ", ".join(
-            [first.model, *depths[:is_one], f"batch {first.batch_size}", first.execution]
-        )
+        first, depths = cells[0], {f"{cell.depth} layers" for cell in cells}
+        is_one = len(depths) == 1
+        for cell, timeline in zip(cells, timelines, strict=True):
+            timeline.title = cell.name if is_one else f"{cell.name} {cell.depth} layers"
+        said = [first.model, *(depths if is_one else ()), f"batch {first.batch_size}"]
         told = " ".join([first.model, *(cell.name for cell in cells)])
-        together = stem(told, "\n".join(cell.key() for cell in cells))
-        written += _drawn(timelines, str(Path(out, FOLDER, together)), heading)
+        together = Path(out, FOLDER, stem(told, "\n".join(cell.key() for cell in cells)))
+        written += _drawn(timelines, str(together), ", ".join([*said, first.execution]))
     return written
 
 

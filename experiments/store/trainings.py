@@ -1,40 +1,33 @@
 """What each epoch of a trained cell gave, and how far trainings are. No TensorFlow here."""
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import importlib.metadata
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import COLUMNS, Cell, on_devices, stem
-from mem_dfa.experiments.cells.code import fingerprint
-from mem_dfa.experiments.store import results, stopping
+from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
+from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.table import Row, Schema, Table, words
+from mem_dfa.experiments.store.schemas import EPOCHS, Row
+from mem_dfa.experiments.store.table import Table
 
 from mem_dfa.data import prepared
 
 Epochs = list[Row]
+PACKAGES = ("mem_dfa", "mem_dfa.experiments", "mem_dfa.profiling")
 _DIVERGED = 10  # times the loss of guessing
-# How long was asked for decides nothing of an epoch, and neither does how memory was measured.
-_FREE = ("steps", "epochs")
-EPOCHS = Schema(
-    "tables/epochs.csv",
-    "table of epochs",
-    (
-        *(name for name in COLUMNS if name not in _FREE),
-        *words("epoch train_time_s train_loss train_accuracy test_loss test_accuracy timestamp"),
-    ),
-    words("algorithm model layers epoch test_accuracy"),
-)
+_FREE = ("steps", "epochs")  # what decides nothing of an epoch
 
 
 def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
     """What each epoch of a cell gave; nothing where it was not trained for so long.
 
-    Of several trainings the longest counts, since hours went into it and its first epochs are
-    usually those of the others; of equally long ones the newest.
+    Of several trainings the longest counts, since hours went into it, and the newest of those.
     """
     trainings = _trainings(folder)
     found = [trainings.get(one.key(*_FREE), []) for one in on_devices(cell)]
@@ -42,12 +35,8 @@ def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
 
 
 def diverged(folder: str | os.PathLike[str], cell: Cell) -> bool:
-    """Whether a training with a cell's settings, of any seed and length, diverged.
-
-    That is a training loss that is no number, or ten times that of guessing, the logarithm of the
-    number of classes.
-    """
-    most = _DIVERGED * math.log(cell.classes)
+    """Whether a training with a cell's settings, of any seed and length, has lost its way."""
+    most = _DIVERGED * math.log(cell.classes)  # what guessing gives, so many times
     keys = {one.key(*_FREE, "seed") for one in on_devices(cell)}
     return any(
         epoch["train_loss"] is None or epoch["train_loss"] >= most
@@ -79,12 +68,25 @@ def _longest(table: Table, state: object) -> Mapping[str, Epochs]:
     return longest
 
 
+def fingerprint() -> str:
+    """What the code of these packages and the versions of TensorFlow and Keras come to."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        folder = Path(importlib.import_module(package).__path__[0])
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.relative_to(folder.parent).as_posix().encode())
+            digest.update(file.read_bytes())
+    for name in ("tensorflow", "keras"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # named otherwise there
+            digest.update(importlib.metadata.version(name).encode())
+    return digest.hexdigest()
+
+
 def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
     """A cell whose training, if it is ended, goes on where it was, until `keep` has its end.
 
-    The file's name holds all that decides the result: the cell, its data, this code and the
-    versions of TensorFlow and Keras. What a class of the user's own has to remember is
-    not known, so that its training begins anew, as does a measurement without epochs.
+    The file's name holds all that decides the result. What a class of the user's own has to
+    remember is not known, so that its training begins anew, as does a measurement without epochs.
     """
     if not cell.epochs or ":" in f"{cell.algorithm}{cell.model}{cell.dataset}":
         return cell
@@ -96,12 +98,11 @@ def resumable(folder: str | os.PathLike[str], cell: Cell) -> Cell:
 def keep(
     folder: str | os.PathLike[str], cell: Cell, row: Mapping[str, object], epochs: Sequence[Mapping]
 ) -> Path:
-    """Appends the row of a cell that ended, its history before it, and then forgets how far it was.
+    """Appends a cell's history, then its row, then forgets how far it was; returns the row's table.
 
-    In this order a training is never without both its end and how far it was, whenever it is
-    killed and whatever cannot be written. Returns the table that the row is in.
+    So a training is never without both its end and how far it was, whenever it is killed.
     """
-    with stopping.undisturbed():
+    with files.undisturbed():
         try:
             if epochs:
                 Table(folder, EPOCHS).append([{**row, **epoch} for epoch in epochs])
@@ -116,5 +117,5 @@ def forget(cell: Cell) -> None:
     """Removes how far a training was, and what one that was killed as it wrote left of that."""
     if cell.training_file:
         file = Path(cell.training_file)
-        for left in file.parent.glob(f"{file.name}*"):
+        for left in file.parent.glob(f"*{file.name}*"):
             left.unlink(missing_ok=True)

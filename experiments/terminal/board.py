@@ -5,8 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.terminal import screen
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn

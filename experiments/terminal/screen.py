@@ -101,10 +101,8 @@ def table(
 ) -> Table:
     """A table whose columns of words are on the left and those of numbers on the right."""
     table = Table(title=title)
-    for name in words:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in (*words, *numbers):
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for line in lines:
         table.add_row(*line)
     return table

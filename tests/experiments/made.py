@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import Cell, on_devices
-from mem_dfa.experiments.store import bench_rows, results, trainings
+from mem_dfa.experiments.store import results, schemas, trainings
 from mem_dfa.experiments.store.table import Table
 
 MIB = 2**20
@@ -46,8 +46,8 @@ def row(algorithm: str, layers: int = 1, **changes: Any) -> dict[str, Any]:
 
 def turns(algorithm: str, layers: int = 20, **changes: Any) -> dict[str, Any]:
     """A row of what `experiments.bench` found of a cell of conv20."""
-    values = row(algorithm, layers) | dict.fromkeys(bench_rows.TIMES, 1.0) | {"rounds": 15}
-    return {name: (values | changes).get(name) for name in bench_rows.BENCH.columns}
+    values = row(algorithm, layers) | dict.fromkeys(schemas.TIMES, 1.0) | {"rounds": 15}
+    return {name: (values | changes).get(name) for name in schemas.BENCH.columns}
 
 
 def history(folder: Path, cell: Cell, accuracies: Sequence[float]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results
 
 from mem_dfa import registry
 from mem_dfa.data import prepared
@@ -14,9 +14,9 @@ LINE = "sweep --algo bp,mem_dfa --model conv20 --layers 1,2"
 CELLS = cells(LINE)
 
 
-def select(folder: Path, *rows: dict) -> measured.Selection:
+def select(folder: Path, *rows: dict) -> results.Selection:
     results.append(folder, rows)
-    return measured.select(results.read(folder), CELLS)
+    return results.select(results.read(folder), CELLS)
 
 
 def test_the_newest_row_of_a_cell_wins(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_failure_hides_no_measurement(tmp_path: Path) -> None:
     assert not found.failed
     dead = failed | {"tensorflow": None}
     results.append(tmp_path, [dead, dead | {"layers": 2}])
-    shown = measured.newest_rows(results.read(tmp_path))
+    shown = results.newest_rows(results.read(tmp_path))
     assert [(r["layers"], r["status"]) for r in shown] == [(1, "ok"), (2, "killed")]
 
 

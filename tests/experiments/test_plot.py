@@ -7,7 +7,7 @@ import pytest
 from mem_dfa.experiments import plot
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import own_plot
-from mem_dfa.experiments.store import measured, results
+from mem_dfa.experiments.store import results
 
 from tests.experiments.drawn import lines
 from tests.experiments.meter import fail, good
@@ -26,7 +26,7 @@ def out(tmp_path: Path) -> str:
 
 
 def test_lines_are_those_of_the_rows(out: str) -> None:
-    rows = [row for row in measured.newest_rows(results.read(out)) if row["status"] == "ok"]
+    rows = [row for row in results.newest_rows(results.read(out)) if row["status"] == "ok"]
     figure = own_plot.draw(rows, "layers", "step_bytes", "algorithm")
     (axes,) = figure.axes
     drawn = sorted(line.get_xydata().tolist() for line in axes.lines)
@@ -46,7 +46,7 @@ def test_it_is_written_and_what_is_not_drawn_is_named(
 
 def test_what_differs_makes_lines_of_its_own(out: str) -> None:
     results.append(out, [good(replace(CELL, batch_size=8))])
-    rows = [row for row in measured.newest_rows(results.read(out)) if row["status"] == "ok"]
+    rows = [row for row in results.newest_rows(results.read(out)) if row["status"] == "ok"]
     differing, found = own_plot.lines_of(rows, "layers", "algorithm")
     assert differing == ["batch_size"]
     assert len(found) == 3

@@ -13,7 +13,7 @@ from mem_dfa.experiments.engine.worker import Limits
 from mem_dfa.experiments.paper import plan
 from mem_dfa.experiments.paper.plan import How
 from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES
-from mem_dfa.experiments.store import bench_rows, fit_rows, results, traces
+from mem_dfa.experiments.store import fit_rows, results, schemas, traces
 from mem_dfa.experiments.store.table import Table
 from mem_dfa.experiments.terminal import screen
 
@@ -102,12 +102,12 @@ def test_timelines_are_missing_one_by_one(tmp_path: Path) -> None:
 def test_turns_are_taken_by_all_or_again(tmp_path: Path) -> None:
     line = "run --algo bp,fa --model conv20 --layers 2"
     asked = cells(line)
-    known = dict.fromkeys((*bench_rows.TIMES, "step_bytes"), 1)
+    known = dict.fromkeys((*schemas.TIMES, "step_bytes"), 1)
     told = {"device": "CPU:0", "status": "ok", "rounds": 45, "tensorflow": "2.21.0", **known}
     rows = [{**cell.row(), **told} for cell in asked]
-    Table(tmp_path, bench_rows.BENCH).append(rows[:1])
+    Table(tmp_path, schemas.BENCH).append(rows[:1])
     assert missing_of(line, tmp_path, takes_turns=True) == asked
-    Table(tmp_path, bench_rows.BENCH).append(rows)
+    Table(tmp_path, schemas.BENCH).append(rows)
     assert not missing_of(line, tmp_path, takes_turns=True)
     other = "run --algo bp,fa --model conv20 --layers 3"
     assert len(missing_of(other, tmp_path, takes_turns=True)) == 2

@@ -108,7 +108,7 @@ def survey(monkeypatch: pytest.MonkeyPatch, refused: set[tuple[str, str]]) -> pr
     monkeypatch.setattr(processes.worker, "call", call)
     line = ["--algo", "bp,dfa", "--model", "mlp,mnist_conv", "--dataset", "synthetic"]
     options = sweep.parser().parse_args(line)
-    return processes.survey(arguments.cells(options), processes.silent)
+    return processes.survey(arguments.cells(options), lambda *_: None)
 
 
 def test_each_model_and_algorithm_must_fit_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mem_dfa.experiments.engine import engines
-from mem_dfa.experiments.store import results, sweep_rows
+from mem_dfa.experiments.store import results
 
 from tests.experiments.ended import has_ended
 
@@ -70,7 +70,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert last.returncode == 0, errors
     assert said.startswith(f"{seeds} cells: {seeds} ok")
     found = results.read(tmp_path)
-    good = [sweep_rows.identity_of(row) for row in found if row["status"] == "ok"]
+    good = [results.identity_of(row) for row in found if row["status"] == "ok"]
     assert len(good) == len(set(good)) == seeds
     assert {row["status"] for row in found} <= {"ok", "killed"}
     assert [path.name for path in tmp_path.glob(f".{results.FILE_NAME}.*")] == [

@@ -5,8 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mem_dfa.experiments.store import results
-from mem_dfa.experiments.store import sweep_rows as rows
+from mem_dfa.experiments.store import files, results
 
 from tests.experiments.meter import (
     SMALL,
@@ -50,13 +49,13 @@ def test_two_sweeps_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_killed_sweep_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import time; from mem_dfa.experiments.store import sweep_rows\n"
-        f"holds = sweep_rows.Holds({str(tmp_path)!r})\n"
+        "import time; from mem_dfa.experiments.store import files\n"
+        f"holds = files.Holds({str(tmp_path)!r})\n"
         "print(holds.take('a'), flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "True\n"
-    with rows.Holds(str(tmp_path)) as holds:
+    with files.Holds(str(tmp_path)) as holds:
         assert not holds.take("a")
         assert holds.take("b")
         other.kill()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mem_dfa.experiments import sweep
-from mem_dfa.experiments.store import files, results, stopping, sweep_rows
+from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.table import Table
 
 from tests.experiments.meter import SMALL, Meter, good, read
@@ -29,7 +29,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {f".{results.FILE_NAME}.lock"}
 
 
-@pytest.fixture(params=signal.valid_signals() & set(stopping.ENDING))
+@pytest.fixture(params=signal.valid_signals() & set(files.ENDING))
 def ending(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
     """A signal that raises KeyboardInterrupt, as in a command."""
     before = signal.signal(request.param, signal.default_int_handler)
@@ -64,7 +64,7 @@ def test_a_signal_at_every_step_loses_no_row(
     with monkeypatch.context() as patch:
         patch.setattr(os, step, disturbed)
         try:
-            with stopping.undisturbed():  # as in `trainings.keep`
+            with files.undisturbed():  # as in `trainings.keep`
                 results.append(tmp_path, [row(known)])
         except KeyboardInterrupt:
             is_heard = True
@@ -198,9 +198,9 @@ def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
 
 
 def test_a_pipe_in_the_place_of_a_sweeps_lock(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / sweep_rows.LOCK_NAME)
+    os.mkfifo(tmp_path / files.SWEEP_LOCK)
     with pytest.raises(results.ResultsError, match="is no file"):
-        sweep_rows.Holds(str(tmp_path))
+        files.Holds(str(tmp_path))
 
 
 def test_a_file_that_is_removed_while_a_sweep_runs(

@@ -1,16 +1,15 @@
 """Training that was ended goes on where it was, and ends as if it had not been."""
 
 import errno
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
 
 import keras
 import numpy as np
 import pytest
-from mem_dfa.experiments.cells import code
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import training
@@ -88,7 +87,7 @@ def test_each_training_has_a_file_of_its_own(
     changes = [{"device": "GPU:0"}, {"epochs": 5}, {"seed": 1}, {"classes": 5}, here]
     changes += [{**here, "data_dir": str(tmp_path)}]
     others = [trainings.resumable(tmp_path, replace(first, **change)) for change in changes]
-    metadata = code.importlib.metadata
+    metadata = trainings.importlib.metadata
     for changed in ("tensorflow", "keras"):
         with monkeypatch.context() as other:
             versions = {name: metadata.version(name) for name in ("tensorflow", "keras")}
@@ -141,32 +140,21 @@ def test_what_is_kept_is_all_of_it(tmp_path: Path) -> None:
     assert losses[0][0] != losses[0][1]
 
 
-def test_what_does_not_fit_is_not_taken(tmp_path: Path) -> None:
-    def trainer(units: int) -> keras.Model:
-        made = ALGORITHMS["bp"](keras.Sequential([keras.Input((6,)), keras.layers.Dense(units)]))
-        made.compile("sgd", "mse")
-        return made
-
+def test_what_is_damaged_is_not_taken(tmp_path: Path) -> None:
     file = tmp_path / "kept"
-    made = trainer(4)
+    made = ALGORITHMS["bp"](keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)]))
+    made.compile("sgd", "mse")
     assert training.restore(file, made) == []
     training.save(file, made, [{"epoch": 1}])
     assert training.restore(file, made) == [{"epoch": 1}]
     before = file.read_bytes()
-    other = trainer(5)
-    weights = other.get_weights()
-    assert training.restore(file, other) == []
     file.write_bytes(before[: len(before) // 2])
     assert training.restore(file, made) == []
     file.write_bytes(before)
     assert training.restore(file, made) == [{"epoch": 1}]
-    assert all((a == b).all() for a, b in zip(weights, other.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("call", ["savez", "fsync"])
-def test_a_full_disk_does_not_end_it(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is lost what was kept before."""
     folder = tmp_path / "not made yet"
     whole = cell("bp", folder)
@@ -175,13 +163,10 @@ def test_a_full_disk_does_not_end_it(
     (file,) = folder.iterdir()
     before = file.read_bytes()
 
-    def full(file: IO[bytes] | int, *arrays: np.ndarray, **rows: str) -> None:
-        if not isinstance(file, int):
-            file.write(b"some")
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    owner = training.np if call == "savez" else training.os
-    monkeypatch.setattr(owner, call, full)
+    monkeypatch.setattr(os, "fsync", full)
     assert len(training.train(whole, silent)["history"]) == 4
     assert list(folder.iterdir()) == [file]
     assert file.read_bytes() == before

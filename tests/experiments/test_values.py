@@ -9,7 +9,7 @@ import pytest
 from mem_dfa.experiments.paper import plan
 from mem_dfa.experiments.pictures import canvas, search_plots, tradeoff_plots
 from mem_dfa.experiments.report import tables
-from mem_dfa.experiments.store import fit_rows, measured, results, trainings
+from mem_dfa.experiments.store import fit_rows, results, trainings
 
 from tests.experiments.drawn import cells
 from tests.experiments.made import row, table
@@ -40,8 +40,8 @@ def recorded(name: str) -> list[dict[str, Any]]:
 
 def read_measurements(folder: Path) -> None:
     rows = results.read(folder)
-    canvas.notes_on(measured.select(rows, ASKED, 3))
-    measured.images(rows, "cifar10")
+    canvas.notes_on(results.select(rows, ASKED, 3))
+    results.images(rows, "cifar10")
     tables.versions(rows)
     list(tables.sections(folder, rows))
     plan.recorded_seconds(ASKED, rows)

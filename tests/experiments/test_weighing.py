@@ -10,7 +10,7 @@ import tensorflow as tf
 from mem_dfa.experiments.checks import gate
 from mem_dfa.experiments.checks.baseline import Pair
 from mem_dfa.experiments.engine import worker
-from mem_dfa.experiments.measure import measuring, weighing
+from mem_dfa.experiments.measure import measuring, special
 
 from tests.experiments import mutants
 
@@ -42,15 +42,15 @@ def move(quantity: str, mutant: str, **changes: Any) -> Pair:
 def test_one_step_that_takes_less_or_more_is_passed_over() -> None:
     """As measured under load: most steps 1.84 MB, one 1.64, one 2.10."""
     steps = [pd.Series({"block_001/gradient": n, "loss/activation": 4}) for n in (184, 164, 184)]
-    assert weighing.in_the_middle(steps).sum() == 188
+    assert special.in_the_middle(steps).sum() == 188
     steps[1] = pd.Series({"block_001/gradient": 210})
-    assert weighing.in_the_middle(steps).sum() == 188
+    assert special.in_the_middle(steps).sum() == 188
 
 
 def test_what_a_thread_still_holds_is_waited_for() -> None:
     looks = [90, 90, 90, 90, 70, 70, 70, 70, 70, 70, 50]
     left = iter(looks)
-    weighing.settle(lambda: next(left))
+    special.settle(lambda: next(left))
     assert list(left) == [50], "five more looks at 70, and no other one"
 
 
@@ -58,7 +58,7 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cell = dataclasses.replace(REGENERATED, layers=2, batch_size=4, device="CPU:0", steps=1)
-    before = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
+    before = special.weigh(cell, lambda *_: None)["resident"][special.UNNAMED]
     warmed_up = measuring.warmed_up
 
     def with_a_slow_thread(*arguments: Any) -> Any:
@@ -68,7 +68,7 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
         return found
 
     monkeypatch.setattr(measuring, "warmed_up", with_a_slow_thread)
-    after = weighing.weigh(cell, lambda *_: None)["resident"][weighing.UNNAMED]
+    after = special.weigh(cell, lambda *_: None)["resident"][special.UNNAMED]
     assert after - before < LATE_BYTES / 2
 
 
@@ -77,7 +77,7 @@ def test_what_is_kept_for_the_backward_pass() -> None:
     small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
     true = dataclasses.replace(gate.CELLS[0], **small)
     broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
-    found = weighing.weigh_all([true, broken], lambda *_: None)
+    found = special.weigh_all([true, broken], lambda *_: None)["weights"]
     parts = found[true.title]["kept"]
     activation = 4 * 32 * 32 * 16 * 4
     assert [parts[f"conv_{number}/activation"] for number in (1, 2, 3)] == [activation] * 3
@@ -89,7 +89,7 @@ def test_what_is_kept_for_the_backward_pass() -> None:
 
 @pytest.mark.slow
 def test_what_nobody_can_name_is_what_was_asked_for() -> None:
-    unnamed = weigh("mem_dfa")["resident"][weighing.UNNAMED]
+    unnamed = weigh("mem_dfa")["resident"][special.UNNAMED]
     # Constants of the traced step; the batch in a chunk twice its size would be ten times more.
     assert 0 < unnamed < 10_000
 

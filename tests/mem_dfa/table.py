@@ -47,7 +47,7 @@ TABLE = {
     "revnet": Row(is_exact=True, is_block_by_block=True, replays=True, needs_reversible=True),
     # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
     "microbatch": Row(
-        is_exact=True, opens=False, takes_outputs=True, slices=3, arguments={"slices": 3}
+        is_exact=True, opens=False, takes_outputs=True, slices=2, arguments={"slices": 2}
     ),
 }
 ORDINARY = Row()

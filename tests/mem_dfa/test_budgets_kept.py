@@ -97,7 +97,7 @@ NETS = {
 }
 
 
-def stacked(shape: tuple[int | None, ...], make: Callable, count: int = 4) -> keras.Model:
+def stacked(shape: tuple[int | None, ...], make: Callable, count: int = 3) -> keras.Model:
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input(shape)
     for _ in range(count):

@@ -58,7 +58,7 @@ def trained(
 
 @cache
 def trained_by_bp(weighted: bool) -> tuple[list[np.ndarray], dict[str, float]]:
-    return trained(compiled(BP(plain_net()), sgd()), weighted)
+    return trained(compiled(BP(plain_net()), sgd(), run_eagerly=True), weighted)
 
 
 # 3 and 7 do not divide the ten examples; 14 are more slices than examples.
@@ -77,8 +77,10 @@ def test_the_sum_of_the_slices_is_bps_step(slices: int, weighted: bool) -> None:
 
 
 def test_eager_slices_are_bps_step_in_float32() -> None:
-    trainer = compiled(Microbatch(plain_net(), 3), sgd(), run_eagerly=True)
-    ours, expected = trained(trainer), trained(compiled(BP(plain_net()), sgd()))
+    ours, expected = (
+        trained(compiled(trainer, sgd(), run_eagerly=True))
+        for trainer in (Microbatch(plain_net(), 3), BP(plain_net()))
+    )
     assert distance(ours[0], expected[0]) <= 1e-5
 
 
@@ -121,7 +123,7 @@ def test_a_frozen_batch_normalization_takes_its_moving_statistics() -> None:
         frozen = keras.layers.BatchNormalization(trainable=False, name="frozen")
         network = keras.Sequential([keras.Input((6, 6, 2)), frozen, *network.layers])
         frozen.moving_mean.assign([0.5, -0.5])
-        trainer = compiled(make(network), sgd())
+        trainer = compiled(make(network), sgd(), run_eagerly=True)
         trainer.train_on_batch(x, y)
         trained.append(network.get_weights())
     for expected, got in zip(*trained, strict=True):
@@ -225,7 +227,7 @@ def test_the_loss_of_two_replicas_is_logged_whole(monkeypatch: pytest.MonkeyPatc
     strategy = type(tf.distribute.get_strategy())
     monkeypatch.setattr(strategy, "num_replicas_in_sync", 2)
     logged = [
-        compiled(make(plain_net()), sgd()).train_on_batch(x, y)[0]
+        compiled(make(plain_net()), sgd(), run_eagerly=True).train_on_batch(x, y)[0]
         for make in (BP, lambda network: Microbatch(network, slices=3))
     ]
     assert logged[1] == pytest.approx(logged[0], rel=1e-5)
@@ -265,11 +267,11 @@ def whole_batch_loss(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 @pytest.mark.parametrize("loss", [keras.losses.Dice(), keras.losses.Tversky(), whole_batch_loss])
 def test_losses_of_a_whole_batch_are_refused(loss: object, eager: bool) -> None:
     trainer = Microbatch(plain_net(), slices=2)
-    trainer.compile(sgd(), loss, run_eagerly=eager)
+    trainer.compile(sgd(), loss, run_eagerly=eager, jit_compile=False)
     x, y, _ = examples()
     with pytest.raises(UnsupportedError, match="loss of 2 slices, weighted by their shares, is"):
         trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
-    trainer.compile(sgd(), keras.losses.Dice(axis=-1), run_eagerly=eager)
+    trainer.compile(sgd(), keras.losses.Dice(axis=-1), run_eagerly=eager, jit_compile=False)
     trainer.train_on_batch(x, np.eye(3, dtype="float32")[y])
 
 
@@ -282,13 +284,15 @@ def test_labels_may_come_in_a_list_and_outputs_be_numbers() -> None:
         layers = keras.layers
         body = [layers.Flatten(), layers.Dense(1), layers.Reshape(())]
         trainer = algorithm(keras.Sequential([keras.Input((6, 6, 2)), *body]))
-        trainer.compile(sgd(), "mse")
+        trainer.compile(sgd(), "mse", run_eagerly=True)
         trainer.train_on_batch(x, [y.astype("float32")])
         trained.append(trainer.network.get_weights())
     for expected, got in zip(*trained, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
     trainer = Microbatch(plain_net(), slices=2)
-    trainer.compile(sgd(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    trainer.compile(
+        sgd(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True
+    )
     trainer.train_on_batch(x, [y])
 
 

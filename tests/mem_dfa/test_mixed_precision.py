@@ -60,7 +60,7 @@ def changed(name: str, own: str, weights: list[np.ndarray] | None = None) -> tup
     network.set_weights(weights)
     trainer = trainer_by(name, network)
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), 256.0)
-    trainer.compile(optimizer, LOSS, jit_compile=False)
+    trainer.compile(optimizer, LOSS, run_eagerly=True)
     trainer.train_on_batch(*blobs())
     return weights, [w - old for w, old in zip(network.get_weights(), weights, strict=True)]
 

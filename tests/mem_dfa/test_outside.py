@@ -187,6 +187,11 @@ def trained(make: Callable, kind: str, algorithm: str, **how: object) -> list[np
     return [*weights, *state, np.array([log[:2] for log in logs])]
 
 
+@functools.cache
+def by_the_oracle(kind: str, algorithm: str, execution: str) -> list[np.ndarray]:
+    return trained(TRAINERS[algorithm][1], kind, algorithm, **EXECUTIONS[execution])
+
+
 FEW = ("several", "python's")
 
 
@@ -201,9 +206,10 @@ FEW = ("several", "python's")
 )
 def test_both_runs_of_a_layer_find_the_same(algorithm: str, kind: str, execution: str) -> None:
     """The oracles run each layer once: Keras's own step, and DFA."""
-    ours, expected = (
-        trained(make, kind, algorithm, **EXECUTIONS[execution]) for make in TRAINERS[algorithm]
-    )
+    ours = trained(TRAINERS[algorithm][0], kind, algorithm, **EXECUTIONS[execution])
+    # XLA draws other numbers than TensorFlow, and Python others when a step is traced.
+    is_drawn_alike = execution != "xla" and kind != "python's"
+    expected = by_the_oracle(kind, algorithm, "eager" if is_drawn_alike else execution)
     for got, wanted in zip(ours, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-5)
     assert distance(ours, expected) < 1e-4

@@ -71,7 +71,8 @@ def test_whatever_keras_would_run_is_refused(own: str) -> None:
 
 def test_a_method_set_on_the_model_itself_is_refused_at_compile() -> None:
     net = graph(keras.Model)
-    net.compile("sgd", lambda y, p: keras.ops.mean(p))  # whose loss is no training of its own
+    # Whose loss is no training of its own.
+    net.compile("sgd", lambda y, p: keras.ops.mean(p), run_eagerly=True)
     net.train_on_batch(*blobs(4))
     trainer = BP(net)
     trainer.compile("sgd", LOSS)
@@ -137,7 +138,7 @@ KINDS = (Halves, HalvesWhenCalled, halves_by_hand)
 
 def trained(net: keras.Model, trainer: keras.Model, steps: int = 2) -> list[np.ndarray]:
     """What the steps change in the network."""
-    trainer.compile(keras.optimizers.SGD(0.1), LOSS, jit_compile=False)
+    trainer.compile(keras.optimizers.SGD(0.1), LOSS, run_eagerly=True)
     before = net.get_weights()
     for _ in range(steps):
         trainer.train_on_batch(*blobs(8))

@@ -78,7 +78,8 @@ def test_a_softmax_in_a_lambda_trains_as_the_layer(name: str, run_eagerly: bool)
     for softmax in (keras.layers.Softmax(), keras.layers.Lambda(keras.ops.softmax)):
         net = net_that_ends_in(keras.layers.Dense(3), softmax)
         trainer = ALGORITHMS[name](net)
-        trainer.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=run_eagerly)
+        loss = "sparse_categorical_crossentropy"
+        trainer.compile("sgd", loss, run_eagerly=run_eagerly, jit_compile=False)
         trainer.train_on_batch(*blobs(8))
         weights.append(net.get_weights())
     for one, other in zip(*weights, strict=True):
@@ -165,7 +166,7 @@ def test_draws_that_cannot_be_repeated_are_refused(name: str, draws: type) -> No
 
 def test_a_block_that_is_kept_may_draw_as_it_likes() -> None:
     trainer = Checkpoint(net_with(DrawsItself()), budget="1 GiB")
-    trainer.compile("sgd", LOSS)
+    trainer.compile("sgd", LOSS, jit_compile=False)
     trainer.train_on_batch(*blobs(8))
 
 

@@ -104,7 +104,7 @@ def whole(build: Callable[[], keras.Model], make: Make) -> tuple[list[np.ndarray
     """Weights before, after, and the optimizer's variables of a training without tiles."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_tiles, "TILED_FROM_BYTES", 2**40)
-        trainer = trained(build(), make)
+        trainer = trained(build(), make, run_eagerly=True)
         assert tiled(trainer) == []
     slots = [variable.numpy() for variable in trainer.optimizer.variables]
     return build().get_weights(), trainer.network.get_weights(), slots
