@@ -1,10 +1,11 @@
 """Models, data and algorithms of the user's own, and batches that suit a model. Uses TensorFlow."""
 
 import importlib
-import importlib.util
 import inspect
 import sys
+import types
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ def named(text: str, option: str) -> Any:
         module_name = f"mem_dfa_own_{path.stem}"
         if module_name not in sys.modules:
             sys.path.insert(0, str(path.parent))  # for what it imports itself
-            specification = importlib.util.spec_from_file_location(module_name, path)
-            module = importlib.util.module_from_spec(specification)
-            specification.loader.exec_module(module)
+            module = types.ModuleType(module_name)
+            module.__file__ = str(path)
+            SourceFileLoader(module_name, str(path)).exec_module(module)
             sys.modules[module_name] = module
         return getattr(sys.modules[module_name], name)
 
