@@ -21,6 +21,7 @@ def texts(results: str) -> dict[str, str]:
         tables[f"table_accuracy_{model}"] = _accuracies(results, model)
     tables["table_accuracy_residual"] = _residual(results)
     tables["table_fit"] = _fits(results)
+    tables["broken_claims"] = _broken(results)
     tables |= {f"table_{name}": "\n".join(lines) for name, lines in readme.tables(results).items()}
     return {**facts.texts(results), **tables}
 
@@ -60,6 +61,28 @@ def _fits(results: str) -> str:
     return table([heads[number] for number in picked], lines)
 
 
+def _broken(results: str) -> str:
+    rows = [row for row in facts.claims(results).values() if row["verdict"] != "holds"]
+    told = [
+        f"- {row['claim']}: {float(row['measured']):.2f} in place of {row['limit']}"
+        if row["measured"]
+        else f"- {row['claim']}: not measured"
+        for row in rows
+    ]
+    return "\n".join(told) or "- none"
+
+
 def _alone(text: str) -> str:
-    """A table that a command wrote, without what it says above it."""
-    return text[text.index("|") :].rstrip() if "|" in text else text
+    """A table that a command wrote, without what it says above, or of its cells in every line."""
+    lines = [line[1:-1].split("|") for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    heads, _, *rows = cells
+    kept = [
+        number
+        for number, head in enumerate(heads)
+        if head not in _SAID_ONCE or len({row[number] for row in rows}) > 1
+    ]
+    return table([heads[n] for n in kept], [[row[n] for n in kept] for row in rows])
+
+
+_SAID_ONCE = ("model", "layers", "batch", "execution")

@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
 
 
 def _commands() -> Iterable[str]:
-    os.environ["COLUMNS"] = "90"
+    os.environ["COLUMNS"] = "80"
     yield "# Command line"
     yield (
         "`mem-dfa COMMAND` is the installed script. In a checkout `python -m experiments.COMMAND` "
