@@ -10,6 +10,7 @@ from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.store import files, fit_rows, measured, results, trainings
 from mem_dfa.experiments.terminal import screen
 
+GIBIBYTE = 2**30
 _STEP = "conv20 {}, 20 layers: step bytes, batch 128"
 _DEPTH = "depth_net mem_dfa, sgd, regenerated feedback, {} layers: step bytes, batch 32"
 _CLAIMS = {
@@ -67,11 +68,12 @@ def claims(folder: str | Path) -> dict[str, Mapping[str, str]]:
 
 
 def fits(folder: str | Path) -> Sequence[Mapping]:
-    """The largest batches on VGG-16 that `experiments.fit` found, rising."""
+    """The largest batches on VGG-16 in 1 GiB that `experiments.fit` found, rising."""
     found = [
         row
         for row in fit_rows.answers(folder).values()
         if row["size"] and (row["model"], row["over"]) == ("vgg16", "batch")
+        if row["memory_limit_bytes"] == GIBIBYTE
     ]
     return sorted(found, key=lambda row: row["size"])
 

@@ -45,11 +45,11 @@ _HEADLINES = (
     "| the same with the exact gradient | {bp_step} | **{checkpoint_step}** `checkpoint` "
     "| {checkpoint_time} times the time |",
     "| step of 1000 convolutions, batch 32 | {bp_step_1000} | **{mem_dfa_step_1000}** `mem_dfa` "
-    "| {first_step_1000} until the first step is done |",
+    "| {first_step_1000} for the first step; feedback drawn again at each use |",
     "| largest batch of VGG-16 in 1 GiB | {fit_bp} | **{fit_mem_dfa}** `mem_dfa`, "
     "**{fit_microbatch}** `microbatch` | slices need a net without BatchNormalization |",
-    "| test accuracy, MNIST; CIFAR-10 | {mnist_conv_bp}; {liao_cifar_bp} "
-    "| {mnist_conv_mem_dfa}; {liao_cifar_mem_dfa} `mem_dfa` "
+    "| test accuracy of `mnist_conv`, MNIST; `liao_cifar`, CIFAR-10 "
+    "| {mnist_conv_bp}; {liao_cifar_bp} | {mnist_conv_mem_dfa}; {liao_cifar_mem_dfa} `mem_dfa` "
     "| random feedback learns less where the task is harder |",
 )
 
