@@ -16,6 +16,7 @@ import reference
 import yaml
 from mem_dfa.experiments.__main__ import COMMANDS
 from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.report import facts
 from mem_dfa.profiling import __main__ as profile
 
 from tests import documented
@@ -61,9 +62,16 @@ def test_python_of_every_page_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=told)
 def test_commands_of_a_page_can_be_parsed(
-    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.chdir(ROOT)
+    """Beside the files that the page shows, and the results."""
+    documented.lay(page, folder := tmp_path / "page")
+    (folder / "results").symlink_to(ROOT / "results")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     for line in lines(page):
         words = shlex.split(line, comments=True)
         if not words or line.startswith(OTHERS) or words[0] == "cd":
@@ -108,6 +116,12 @@ def test_what_pages_ask_for_is_there() -> None:
     for page in PAGES:
         asked = set(re.findall(r"\{\{ (\w+) \}\}", page.read_text(encoding="utf-8")))
         assert asked <= set(known), page
+
+
+@pytest.mark.parametrize("model", ["mlp", "mnist_conv"])
+def test_accuracies_that_captions_call_equal(model: str) -> None:
+    found = facts.accuracies(ROOT / "results", model)
+    assert found["dfa"] == found["mem_dfa"] != []
 
 
 def test_the_reference_has_all_that_there_is() -> None:

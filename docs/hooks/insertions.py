@@ -19,6 +19,8 @@ def texts(results: str) -> dict[str, str]:
     }
     for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16"):
         tables[f"table_accuracy_{model}"] = _accuracies(results, model)
+        cells = facts.planned(f"accuracy_{model}")
+        tables[f"{model}_epochs"] = str(max(cell.epochs for cell in cells))
     tables["table_accuracy_residual"] = _residual(results)
     tables["table_fit"] = _fits(results)
     tables["broken_claims"] = _broken(results)

@@ -60,7 +60,7 @@ def texts(folder: str | Path) -> dict[str, str]:
 
 def claims(folder: str | Path) -> dict[str, Mapping[str, str]]:
     """What `experiments.claims` found: its rows, by the claim."""
-    found = {}
+    found: dict[str, Mapping[str, str]] = {}
     for file in sorted(Path(folder, files.TABLES).glob("claims_*.csv")):
         with file.open(newline="", encoding="utf-8") as opened:
             found |= {row["claim"]: row for row in csv.DictReader(opened)}
