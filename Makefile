@@ -4,7 +4,7 @@ ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 INSTALLED := .mypy_cache/installed
 
-.PHONY: run test gate lint format readme claims clean
+.PHONY: run test gate docs lint format readme claims clean
 
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
@@ -30,7 +30,11 @@ format: $(ENVIRONMENT)/made
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What there is, as the registry has it.
+# Into build/site. What Material says of MkDocs's next version is no warning about these pages.
+docs: $(ENVIRONMENT)/made
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# What there is, as the registry has it, and what was measured.
 readme: $(ENVIRONMENT)/made
 	$(BIN)/python -m mem_dfa.experiments.report.readme README.md
 
@@ -45,4 +49,4 @@ $(ENVIRONMENT)/made: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(ENVIRONMENT)
+	rm -rf $(ENVIRONMENT) build

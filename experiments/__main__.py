@@ -21,6 +21,7 @@ COMMANDS = {
     "reproduce": "measures all that the figures show, and draws them",
     "profile": "show, diff: recorded timelines; doctor: what can be measured on this machine",
 }
+PROFILE = "mem_dfa.profiling.__main__"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = f"there is no command {name!r}, but {', '.join(COMMANDS)}"
         print(f"error: {said} (see --help)", file=sys.stderr)
         return 2
-    module, extra = f"experiments.{name}", "experiments"
+    module, extra = f"mem_dfa.experiments.{name}", "experiments"
     if name == "profile":
-        module, extra = "profiling.__main__", "profiling"
+        module, extra = PROFILE, "profiling"
     try:
-        return import_module(f"mem_dfa.{module}").main(arguments)
+        return import_module(module).main(arguments)
     except ModuleNotFoundError as error:
         if not (told := extras.missing(error, extra)):
             raise

@@ -1,41 +1,89 @@
-"""The README's tables of what there is, from the registry: ``make readme`` writes them anew."""
+"""The README's tables, from the registry and the results: ``make readme`` writes them anew."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from mem_dfa.experiments.report import facts
 
 from mem_dfa import registry
 
-_TABLES = {
-    "algorithms": [
+RESULTS = "results"
+
+
+def algorithms() -> list[str]:
+    """The table of algorithms, as the registry has them."""
+    return [
         "| algorithm | | error signal | what it keeps of the forward pass |",
         "|---|---|---|---|",
         *(
             f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
             for name, entry in registry.ALGORITHMS.items()
         ),
-    ],
-    "models": [
-        "| model | layers before the classifier |",
-        "|---|---|",
-        *(f"| `{name}` | {entry.description} |" for name, entry in registry.MODELS.items()),
-    ],
-}
+    ]
 
 
-def with_tables(text: str) -> str:
-    """A README with its tables as the registry has them, between marks such as `<!-- models -->`.
+def headlines(folder: str | Path) -> list[str]:
+    """The five numbers to know, each beside plain training and with what limits it.
 
-    ValueError where it has no place for one.
+    Raises:
+        KeyError: the results lack one.
+        ResultsError: a table is damaged.
     """
-    for name, lines in _TABLES.items():
-        before, begin, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- end of {name} -->")
-        if not end:
-            raise ValueError(f"the README has no lines <!-- {name} --> and <!-- end of {name} -->")
-        text = before + begin + "\n".join(lines) + "\n" + end + after
+    told = facts.texts(folder)
+    verdicts = [row["verdict"] for row in facts.claims(folder).values()]
+    count = f"{verdicts.count('holds')} of {len(verdicts)}"
+    said = f"{count} promises hold; [the tables](results/README.md) say which do not."
+    return [*(line.format(**told) for line in _HEADLINES), "", said]
+
+
+_HEADLINES = (
+    "| | plain training | here | what it costs |",
+    "|---|---|---|---|",
+    "| step of 20 convolutions, batch 128 | {bp_step} | **{mem_dfa_step}** `mem_dfa` "
+    "| {mem_dfa_time} times the time; another gradient |",
+    "| the same with the exact gradient | {bp_step} | **{checkpoint_step}** `checkpoint` "
+    "| {checkpoint_time} times the time |",
+    "| step of 1000 convolutions, batch 32 | {bp_step_1000} | **{mem_dfa_step_1000}** `mem_dfa` "
+    "| {first_step_1000} for the first step; feedback drawn again at each use |",
+    "| largest batch of VGG-16 in 1 GiB | {fit_bp} | **{fit_mem_dfa}** `mem_dfa`, "
+    "**{fit_microbatch}** `microbatch` | slices need a net without BatchNormalization |",
+    "| test accuracy of `mnist_conv`, MNIST; `liao_cifar`, CIFAR-10 "
+    "| {mnist_conv_bp}; {liao_cifar_bp} | {mnist_conv_mem_dfa}; {liao_cifar_mem_dfa} `mem_dfa` "
+    "| random feedback learns less where the task is harder |",
+)
+
+
+def tables(folder: str | Path = RESULTS) -> dict[str, list[str]]:
+    """The lines of each table, by the name of its place in the README."""
+    return {"algorithms": algorithms(), "headlines": headlines(folder)}
+
+
+def with_tables(text: str, folder: str | Path = RESULTS) -> str:
+    """A README with its tables as they are now, between marks such as `<!-- algorithms -->`.
+
+    Raises:
+        ValueError: it has no place for one.
+    """
+    for name, lines in tables(folder).items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"the README has no lines {begin.strip()} and {end}")
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
     return text
 
 
+def main(argv: Sequence[str]) -> None:
+    """Rewrites a README.
+
+    Args:
+        argv: its path, beside which the results are.
+    """
+    path = Path(argv[0])
+    text = path.read_text(encoding="utf-8")
+    path.write_text(with_tables(text, path.parent / RESULTS), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+    main(sys.argv[1:])

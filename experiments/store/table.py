@@ -119,11 +119,16 @@ class Table:
 
 
 @functools.lru_cache(maxsize=2**16)
+def bounds_of(column: str) -> tuple[float, float] | None:
+    """The least and the most that a column of numbers may hold; None for a column of words."""
+    return next(((a, b) for names, a, b in _NUMBERS if re.fullmatch(names, column)), None)
+
+
 def typed(column: str, text: str) -> Any:
     """The number, text or name in a field; None for nothing, ValueError for what cannot be."""
     if not text or column in _TEXTS:
         return text or None
-    bounds = next((ends for names, *ends in _NUMBERS if re.fullmatch(names, column)), None)
+    bounds = bounds_of(column)
     with contextlib.suppress(ValueError):
         if bounds:
             value = type(bounds[0])(text)

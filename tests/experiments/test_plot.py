@@ -9,7 +9,6 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import own_plot
 from mem_dfa.experiments.store import results
 
-from tests.experiments.drawn import lines
 from tests.experiments.meter import fail, good
 
 CELL = Cell("bp", "mlp", 1, device="CPU:0")
@@ -32,7 +31,6 @@ def test_lines_are_those_of_the_rows(out: str) -> None:
     drawn = sorted(line.get_xydata().tolist() for line in axes.lines)
     assert drawn == [[[1.0, 1.0]], [[1.0, 3.0], [2.0, 2.0]]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("layers", "step (MiB)")
-    assert not lines(axes)
 
 
 def test_it_is_written_and_what_is_not_drawn_is_named(
