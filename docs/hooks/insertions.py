@@ -56,11 +56,9 @@ def _residual(results: str) -> str:
 
 def _fits(results: str) -> str:
     rows = facts.fits(results)
-    picked = [fit_table.HEADS.index(name) for name in ("algorithm", "batch")]
-    picked += [len(fit_table.HEADS) + number for number in range(3)]
-    heads = [*fit_table.HEADS, *fit_table.NUMBERS]
-    lines = [[line[number] for number in picked] for line in fit_table.lines(rows)]
-    return table([heads[number] for number in picked], lines)
+    heads = ["algorithm", "batch", "of bp's", "peak (MiB)", "ms per image"]
+    lines = [fit_table.line(row, rows) for row in rows]
+    return table(heads, [[line[head] for head in heads] for line in lines])
 
 
 def _broken(results: str) -> str:
