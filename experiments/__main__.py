@@ -18,7 +18,7 @@ COMMANDS = {
     "claims": "measures again what this project promises",
     "figures": "draws every figure from what was measured, and the page",
     "reproduce": "measures all that the figures show, and draws them",
-    "profile": "run: what takes a script's memory; show, diff: timelines; doctor: this machine",
+    "profile": "what takes a script's memory (run); timelines (show, diff); doctor",
 }
 FORMER = "depth"
 """It says what takes its place."""

@@ -59,12 +59,11 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help=f"folder for the timeline and its page (default: {OUT})",
     )
-    parser.add_argument("script", metavar="SCRIPT", help="a Python file that calls fit")
     parser.add_argument(
-        "arguments",
-        nargs=argparse.REMAINDER,
-        metavar="...",
-        help="the script's own arguments",
+        "words",
+        nargs=argparse.PARSER,  # all from the first one that is no option
+        metavar="SCRIPT",
+        help="a Python file that calls fit, and the arguments it takes",
     )
     parser.set_defaults(command=run)
 
@@ -75,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TraceError: there is no such script, or no writing into the folder.
     """
-    _check_script(options.script)
+    script, *arguments = options.words
+    _check_script(script)
     for name in _NEEDED:  # before the script takes its time
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -84,14 +84,14 @@ def run(options: argparse.Namespace) -> int:
     except MeterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    path = _free_path(options.out, f"{Path(options.script).stem}-step-{options.step}")
-    step = ScriptStep(Path(options.script).name, options.step, path.absolute())
+    path = _free_path(options.out, f"{Path(script).stem}-step-{options.step}")
+    step = ScriptStep(Path(script).name, options.step, path.absolute())
     with quiet_tensorflow(), in_every_fit(step.callback_for):
-        status = run_script(options.script, options.arguments)
+        status = run_script(script, arguments)
     if status == INTERRUPTED:
         print("interrupted", file=sys.stderr)
     if step.recorded is None:
-        print(f"error: no step was recorded: {step.why_not()}", file=sys.stderr)
+        print(f"error: no step was recorded: {step.why_not(failed=status != 0)}", file=sys.stderr)
         return status or 1
     shown = _show(step.recorded, path, options.foretell)
     return status or shown

@@ -72,6 +72,7 @@ def _prediction(name: str, model: Any, batch_size: int) -> Prediction:
 
 
 def _few_words(error: Exception, algorithm: str) -> str:
-    """What is wrong, without what to do about it, which follows a semicolon."""
-    text = one_line(error).removeprefix(f"{algorithm} ").split("; ")[0]
+    """What is wrong, without what to do about it: that follows a semicolon, else a colon."""
+    text = one_line(error).removeprefix(f"{algorithm} ")
+    text = text.split("; " if "; " in text else ": ")[0]
     return textwrap.shorten(text, REASON_WIDTH, placeholder=" …")

@@ -13,6 +13,7 @@ from rich.table import Table
 from mem_dfa.units import MEBIBYTE
 
 WIDTH = 80
+_NARROWEST = 40  # so that titles stay on one line
 _SHOWN_ROWS = 10
 _SHOWN_SHARE = 0.01  # of the peak
 
@@ -38,7 +39,7 @@ def mebibytes(size: int) -> str:
 
 def table_of(title: str, *names: str) -> Table:
     """A table with a column of names for the first, of numbers for the others."""
-    made = Table(title=title, title_justify="left", caption_justify="left")
+    made = Table(title=title, title_justify="left", caption_justify="left", min_width=_NARROWEST)
     made.add_column(names[0], overflow="fold")
     for name in names[1:]:
         made.add_column(name, justify="right", no_wrap=True)

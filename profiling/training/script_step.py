@@ -77,10 +77,16 @@ class ScriptStep:
                 self._tell(str(error))
         return self._callback
 
-    def why_not(self) -> str:
-        """Why no step was recorded, in a sentence."""
+    def why_not(self, failed: bool) -> str:
+        """Why no step was recorded, in a sentence.
+
+        Args:
+            failed: the script did, and has said why.
+        """
         if self._faults:
             return self._faults[-1]
+        if failed:
+            return f"{self._script} ended before step {self._step} of its fit was done."
         if not self._fits:
             return (
                 f"{self._script} never called fit of a Keras 3 model; around one step of a loop of "
