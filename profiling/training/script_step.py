@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +114,3 @@ class ScriptStep:
 
     def _tell(self, fault: str) -> None:
         self._faults.append(fault)
-
-
-Keep = Callable[["Timeline", Any, "int | None"], None]

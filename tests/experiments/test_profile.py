@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import pytest
+from mem_dfa.experiments import profile
 from mem_dfa.experiments.measure import predicting
 from mem_dfa.experiments.report import prediction_table
 from mem_dfa.profiling.render import summary
+from mem_dfa.profiling.training.script_step import RecordedStep
 
 import mem_dfa
 from mem_dfa import profiling, registry
@@ -123,6 +125,12 @@ def test_what_cannot_be_trained_or_known_says_so_in_a_few_words() -> None:
     for one in predictions(net(Failing())).values():
         assert (one.step_bytes is None) == bool(one.reason)
         assert len(one.reason) <= predicting.REASON_WIDTH
+
+
+def test_a_batch_of_unknown_size_is_told(tmp_path: Path) -> None:
+    step = RecordedStep(small(), tmp_path / "unused", net(), None)
+    (said,) = profile._foretell(step)
+    assert str(said).startswith("No predictions: ")
 
 
 def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
