@@ -35,5 +35,8 @@ def table(
             peak_bytes = resident_bytes + one.feedback_bytes + one.step_bytes
             made.add_row(one.algorithm, mebibytes(peak_bytes), mebibytes(one.step_bytes))
         before = one.reason
-    made.caption = "predicted from shapes, in graph execution; the peak with feedback matrices"
+    made.caption = (
+        "predicted from shapes, in graph execution, without the allocator's rounding; "
+        "peak: with what is resident, feedback matrices included"
+    )
     return made
