@@ -19,9 +19,8 @@ COMMANDS = {
     "plot": "draws a figure of your own from measured rows",
     "figures": "draws every figure from what was measured, and the page",
     "reproduce": "measures all that the figures show, and draws them",
-    "profile": "show, diff: recorded timelines; doctor: what can be measured on this machine",
+    "profile": "what takes a script's memory (run); timelines (show, diff); doctor",
 }
-PROFILE = "mem_dfa.profiling.__main__"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,11 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = f"there is no command {name!r}, but {', '.join(COMMANDS)}"
         print(f"error: {said} (see --help)", file=sys.stderr)
         return 2
-    module, extra = f"mem_dfa.experiments.{name}", "experiments"
-    if name == "profile":
-        module, extra = PROFILE, "profiling"
+    extra = "profiling" if name == "profile" else "experiments"
     try:
-        return import_module(module).main(arguments)
+        return import_module(f"mem_dfa.experiments.{name}").main(arguments)
     except ModuleNotFoundError as error:
         if not (told := extras.missing(error, extra)):
             raise

@@ -1,12 +1,13 @@
-"""Shows and compares recorded timelines.
+"""Records a script's step; shows and compares recorded timelines.
 
+`python -m profiling run train.py`
 `python -m profiling show step.timeline.json.gz --html step.html`
 `python -m profiling diff before.timeline.json.gz after.timeline.json.gz`
 `python -m profiling doctor`
 
 A FILE is one that `Timeline.save` wrote, or an XPlane file (`*.xplane.pb`) of any TensorFlow
 profiler recording. Exit status: 0, 2 where a file cannot be read or written or arguments make no
-sense, 130 after Ctrl-C.
+sense, 130 after Ctrl-C; of `run` see `profiling.run`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.run import Foretell, add_parser
 
 if TYPE_CHECKING:
     from mem_dfa.profiling.facade import Timeline
@@ -26,10 +28,16 @@ if TYPE_CHECKING:
 _RECORDINGS = (".timeline.json.gz", ".xplane.pb")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+def main(argv: Sequence[str] | None = None, foretell: Foretell = lambda step: ()) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        argv: arguments; the program's own unless given.
+        foretell: what `run` prints besides, of the step it recorded.
+    """
     try:
         options = _parser().parse_args(argv)
+        options.foretell = foretell
         return options.command(options)
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,10 +57,11 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m profiling" if __name__ == "__main__" else "mem-dfa profile",
-        description="Shows and compares recorded timelines of memory.",
+        description="Records a script's step; shows and compares recorded timelines.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_parser(commands)
     kinds = "a saved timeline (*.timeline.json.gz) or an XPlane file (*.xplane.pb)"
 
     show = commands.add_parser(

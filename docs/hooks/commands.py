@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
-from mem_dfa.experiments.__main__ import COMMANDS, PROFILE
+from mem_dfa.experiments.__main__ import COMMANDS
 
 
 class _CaughtError(BaseException):
@@ -51,4 +51,4 @@ def documentation_of(command: str) -> str:
 
 
 def _module(command: str) -> str:
-    return PROFILE if command == "profile" else f"mem_dfa.experiments.{command}"
+    return f"mem_dfa.experiments.{command}"

@@ -1,1 +1,1 @@
-"""Memory beside people's own training: in Keras's logs, TensorBoard and pytest."""
+"""Memory beside people's own training: in Keras's logs, TensorBoard, pytest and scripts."""

@@ -132,8 +132,7 @@ class MemoryCallback(keras.callbacks.Callback):
         asked = [step for step in steps if step in self._pending]
         if asked:
             self._pending -= set(asked)
-            title = f"step {first}" if len(steps) == 1 else f"steps {first} to {steps[-1]}"
-            self._record_next_execution(asked, title)
+            self._record_next_execution(asked, self._title(steps))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Count the steps of the execution that ended, and its peak."""
@@ -141,7 +140,9 @@ class MemoryCallback(keras.callbacks.Callback):
         self._next_step = self._first_step + batch + 1
         if self._waiting is not None:
             self._stop_waiting()
-            _warn("no timeline: this training loop does not call model.train_function; use fit.")
+            self._tell(
+                "no timeline: this training loop does not call model.train_function; use fit."
+            )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's numbers."""
@@ -156,7 +157,7 @@ class MemoryCallback(keras.callbacks.Callback):
             try:
                 self._scalars.write(epoch, {f"memory/{name}": n for name, n in numbers.items()})
             except TraceError as error:
-                _warn(f"the numbers of epoch {epoch} are not in TensorBoard: {error}")
+                self._tell(f"the numbers of epoch {epoch} are not in TensorBoard: {error}")
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close TensorBoard's file."""
@@ -164,7 +165,12 @@ class MemoryCallback(keras.callbacks.Callback):
             try:
                 self._scalars.close()
             except TraceError as error:
-                _warn(f"not all numbers are in TensorBoard: {error}")
+                self._tell(f"not all numbers are in TensorBoard: {error}")
+
+    def _title(self, steps: range) -> str:
+        """Of the timeline of one execution."""
+        first, last = steps[0], steps[-1]
+        return f"step {first}" if first == last else f"steps {first} to {last}"
 
     def _note_peak(self) -> None:
         self._peak_bytes = max(self._peak_bytes, self._allocator.peak_bytes())
@@ -211,27 +217,31 @@ class MemoryCallback(keras.callbacks.Callback):
                 trace(self.model, title=title, allocator=self._allocator)
             )
         except TraceError as error:
-            _warn(f"no timeline of {title}: {error}")
+            self._tell(f"no timeline of {title}: {error}")
             return None
 
     def _end(self, recording: ExitStack, title: str) -> bool:
         try:
             recording.close()
         except TraceError as error:
-            _warn(f"no timeline of {title}: {error}")
+            self._tell(f"no timeline of {title}: {error}")
             return False
         return True
 
     def _keep(self, timeline: Timeline, asked: list[int]) -> None:
         if timeline.fault:
-            _warn(f"the timeline of {timeline.title} is not exact: {timeline.fault}")
+            self._tell(f"the timeline of {timeline.title} is not exact: {timeline.fault}")
         for step in asked:
             self.timelines[step] = timeline
             if self._trace_dir is not None:
                 try:
                     timeline.save(self._trace_dir / f"step_{step:06d}{SUFFIX}")
                 except TraceError as error:
-                    _warn(f"the timeline of {timeline.title} is not saved: {error}")
+                    self._tell(f"the timeline of {timeline.title} is not saved: {error}")
+
+    def _tell(self, text: str) -> None:
+        """Say what is not recorded; the training goes on."""
+        warnings.warn(f"MemoryCallback: {text}", stacklevel=2)
 
 
 def _checked_steps(steps: Iterable[int]) -> set[int]:
@@ -242,7 +252,3 @@ def _checked_steps(steps: Iterable[int]) -> set[int]:
                 f"Received trace_steps={steps!r}; give whole numbers from 0 on, such as (3, 100)."
             )
     return set(chosen)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(f"MemoryCallback: {text}", stacklevel=2)
