@@ -3,10 +3,10 @@
 import keras
 import pytest
 import tensorflow as tf
-
-from mem_dfa import profiling
 from mem_dfa.profiling.timeline.lifetimes import UNNAMED
 from mem_dfa.profiling.words import CONSTANT
+
+from mem_dfa import profiling
 
 MEBIBYTE = 2**20
 SHAPE = (64, 64, 64)  # a MiB
