@@ -124,7 +124,7 @@ FEEDBACK_INITIALIZERS: Mapping[str, Entry] = {
 }
 
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
-BUDGET = Option("budget", "size", "step bytes to stay within", "none")
+BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
 FEEDBACK = Option(
     "feedback", "name", "what is held of the matrices", "stored", tuple(FEEDBACK_KINDS)

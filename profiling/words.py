@@ -7,11 +7,14 @@ OTHER = "other"
 
 PARAMETER, OPTIMIZER_STATE, FEEDBACK = "parameter", "optimizer state", "feedback"
 INPUT, ACTIVATION, GRADIENT, TEMPORARY = "input", "activation", "gradient", "temporary"
+# What TensorFlow itself keeps for a traced function, see `timeline.zeros`.
+CONSTANT = "constant"
 CATEGORIES = (
     PARAMETER,
     OPTIMIZER_STATE,
     FEEDBACK,
     INPUT,
+    CONSTANT,
     RESIDENT,
     ACTIVATION,
     GRADIENT,

@@ -108,11 +108,11 @@ def _budget_step_bytes(claim: Claim, share: float) -> float:
 
 def _budget_step_time(claim: Claim, number: float) -> float:
     """Of a plan over the one before: without a budget, with one it just fits, and three shares."""
-    from mem_dfa.memory.checkpoint_plan import ALLOCATOR_MARGIN, PEAK_TOLERANCE
+    from mem_dfa.memory.checkpoint_plan import PEAK_TOLERANCE, PREDICTION_MARGIN
 
     root = claim.cells[1]
     peak = claim.column("predicted_step_bytes", [root])[0]
-    fitting = int(peak * (1 + ALLOCATOR_MARGIN) * (1 + PEAK_TOLERANCE)) + 1
+    fitting = int(peak * (1 + PREDICTION_MARGIN) * (1 + PEAK_TOLERANCE)) + 1
     sizes = [fitting, *map(claim.budget, (0.4, 0.6, 0.8))]
     times = claim.over_first([root, *map(claim.within, sizes)])
     return times[int(number)] / times[int(number) - 1]

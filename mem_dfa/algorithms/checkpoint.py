@@ -47,8 +47,11 @@ class Checkpoint(Blockwise):
             network: a built Sequential or functional model; nested ones are opened.
             every: a checkpoint every so many blocks.
             blocks: names of the blocks whose input is a checkpoint, such as "block_005".
-            budget: step bytes, such as "64 MiB", to stay within with as little recomputation as
-                possible.
+            budget: bytes, such as "64 MiB", that the operations of a step stay within with as
+                little recomputation as possible: what they ask for at one time beside what is there
+                before the step, `step_requested_bytes` of a timeline. The chunks that the allocator
+                hands out for that, `step_bytes`, may be larger, but never twice; batches fetched
+                ahead, and what the first step makes for good, come on top of both.
             batch_size: what the budget is for; needed where batches are of no fixed size.
             **details: `seed` and `name`, as in `Algorithm`.
 

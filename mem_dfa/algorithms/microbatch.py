@@ -26,7 +26,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.ordering import after, runs_as_a_graph, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.batch_parts import Part, add_parts
-from mem_dfa.memory.budget import ALLOCATOR_MARGIN, budget_bytes, refuse_unknown
+from mem_dfa.memory.budget import PREDICTION_MARGIN, budget_bytes, refuse_unknown
 from mem_dfa.memory.first_batches import looked_at_first
 from mem_dfa.memory.slices_proof import is_shown
 from mem_dfa.memory.whole_batch import refuse_layers, refuse_pass, refuse_reductions
@@ -53,7 +53,8 @@ class Microbatch(Algorithm):
         Args:
             network: any built Keras model without BatchNormalization and masks.
             slices: into how many parts a batch is cut; 8 where nothing is said.
-            budget: step bytes, such as "64 MiB", to stay within with as few slices as possible.
+            budget: bytes, such as "64 MiB", that the operations of a step stay within with as few
+                slices as possible; what is promised is that of `Checkpoint`.
             batch_size: what the budget is for; needed where batches are of no fixed size.
             **details: `seed` and `name`, as in `Algorithm`.
 
@@ -126,11 +127,11 @@ class Microbatch(Algorithm):
                 "TensorFlow works on up to 32 turns at once. Give slices=... instead, or ask "
                 "`python -m experiments.fit`, which measures."
             )
-        limit = budget_bytes(self.budget) / (1 + ALLOCATOR_MARGIN)
+        limit = budget_bytes(self.budget) / (1 + PREDICTION_MARGIN)
         for slices in range(1, batch_size + 1):
             if self._step_bytes(batch_size, slices) <= limit:
                 return slices
-        least = self._step_bytes(batch_size, batch_size) * (1 + ALLOCATOR_MARGIN)
+        least = self._step_bytes(batch_size, batch_size) * (1 + PREDICTION_MARGIN)
         raise UnsupportedError(
             f"Microbatch received budget={self.budget!r}: one example at a time takes "
             f"{int(least) + 1} bytes ({least / 2**20:.1f} MiB), which is the least."

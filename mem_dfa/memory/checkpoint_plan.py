@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.memory.budget import ALLOCATOR_MARGIN
+from mem_dfa.memory.budget import PREDICTION_MARGIN
 
 # A last block's small gradient is no reason to run a whole block again.
 PEAK_TOLERANCE = 0.015
@@ -108,14 +108,14 @@ def least_peak(costs: Sequence[BlockCost]) -> Plan:
 
 
 def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
-    """The fastest plan whose predicted peak, with the allocator's margin, fits.
+    """The fastest plan whose predicted peak, with a margin, fits.
 
     Raises:
         UnsupportedError: no plan fits; says the least budget for which one does.
     """
-    plan = cheapest(costs, int(limit_bytes / (1 + ALLOCATOR_MARGIN)))
+    plan = cheapest(costs, int(limit_bytes / (1 + PREDICTION_MARGIN)))
     if plan is None:
-        least = int(least_peak(costs).peak_bytes * (1 + ALLOCATOR_MARGIN)) + 1
+        least = int(least_peak(costs).peak_bytes * (1 + PREDICTION_MARGIN)) + 1
         raise UnsupportedError(
             f"Received a budget of {limit_bytes} bytes: no plan that recomputes each block at most "
             f"once takes so little; the least that can be kept is {least} bytes "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from mem_dfa.profiling.words import (
     ACTIVATION,
     CATEGORIES,
+    CONSTANT,
     FEEDBACK,
     GRADIENT,
     INPUT,
@@ -25,6 +26,7 @@ CATEGORY_COLOURS = {
     OPTIMIZER_STATE: "#CC79A7",
     FEEDBACK: "#009E73",
     INPUT: "#F0E442",
+    CONSTANT: "#E69F00",
     RESIDENT: "#C8C8C8",
     ACTIVATION: "#56B4E9",
     GRADIENT: "#D55E00",

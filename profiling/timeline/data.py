@@ -27,7 +27,8 @@ class TimelineData:
         tensors: one row per allocation's lifetime, those alive before the recording first:
             address, allocated_bytes, requested_bytes, op (a variable's path where one held it),
             shape, dtype, layer, block, phase, category, start_ns (-1: before the recording),
-            end_ns (`duration_ns` + 1: after it). The last resident row is what nobody could name.
+            end_ns (`duration_ns` + 1: after it). The last resident row is what nobody could name:
+            the rounding of what was there before, batches fetched ahead, other small constants.
         resident_bytes: alive before the first event.
         duration_ns: time of the last event.
         device: such as "CPU:0".

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from mem_dfa.profiling.recording.spans import Span
 from mem_dfa.profiling.timeline.agreement import fault
 from mem_dfa.profiling.timeline.attribution import Attribution
 from mem_dfa.profiling.timeline.data import TimelineData
-from mem_dfa.profiling.words import INPUT, RESIDENT
+from mem_dfa.profiling.timeline.zeros import are_zeros, kept_zeros
+from mem_dfa.profiling.words import CONSTANT, INPUT, RESIDENT
 
 from mem_dfa.units import ALLOCATION_UNIT_BYTES
 
@@ -75,7 +76,7 @@ def fill(
     with garbage_kept():
         lifetimes = _Lifetimes(chosen, attribution)
         lifetimes.name_residents(held_before)
-        lifetimes.name_new_variables(held_after)
+        lifetimes.name_what_stays(held_after)
         timeline.tensors = lifetimes.tensor_table()
         timeline.events = lifetimes.event_table(timeline.tensors)
     timeline.resident_bytes = lifetimes.resident_bytes
@@ -142,17 +143,30 @@ class _Lifetimes:
         # such as a constant in NumPy's memory, is not of this allocator.
         offsets = {event.address % ALLOCATION_UNIT_BYTES for event in self.events}
         for item in by_address.values():
-            size = -(-item.nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
+            size = _in_units(item.nbytes)
             if item.address % ALLOCATION_UNIT_BYTES not in offsets or size > unnamed_bytes:
                 continue
             tensor = _Tensor(item.address, size, item.nbytes, end_ns=self.duration_ns + 1)
             self._name(tensor, item)
             self.residents.append(tensor)
             unnamed_bytes -= size
+        for tensor in self._zeros():
+            if tensor.allocated_bytes <= unnamed_bytes:
+                self.residents.append(tensor)
+                unnamed_bytes -= tensor.allocated_bytes
         if unnamed_bytes:
             end_ns = self.duration_ns + 1
             rest = _Tensor(0, unnamed_bytes, unnamed_bytes, UNNAMED, end_ns=end_ns)
             self.residents.append(rest)
+
+    def _zeros(self) -> Iterator[_Tensor]:
+        for op, event in kept_zeros(self.events).items():
+            place = self.attribution.place(event.op, event.scope, event.region_type)
+            size = _in_units(event.requested_bytes)
+            tensor = _Tensor(0, size, event.requested_bytes, op, event.shape, event.dtype)
+            tensor.layer, tensor.block, tensor.category = place.layer, place.block, CONSTANT
+            tensor.end_ns = self.duration_ns + 1
+            yield tensor
 
     def _name(self, tensor: _Tensor, item: Held) -> None:
         tensor.op, tensor.shape, tensor.dtype = item.name, item.shape, item.dtype
@@ -160,12 +174,16 @@ class _Lifetimes:
         block = self.attribution.block_of_layer(item.layer)
         tensor.block = block or ("input" if item.category == INPUT else item.block)
 
-    def name_new_variables(self, held: Sequence[Held]) -> None:
+    def name_what_stays(self, held: Sequence[Held]) -> None:
         """A tensor that a variable holds at the end was made to be that variable's value."""
         variables = {item.address: item for item in held if item.name}
         for tensor in self.allocated:
+            if tensor.end_ns <= self.duration_ns:
+                continue
+            if are_zeros(tensor.op):
+                tensor.category = CONSTANT
             item = variables.get(tensor.address)
-            if item is not None and tensor.end_ns > self.duration_ns:
+            if item is not None:
                 tensor.category = item.category
                 tensor.layer = tensor.layer or item.layer
                 tensor.block = tensor.block or self.attribution.block_of_layer(item.layer)
@@ -193,6 +211,10 @@ class _Lifetimes:
 
 def _change(event: AllocationEvent) -> int:
     return event.allocated_bytes if event.kind == "allocation" else -event.allocated_bytes
+
+
+def _in_units(nbytes: int) -> int:
+    return -(-nbytes // ALLOCATION_UNIT_BYTES) * ALLOCATION_UNIT_BYTES
 
 
 def _sizes(event: AllocationEvent) -> tuple[int, int, int]:

@@ -36,7 +36,10 @@ class MemoryCallback(keras.callbacks.Callback):
       good is resident from the second epoch on.
     - `peak_bytes`: the allocator's maximum from then until the epoch's last step is done.
       Validation after that step is not in it.
-    - `step_bytes`: peak - resident.
+    - `step_bytes`: peak - resident. That is of the chunks that the allocator hands out, which may
+      be larger than what was asked for, and in the first epoch of what its first step makes for
+      good too: optimizer slots, and the constants in `timeline.zeros`. What the operations of a
+      step ask for is `step_requested_bytes` of its timeline.
 
     An input pipeline that prefetches or shuffles allocates from the same allocator in its own
     threads: its buffers are in the peak and in the timelines, and the numbers vary from run to

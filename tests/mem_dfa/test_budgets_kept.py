@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from mem_dfa.profiling import Timeline
 
 from mem_dfa import BP, DFA, Checkpoint, Microbatch, UnsupportedError
 from mem_dfa.memory import checkpoint_plan
@@ -108,10 +109,14 @@ def stacked(shape: tuple[int | None, ...], make: Callable, count: int = 3) -> ke
 
 def measured(trainer: keras.Model, shape: tuple[int, ...]) -> int:
     """What the operations of a step ask for."""
+    return timeline_of(trainer, shape).step_requested_bytes
+
+
+def timeline_of(trainer: keras.Model, shape: tuple[int, ...]) -> Timeline:
     trainer.compile(keras.optimizers.SGD(0.01), LOSS, jit_compile=False)
     x = tf.constant(np.random.default_rng(0).normal(size=(BATCH, *shape)), tf.float32)
     (timeline,) = recorded(trainer, x, tf.zeros((BATCH,), tf.int32), 1)
-    return timeline.step_requested_bytes
+    return timeline
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -119,9 +124,36 @@ def test_checkpoints_keep_the_least_budget_that_they_accept(name: str) -> None:
     shape, make = NETS[name]
     net = stacked(shape, make)
     least = Checkpoint(net).predict_step_bytes(BATCH)
-    budget = int(least * (1 + checkpoint_plan.ALLOCATOR_MARGIN)) + 1
+    budget = int(least * (1 + checkpoint_plan.PREDICTION_MARGIN)) + 1
     trainer = Checkpoint(net, budget=budget, batch_size=BATCH)
     assert 0.6 * budget < measured(trainer, shape) <= budget
+
+
+def uneven() -> keras.Model:
+    """Convolutions whose outputs differ in size, so that free chunks rarely fit."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input(IMAGE)
+    for filters in (12, 20, 28, 36, 52):
+        x = layers.Conv2D(filters, 3, padding="same")(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    return keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_ten_budgets_are_kept() -> None:
+    net = uneven()
+    least, most = Checkpoint(net).predict_step_bytes(BATCH), BP(net).predict_step_bytes(BATCH)
+    asked_for: dict[tuple, int] = {}
+    for budget in np.linspace(1.06 * least, 1.06 * most, 10).astype(int).tolist():
+        trainer = Checkpoint(uneven(), budget=budget, batch_size=BATCH)
+        plan = trainer.plan(BATCH)
+        if plan.segments not in asked_for:
+            timeline = timeline_of(trainer, IMAGE)
+            asked_for[plan.segments] = timeline.step_requested_bytes
+            # The allocator's own peak.
+            handed_out = timeline.allocator_peak_bytes - timeline.resident_bytes
+            assert handed_out < 2 * budget
+        assert 0.75 * plan.peak_bytes < asked_for[plan.segments] <= budget
+    assert len(asked_for) >= 3
 
 
 @pytest.mark.parametrize("name", ["attention", "own layer", "GroupNormalization"])

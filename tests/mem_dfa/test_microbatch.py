@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, MODELS, MemDFA, Microbatch, UnsupportedError
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.memory.checkpoint_plan import ALLOCATOR_MARGIN
+from mem_dfa.memory.checkpoint_plan import PREDICTION_MARGIN
 from tests.mem_dfa.comparison import compiled, distance, recorded
 
 EXAMPLES = 10
@@ -334,10 +334,10 @@ def test_a_budget_takes_as_few_slices_as_it_can() -> None:
     assert predicted[1] > predicted[4] > predicted[16]
     chosen = set()
     for slices in (1, 2, 4, 8, 16):
-        budget = int(predicted[slices] * (1 + ALLOCATOR_MARGIN)) + 1
+        budget = int(predicted[slices] * (1 + PREDICTION_MARGIN)) + 1
         found = Microbatch(net, budget=budget, batch_size=16).count_slices(16)
-        assert predicted[found] * (1 + ALLOCATOR_MARGIN) <= budget
-        assert all(predicted[n] * (1 + ALLOCATOR_MARGIN) > budget for n in range(1, found))
+        assert predicted[found] * (1 + PREDICTION_MARGIN) <= budget
+        assert all(predicted[n] * (1 + PREDICTION_MARGIN) > budget for n in range(1, found))
         chosen.add(found)
     assert len(chosen) == 5
     trainer = Microbatch(net, budget=1000, batch_size=16)
