@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from mem_dfa.experiments.cells.report import Report
+from mem_dfa.experiments.cells.cell import Report
 from mem_dfa.experiments.measure.building import one_line
 
 import mem_dfa
