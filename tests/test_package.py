@@ -107,7 +107,7 @@ def test_a_command_says_how_it_was_called() -> None:
 
 
 def test_ctrl_c_while_the_script_imports(tmp_path: Path) -> None:
-    (tmp_path / "pandas.py").write_text(f"import os; os.kill(os.getpid(), {signal.SIGINT:d})")
+    (tmp_path / "filelock.py").write_text(f"import os; os.kill(os.getpid(), {signal.SIGINT:d})")
     done = run(*SCRIPT, "run", path=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
@@ -122,9 +122,10 @@ def test_ctrl_c_while_the_script_imports(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_extra_is_named(command: list[str], extra: str, tmp_path: Path) -> None:
-    (tmp_path / "pandas.py").write_text("raise ModuleNotFoundError('gone', name='pandas')")
+    name = "pandas" if extra == "profiling" else "filelock"
+    (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('gone', name='{name}')")
     done = run(*command, path=tmp_path)
-    said = f"error: pandas is not installed, which mem_dfa.{extra} needs: "
+    said = f"error: {name} is not installed, which mem_dfa.{extra} needs: "
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{said}pip install 'mem-dfa[{extra}]'\n"
 
