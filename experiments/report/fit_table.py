@@ -9,17 +9,23 @@ from mem_dfa.experiments.terminal import screen
 from rich.table import Table
 
 _NUMBERS = ("of bp's", "peak (MiB)", "ms per image", "processes", "one more")
+_FIRST, _REPEATED = "algorithm", "processes"
+_SAID = {"layers": "{} layers", "batch": "batch {}"}
 
 
 def table(rows: Sequence[Row], over: str, memory_bytes: int) -> Table:
     """A line for each of these rows of `fit_rows.ANSWERS`, in which ``over`` was searched."""
-    noun = "batch" if over == "batch" else "depth"
     lines = [line(row, rows) for row in rows]
+    words = [name for name in lines[0] if name not in _NUMBERS]
+    # What all rows have in common stands in the title, so that the table fits 80 columns.
+    shared = [n for n in words if len({one[n] for one in lines}) == 1 and n not in (over, _FIRST)]
+    said = ", ".join(_SAID.get(name, "{}").format(lines[0][name]) for name in shared)
+    noun = "batch" if over == "batch" else "depth"
     return screen.table(
-        f"Largest {noun} that trains in {memory_bytes // 2**20} MiB",
-        [name for name in lines[0] if name not in _NUMBERS],
-        _NUMBERS,
-        [list(one.values()) for one in lines],
+        f"{said}: largest {noun} that trains in {memory_bytes // 2**20} MiB",
+        [name for name in words if name not in shared],
+        [name for name in _NUMBERS if name != _REPEATED],
+        [[text for n, text in one.items() if n not in (*shared, _REPEATED)] for one in lines],
     )
 
 
@@ -33,7 +39,7 @@ def line(row: Row, rows: Sequence[Row]) -> dict[str, str]:
     else:
         time, more = f"{row['image_time_s'] * 1000:.2f}", row["next_status"]
         peak, repeats = screen.mebibytes(row["process_peak_bytes"]), str(row["repeats"])
-        numbers = [_factor(row, rows), peak, time, repeats, more or "is beyond the maximum"]
+        numbers = [_factor(row, rows), peak, time, repeats, more or "beyond maximum"]
     return {**told, **dict(zip(_NUMBERS, numbers, strict=True))}
 
 
