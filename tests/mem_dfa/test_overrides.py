@@ -138,7 +138,7 @@ KINDS = (Halves, HalvesWhenCalled, halves_by_hand)
 
 def trained(net: keras.Model, trainer: keras.Model, steps: int = 2) -> list[np.ndarray]:
     """What the steps change in the network."""
-    trainer.compile(keras.optimizers.SGD(0.1), LOSS, run_eagerly=True)
+    trainer.compile(keras.optimizers.SGD(0.1), LOSS, jit_compile=False)
     before = net.get_weights()
     for _ in range(steps):
         trainer.train_on_batch(*blobs(8))
