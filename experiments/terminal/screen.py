@@ -16,6 +16,7 @@ from mem_dfa.units import MEBIBYTE
 Row = Mapping[str, Any]
 NAMES = ("algorithm", "model", "layers", "batch_size", "execution", "device")
 _ALL = ("peak", "resident", "step", "min-max", "predicted", "step time", "saved vs bp")
+_RARE = ("dataset", "optimizer", "learning_rate", "seed")  # shown where rows differ in them
 _FEW = ("peak", "step", "step time", "saved vs bp", "accuracy")
 NARROWEST = 160  # columns; where the output is no terminal, a table is not squeezed
 
@@ -125,9 +126,11 @@ def comparison(rows: Sequence[Row], wide: bool = False) -> Table:
     is to be ``wide``, with all that is known.
     """
     told = {"layers": "{} layers", "batch_size": "batch {}"}
-    shared = {n: rows[0][n] for n in NAMES[1:] if len({row[n] for row in rows}) == 1 and not wide}
+    varying = {name for name in (*NAMES, *_RARE) if len({row[name] for row in rows}) > 1}
+    shared = {n: rows[0][n] for n in NAMES[1:] if n not in varying and not wide}
     title = [told.get(n, "{}").format(value) for n, value in shared.items() if value is not None]
     names = [name for name in NAMES[1:] if name not in shared]
+    names += [name for name in _RARE if name in varying]
     trained = any(row["epochs"] for row in rows)
     lines = []
     for row in rows:
