@@ -1,5 +1,7 @@
 """Models, data and algorithms of the user's own, and batches that suit a model. Uses TensorFlow."""
 
+import functools
+import hashlib
 import importlib
 import inspect
 import sys
@@ -35,17 +37,22 @@ def named(text: str, option: str) -> Any:
     place, _, name = text.rpartition(":")
     remedy = "give package.module:name with the module on Python's path, or file.py:name"
     with refusing(f"{option} {text!r} cannot be imported; {remedy}"):
-        if not place.endswith(".py"):
-            return getattr(importlib.import_module(place), name)
-        path = Path(place).resolve()
-        module_name = f"mem_dfa_own_{path.stem}"
-        if module_name not in sys.modules:
-            sys.path.insert(0, str(path.parent))  # for what it imports itself
-            module = types.ModuleType(module_name)
-            module.__file__ = str(path)
-            SourceFileLoader(module_name, str(path)).exec_module(module)
-            sys.modules[module_name] = module
-        return getattr(sys.modules[module_name], name)
+        is_file = place.endswith(".py")
+        module = _module_of(Path(place).resolve()) if is_file else importlib.import_module(place)
+        return getattr(module, name)
+
+
+@functools.cache
+def _module_of(path: Path) -> types.ModuleType:
+    """The module in a file, run once; files of one name in two folders are two modules."""
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))  # for what it imports itself
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    SourceFileLoader(name, str(path)).exec_module(module)
+    sys.modules[name] = module
+    return module
 
 
 def model(cell: Cell) -> keras.Model:
@@ -69,7 +76,7 @@ def model(cell: Cell) -> keras.Model:
             found = make(**_given(make, cell, said))
     if not isinstance(found, keras.Model):
         kind = type(found).__name__
-        raise RefusedError(f"{said} gave a {kind}; return a built keras.Model")
+        raise RefusedError(f"{said} gave {kind}; return a built keras.Model")
     if not found.built or not getattr(found, "inputs", None):
         raise RefusedError(f"{said} gave a model that is not built; begin it with a keras.Input")
     return found

@@ -58,7 +58,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("mine.py").write_text(MINE)
-    own.sys.modules.pop("mem_dfa_own_mine", None)
     return "mine.py"
 
 
@@ -70,6 +69,15 @@ def test_a_function_is_given_what_it_has_parameters_for(mine: str) -> None:
     assert len(own.model(cell(f"{mine}:build", layers=3)).layers) == 4
     with pytest.raises(building.RefusedError, match="takes no layers"):
         own.model(cell(f"{mine}:words", layers=3))
+
+
+def test_files_of_one_name_are_told_apart(mine: str, tmp_path: Path) -> None:
+    """One process may build the models of several cells."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.py").write_text(MINE.replace("layers=2", "layers=5"))
+    first, second = (own.model(cell(f"{place}:build")) for place in (mine, "other/mine.py"))
+    assert (len(first.layers), len(second.layers)) == (3, 6)
 
 
 def test_batches_have_the_models_shapes_and_dtypes(mine: str) -> None:
@@ -132,7 +140,7 @@ def test_what_is_unsafe_is_refused(tmp_path: Path) -> None:
     ("name", "part"),
     [
         ("gone", "has no attribute 'gone'"),
-        ("number", "gave a int"),
+        ("number", "gave int"),
         ("unbuilt", "is not built; begin it with a keras.Input"),
         ("failing", "no disk today"),
     ],
@@ -151,7 +159,7 @@ def test_no_model_is_one_sentence(name: str, part: str, mine: str) -> None:
         (["--model", "mine.py:build", "--data", "mine"], "'mine' is no name"),
         (["--model", "mine.py:build", "--option", "a=1"], "--option is for algorithms of your own"),
         (["--model", "mine.py:build", "--option", "a"], "take name=value"),
-        (["--model", "mine.py:number"], "gave a int"),
+        (["--model", "mine.py:number"], "gave int"),
     ],
 )
 def test_bad_words_get_one_sentence(
