@@ -36,3 +36,15 @@ def show_bytes(size: int) -> str:
         if abs(size) >= _FACTORS[unit]:
             return f"{size / _FACTORS[unit]:.1f} {unit}"
     return f"{size} B"
+
+
+def parse_percent(text: object) -> float:
+    """The number of a share such as "1 %" or "0.5%".
+
+    Raises:
+        ValueError: no number of at most three digits with a percent sign.
+    """
+    match = isinstance(text, str) and re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*", text)
+    if not match:
+        raise ValueError(f'Received the share {text!r}; write one such as "1 %".')
+    return float(match[1])

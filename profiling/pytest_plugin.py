@@ -8,7 +8,10 @@ fixtures) above what was alive when the body began. At the limit it passes, one 
 and shows the largest tensors that it held at the peak.
 
 `limit_device_memory(limit, *, device=...)` takes a size such as "120 MiB" or a whole number of
-bytes, and "CPU:0" or "GPU:0"; without a device the first GPU, if there is one. The body is
+bytes, and "CPU:0" or "GPU:0"; without a device the first GPU, if there is one. In place of a limit,
+or beside it, `baseline=True` compares what the body's operations ask for, up and down, with a file
+in the folder memory-baselines beside the test's; `tolerance` is 10 % if not given, and
+`pytest --update-memory-baseline` writes what moved. The body is
 recorded, so it cannot record itself, unless it uses the fixture `device_memory`: that reads the
 allocator inside any test, and `device_memory.trace(model)` records a timeline that knows a model.
 
@@ -34,10 +37,12 @@ from typing import Any
 
 import pytest
 from mem_dfa.profiling.allocator import ENVIRONMENT_VARIABLE
+from mem_dfa.profiling.baseline import WHOLE_TOLERANCE_PERCENT
 from mem_dfa.profiling.errors import MeterError, TraceError
+from mem_dfa.profiling.training import pytest_baseline
 from mem_dfa.profiling.training.pytest_limit import DeviceMemory, report
 
-from mem_dfa.units import parse_bytes
+from mem_dfa.units import parse_bytes, parse_percent
 
 MARK = "limit_device_memory"
 FIXTURE = "device_memory"
@@ -45,19 +50,30 @@ FIXTURE = "device_memory"
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    limit_bytes: int
+    limit_bytes: int | None
     device: str | None
+    baseline: bool
+    tolerance_percent: float
 
 
 _LIMIT = pytest.StashKey[_Limit]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what writes baselines."""
+    text = f"write what tests marked with {MARK}(baseline=True) take now, where it moved"
+    parser.getgroup("device memory").addoption(
+        pytest_baseline.OPTION, action="store_true", help=text
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line(
         "markers",
-        f'{MARK}(limit, *, device): fails a test whose body takes more device memory; limit is "'
-        '120 MiB" or a whole number of bytes, device "CPU:0" or "GPU:0".',
+        f"{MARK}(limit, *, device, baseline, tolerance): fails a test whose body takes more device "
+        'memory; limit is "120 MiB" or a whole number of bytes, device "CPU:0" or "GPU:0"; '
+        'baseline=True compares with a committed file, up and down, tolerance is "1 %".',
     )
 
 
@@ -107,10 +123,27 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         # Where nothing was allocated there is no timeline, and nothing to explain.
         with suppress(TraceError):
             recording.close()
-    if limit is not None and taken_bytes > limit.limit_bytes:
-        text = report(memory, limit.limit_bytes, taken_bytes, whole_body=not records_itself)
-        pytest.fail(text, pytrace=False)
+    if limit is not None:
+        _judge(item, limit, memory, taken_bytes, whole_body=not records_itself)
     return result
+
+
+def _judge(
+    item: pytest.Item, limit: _Limit, memory: DeviceMemory, taken_bytes: int, *, whole_body: bool
+) -> None:
+    if limit.limit_bytes is not None and taken_bytes > limit.limit_bytes:
+        text = report(memory, limit.limit_bytes, taken_bytes, whole_body=whole_body)
+        pytest.fail(text, pytrace=False)
+    if limit.baseline:
+        wrong = pytest_baseline.judge(
+            item.nodeid.partition("::")[2],
+            item.path,
+            memory.greatest_timeline,
+            limit.tolerance_percent,
+            updates=item.config.getoption(pytest_baseline.OPTION),
+        )
+        if wrong:
+            pytest.fail(wrong, pytrace=False)
 
 
 def _record(recording: ExitStack, memory: DeviceMemory, title: str) -> None:
@@ -137,19 +170,26 @@ def _limit_of(mark: pytest.Mark) -> _Limit:
     received = [*map(repr, mark.args), *(f"{key}={value!r}" for key, value in mark.kwargs.items())]
     pytest.fail(
         f"Received @pytest.mark.{MARK}({', '.join(received)}); give one limit, a size such as "
-        '"120 MiB" (units B, KiB, MiB, GiB, TiB) or a whole number of bytes from 0 on, and '
-        'where needed device="CPU:0" or "GPU:0".',
+        '"120 MiB" (units B, KiB, MiB, GiB, TiB) or a whole number of bytes from 0 on, or '
+        'baseline=True with tolerance="1 %", and where needed device="CPU:0" or "GPU:0".',
         pytrace=False,
     )
 
 
-def _read(limit: str | int, *, device: str | None = None) -> _Limit:
+def _read(
+    limit: str | int | None = None,
+    *,
+    device: str | None = None,
+    baseline: bool = False,
+    tolerance: str | None = None,
+) -> _Limit:
+    if type(baseline) is not bool or ((limit is None or tolerance is not None) and not baseline):
+        raise ValueError
     if isinstance(limit, str):
-        limit_bytes = parse_bytes(limit)
-    elif isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
-        limit_bytes = limit
-    else:
+        limit = parse_bytes(limit)
+    elif limit is not None and (type(limit) is not int or limit < 0):
         raise ValueError
     if device is not None and not re.fullmatch(r"(CPU|GPU):\d+", device):
         raise ValueError
-    return _Limit(limit_bytes, device)
+    percent = WHOLE_TOLERANCE_PERCENT if tolerance is None else parse_percent(tolerance)
+    return _Limit(limit, device, baseline, percent)

@@ -25,6 +25,8 @@ PEERS = {
         look=Look("#003030", ">", 2.4),
     ),
 }
+AS_COMPILED = "fit"
+"""In the place of an algorithm: Keras's own training, as the user's model was compiled."""
 EXECUTIONS = ("graph", "eager", "xla")
 DATASETS = ("auto", "cifar10", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")

@@ -61,8 +61,15 @@ def build_trainer(cell: Cell) -> keras.Model:
     RefusedError where the model cannot be built so, or the algorithm cannot train it.
     """
     keras.utils.set_random_seed(cell.seed)
-    algorithm = load_algorithm(cell.algorithm)
     network = _network(cell)
+    if cell.algorithm == catalogue.AS_COMPILED:
+        if not network.compiled:
+            raise RefusedError(
+                f"--model {cell.model!r} is not compiled, which {catalogue.AS_COMPILED} needs; "
+                "compile it, or name an algorithm"
+            )
+        return network
+    algorithm = load_algorithm(cell.algorithm)
     options: dict[str, Any] = dict(cell.options)
     if ":" in cell.algorithm:
         options = {name: _literal(value) for name, value in options.items()}

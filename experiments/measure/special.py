@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building, measuring
+from mem_dfa.profiling.baseline import parts_of
 from mem_dfa.profiling.timeline.data import by_block_and_category
 
 from mem_dfa import profiling
@@ -91,11 +92,11 @@ def distances(cells: list[Cell], report: Report) -> dict[str, Any]:
 
 
 def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
-    """The ``weights`` of each cell, by its title, one after another in this process."""
-    weights = {}
+    """The ``weights`` of each cell, one after another in this process."""
+    weights = []
     for number, cell in enumerate(cells):
         report(cell.title, number / len(cells))
-        weights[cell.title] = weigh(cell, report)
+        weights.append(weigh(cell, report))
         keras.backend.clear_session(free_memory=True)
     return {"weights": weights}
 
@@ -119,9 +120,9 @@ def weigh(cell: Cell, report: Report) -> dict[str, Any]:
         steps.append(timeline.requested_at_peak())
         residents.append(timeline.requested_resident())
     return {
-        "kept": _named(in_the_middle(kept)),
-        "step": _named(in_the_middle(steps)),
-        "resident": _exact(_named(min(residents, key=pd.Series.sum)), making),
+        "kept": parts_of(in_the_middle(kept)),
+        "step": parts_of(in_the_middle(steps)),
+        "resident": _exact(parts_of(min(residents, key=pd.Series.sum)), making),
         "device": allocator.device,
         **measuring.VERSIONS,
     }
@@ -160,7 +161,3 @@ def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, i
     asked_for = int(tensors.loc[stays, "requested_bytes"].sum())
     named = {name: size for name, size in residents.items() if name != UNNAMED}
     return named | {UNNAMED: asked_for - sum(named.values())}
-
-
-def _named(sums: pd.Series) -> dict[str, int]:
-    return {"/".join(place): int(size) for place, size in sums.items()}

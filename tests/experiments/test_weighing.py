@@ -2,19 +2,21 @@
 
 import dataclasses
 import threading
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import tensorflow as tf
-from mem_dfa.experiments.checks import gate
-from mem_dfa.experiments.checks.baseline import Pair
+from mem_dfa.experiments.checks import gate_file
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import measuring, special
+from mem_dfa.profiling.baseline import Pair
 
 from tests.experiments import mutants
 
-REGENERATED = next(cell for cell in gate.CELLS if ("feedback", "regenerated") in cell.options)
+GATE = gate_file.read(Path(__file__).parents[2] / gate_file.NAME)
+REGENERATED = next(cell for cell in GATE.cells.values() if ("feedback", "regenerated") in cell.options)
 ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
 MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
 LATE_BYTES = 2**20
@@ -27,7 +29,7 @@ def weigh(algorithm: str, **changes: Any) -> dict[str, dict[str, int]]:
     cell = dataclasses.replace(cell, **changes)
     result = worker.call("weigh", [cell])
     assert result["status"] == "ok", result
-    return result["weights"][cell.title]
+    return result["weights"][0]
 
 
 def move(quantity: str, mutant: str, **changes: Any) -> Pair:
@@ -75,15 +77,15 @@ def test_what_a_thread_releases_late_does_not_count_as_staying(
 def test_what_is_kept_for_the_backward_pass() -> None:
     """Activations, and whatever else is held; not what the backward pass itself takes."""
     small = {"layers": 3, "batch_size": 4, "device": "CPU:0", "steps": 1}
-    true = dataclasses.replace(gate.CELLS[0], **small)
+    true = dataclasses.replace(next(iter(GATE.cells.values())), **small)
     broken = dataclasses.replace(true, algorithm=f"{mutants.__name__}:HoldsMore")
-    found = special.weigh_all([true, broken], lambda *_: None)["weights"]
-    parts = found[true.title]["kept"]
+    first, second = special.weigh_all([true, broken], lambda *_: None)["weights"]
+    parts = first["kept"]
     activation = 4 * 32 * 32 * 16 * 4
     assert [parts[f"conv_{number}/activation"] for number in (1, 2, 3)] == [activation] * 3
     kept = sum(parts.values())
     assert kept == pytest.approx(3 * activation, rel=0.01)
-    more = sum(found[broken.title]["kept"].values())
+    more = sum(second["kept"].values())
     assert more - kept == pytest.approx(mutants.HELD_BYTES, rel=0.01)
 
 
