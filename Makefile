@@ -15,7 +15,7 @@ test: $(ENVIRONMENT)/made
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa
 
 gate: $(ENVIRONMENT)/made
-	$(BIN)/python -m experiments.regress
+	$(BIN)/python -m experiments.gate
 
 # Types are checked under the one installed name, which the folders have in a folder of links.
 lint: $(ENVIRONMENT)/made

@@ -101,7 +101,7 @@ def test_classes_are_those_of_the_data() -> None:
         arguments.cells(parser.parse_args([*words, "mnist", "--classes", "7"]))
 
 
-MODULES = ["run", "bench", "claims", "sweep", "regress", "fit", "figures", "reproduce", "plot"]
+MODULES = ["run", "bench", "claims", "sweep", "gate", "fit", "figures", "reproduce", "plot"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -14,7 +14,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import gate_file
 from mem_dfa.experiments.checks.claims import FAIL, PASS
 from mem_dfa.experiments.checks.gate import QUANTITIES, relations, weighed
-from mem_dfa.experiments.checks.gate_file import is_whole, name_of
+from mem_dfa.experiments.checks.gate_file import is_whole
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.profiling import baseline
 from mem_dfa.profiling.baseline import Pair, Weights

@@ -16,7 +16,9 @@ from mem_dfa.profiling.baseline import Pair
 from tests.experiments import mutants
 
 GATE = gate_file.read(Path(__file__).parents[2] / gate_file.NAME)
-REGENERATED = next(cell for cell in GATE.cells.values() if ("feedback", "regenerated") in cell.options)
+REGENERATED = next(
+    cell for cell in GATE.cells.values() if ("feedback", "regenerated") in cell.options
+)
 ACTIVATION_BYTES = 4 * 32 * 32 * 8 * 4  # of a depth_net block, batch 4
 MATRIX_BYTES = 10 * 32 * 32 * 8 * 4
 LATE_BYTES = 2**20

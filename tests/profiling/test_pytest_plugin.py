@@ -3,9 +3,12 @@
 Inner runs of pytest are processes of their own, because TensorFlow decides once what it counts.
 """
 
+import json
+
 import pytest
 from mem_dfa.profiling import ENVIRONMENT_VARIABLE
 
+MARK = "limit_device_memory(limit, *, device, baseline, tolerance)"
 pytest_plugins = ["pytester"]
 
 # An operation that takes exactly this much, cut from one large free chunk; its argument is made
@@ -49,6 +52,10 @@ def test_one_after_another_counts_once():
 @pytest.mark.limit_device_memory(2 * SIZE - 1)
 def test_both_at_once():
     both = take(), take()
+
+@pytest.mark.limit_device_memory(SIZE, baseline=True, tolerance="1 %")
+def test_against_a_baseline():
+    take()
 
 @pytest.mark.limit_device_memory(0)
 def test_nothing():
@@ -109,8 +116,8 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unset")
 def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(LIMITED)
-    run = pytester.runpytest_subprocess("-rA", "--strict-markers")
-    run.assert_outcomes(passed=6, failed=5, xfailed=1)
+    run = pytester.runpytest_subprocess("-rA", "--strict-markers", "--update-memory-baseline")
+    run.assert_outcomes(passed=7, failed=5, xfailed=1)
     text = run.stdout.str()
     assert all(
         f"FAILED test_limit_is_exact_and_explained.py::test_{name}" in text for name in FAILED
@@ -125,6 +132,9 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
             "*25600*25600*uint8*Empty*",
         ]
     )
+    (written,) = pytester.path.glob("memory-baselines/test_limit_is_exact_and_explained/*.json")
+    (parts,) = json.loads(written.read_text())["cells"]["test_against_a_baseline"].values()
+    assert sum(parts.values()) == 100 * 256
     run.stdout.fnmatch_lines(["*largest of the 2 tensors*", "*assert 'own' == 'failure'*"])
     run.stdout.fnmatch_lines(
         ["*cannot be measured: TensorFlow found no device 'GPU:99'; it found*"]
@@ -150,6 +160,9 @@ def test_bad_marks_are_told_and_a_switched_off_allocator_is_respected(
         '("1 B", "2 B")': "('1 B', '2 B')",
         '("1 B", device="TPU:0")': "('1 B', device='TPU:0')",
         "(1, dev=0)": "(1, dev=0)",
+        "(baseline=1)": "(baseline=1)",
+        '(1, tolerance="1 %")': "(1, tolerance='1 %')",
+        "(baseline=True, tolerance=1)": "(baseline=True, tolerance=1)",
     }
     source = ["import pytest"]
     for number, mark in enumerate(marks):
@@ -199,4 +212,4 @@ def test_other_suites_are_left_alone(pytester: pytest.Pytester) -> None:
 
 def test_mark_is_documented(pytestconfig: pytest.Config) -> None:
     found = [mark for mark in pytestconfig.getini("markers") if "limit_device_memory" in mark]
-    assert [mark.partition(":")[0] for mark in found] == ["limit_device_memory(limit, *, device)"]
+    assert [mark.partition(":")[0] for mark in found] == [MARK]
