@@ -73,7 +73,8 @@ def _run(folder: Path) -> bool:
     finally:
         sys.path.remove(str(folder))
     tests = sorted(map(str, folder.glob("test_*.py")))
-    return not tests or pytest.main(["-q", "--import-mode=importlib", *tests]) == 0
+    how = ["-q", "--import-mode=importlib", "--update-memory-baseline"]  # there is none yet
+    return not tests or pytest.main([*how, *tests]) == 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 import reference
 import yaml
 from mem_dfa.experiments.__main__ import COMMANDS
+from mem_dfa.experiments.checks import gate_file
 from mem_dfa.experiments.cli import arguments
 from mem_dfa.experiments.report import facts
 from mem_dfa.profiling import __main__ as profile
@@ -24,7 +25,7 @@ from tests import documented
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CALLED = {"mem-dfa": 1, "python -m experiments.": 1, "python -m profiling": 2}
-OTHERS = ("git clone", "dask ", "python -m pytest test_")
+OTHERS = ("git clone", "git add", "dask ", "python -m pytest test_")
 """Commands that are no part of the project, or that the page's own blocks answer."""
 
 
@@ -104,9 +105,13 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=told)
-def test_blocks_are_of_known_languages(page: Path) -> None:
+def test_blocks_are_of_known_languages(page: Path, tmp_path: Path) -> None:
     for block in documented.blocks(page):
-        assert block.language in ("python", "bash", "yaml", "text"), f"line {block.line}"
+        known = ("python", "bash", "yaml", "toml", "text")
+        assert block.language in known, f"line {block.line}"
+        if block.language == "toml":
+            (tmp_path / "memory-gate.toml").write_text(block.text)
+            assert gate_file.read(tmp_path / "memory-gate.toml").cells
         if block.language == "yaml":
             assert yaml.safe_load(block.text)
 
