@@ -22,7 +22,6 @@ from mem_dfa.experiments.cli.program import INTERRUPTED, command
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import baseline
 from mem_dfa.profiling.files import write_whole
-from mem_dfa.profiling.render import moved
 
 UPDATE = "mem-dfa gate --update-baseline"
 _EPILOG = "examples: mem-dfa gate; mem-dfa gate nets/memory-gate.toml --update-baseline"
@@ -95,8 +94,7 @@ def _compared(
     pairs = baseline.pairs(before["cells"], sizes, wanted.tolerances)
     found = [pair for pair in pairs if pair.has_moved]
     if path in known:
-        for pair in found:
-            print(moved.text(pair))
+        _show(found)
     if updates:
         new = [pair for pair in pairs if pair.after is not None]
         written = sum(pair.updated != pair.before for pair in new)
@@ -107,6 +105,13 @@ def _compared(
     else:
         print(f"{len(weights)} cells: nothing moved by more than its tolerance ({path})")
     return not found
+
+
+def _show(pairs: Sequence[baseline.Pair]) -> None:
+    from mem_dfa.profiling.render import moved  # pandas, which --help does without
+
+    for pair in pairs:
+        print(moved.text(pair))
 
 
 if __name__ == "__main__":

@@ -139,6 +139,14 @@ def test_without_a_baseline_it_does_not_pass(gate: Gate) -> None:
     assert not FILE.exists()
 
 
+def test_a_baseline_of_another_tensorflow_is_told_and_stays(gate: Gate) -> None:
+    gate(fake(tensorflow="8.0.0"), "--update-baseline")
+    status, said = gate(fake())
+    assert status == 1
+    assert f"{FILE} does not exist (there is tensorflow_8.0.0_cpu.json)" in said
+    assert FILE.with_name("tensorflow_8.0.0_cpu.json").exists()
+
+
 def test_what_was_written_passes_again(gate: Gate) -> None:
     assert gate(fake(), "--update-baseline")[0] == 0
     status, said = gate(fake())
