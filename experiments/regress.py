@@ -19,6 +19,8 @@ from mem_dfa.experiments.cli.program import INTERRUPTED, command
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling.files import write_whole
 
+from mem_dfa.units import show_bytes
+
 SHOWN_BLOCKS = 10
 UPDATE = "python -m experiments.regress --update-baseline"
 
@@ -79,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _show(pair: baseline.Pair) -> None:
     """What moved, and the blocks that moved it most."""
-    from mem_dfa.profiling.render import terminal
+    from mem_dfa.profiling.render import summary, terminal
 
     before, after = pair.sums
     what = f"{pair.title}: {pair.quantity} bytes"
@@ -88,13 +90,13 @@ def _show(pair: baseline.Pair) -> None:
         return
     percent = 100 * (after - before) / max(before, 1)
     change = f"({percent:+.1f} %, tolerance {pair.tolerance_percent:g} %)"
-    print(f"{what} {before:,} -> {after:,} {change}")
+    print(f"{what} {show_bytes(before)} -> {show_bytes(after)} {change}")
     differences = pair.differences()
     shown = min(SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
     total = f"requested {pair.quantity} bytes"
     # No title: it would be broken to the table's width.
     shown_table = terminal.differences_table("", ("baseline", "now"), differences, shown, total)
-    terminal.console().print(shown_table)
+    summary.console().print(shown_table)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Never
 from mem_dfa.profiling.errors import TraceError
 from mem_dfa.profiling.run import Foretell, add_parser
 
+from mem_dfa.units import show_bytes
+
 if TYPE_CHECKING:
     from mem_dfa.profiling.facade import Timeline
 
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_show)
 
     diff = commands.add_parser(
-        "diff", help="print what changed at the peak, by block and category", allow_abbrev=False
+        "diff", help="print what changed at the peak, by layer and category", allow_abbrev=False
     )
     diff.add_argument("files", nargs=2, metavar="FILE", help=kinds)
     diff.set_defaults(command=_diff)
@@ -101,9 +103,9 @@ def _show(options: argparse.Namespace) -> int:
         if out is not None:
             write(runs, Path(out))
             written.append(out)
-    from mem_dfa.profiling.render import terminal
+    from mem_dfa.profiling.render import summary, terminal
 
-    console = terminal.console()
+    console = summary.console()
     for run in runs:
         for table in terminal.timeline_tables(run):
             console.print(table)
@@ -132,13 +134,14 @@ def _check_outs(options: argparse.Namespace) -> None:
 
 def _diff(options: argparse.Namespace) -> int:
     runs = _open(options.files)
-    from mem_dfa.profiling.render import terminal
+    from mem_dfa.profiling.render import summary, terminal
 
-    table = terminal.difference_table(("first", "second"), runs)
+    table = terminal.difference_table(runs)
     if table is None:
-        print(f"Nothing changed: the same bytes in every block, {runs[0].peak_bytes} at the peak.")
+        peak = show_bytes(runs[0].peak_bytes)
+        print(f"Nothing changed: the same bytes in every layer, {peak} at the peak.")
     else:
-        terminal.console().print(table)
+        summary.console().print(table)
     for name, run in zip(options.files, runs, strict=True):
         if run.fault:
             print(f"{name} is not exact: {run.fault}", file=sys.stderr)
