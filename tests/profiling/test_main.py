@@ -216,6 +216,7 @@ def test_diff_hides_what_is_small_and_says_how_much(
         paths.append(str(timeline.save(tmp_path / str(number))))
     assert main(["diff", *paths]) == 0
     assert rows(capsys.readouterr().out) == [
+        ["layer", "category", "first", "second", "difference"],
         ["gone", "activation", "1.0", "0.0", "-1.0"],
         ["shown", "activation", "91.0", "90.0", "-1.0"],
         ["one", "activation", "0.0", "1.0", "+1.0"],
