@@ -11,7 +11,6 @@ TensorFlow does not pass unseen; 2 for arguments or files that make no sense.
 import sys
 from collections.abc import Sequence
 
-from mem_dfa.experiments.cells.catalogue import DEVICES
 from mem_dfa.experiments.checks import baseline, gate
 from mem_dfa.experiments.checks.claims import PASS, table
 from mem_dfa.experiments.cli import arguments
@@ -31,8 +30,9 @@ def main(argv: Sequence[str]) -> int:
     description = "Says what memory the cells of the gate take more or less than before."
     parser = arguments.Parser("regress", description)
     writes = f"write what moved to {baseline.FOLDER}/, to be reviewed and committed"
-    parser.add_argument("--update-baseline", action="store_true", help=writes)
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+    group = parser.group("the gate", "--device cpu --update-baseline")
+    group.add_argument("--update-baseline", action="store_true", help=writes)
+    arguments.add_field(group, "device")
     options = parser.parse_args(argv)
     updates = options.update_baseline
     baselines = baseline.read_all()

@@ -67,21 +67,34 @@ def _parser() -> argparse.ArgumentParser:
     kinds = "a saved timeline (*.timeline.json.gz) or an XPlane file (*.xplane.pb)"
 
     show = commands.add_parser(
-        "show", help="print timelines, draw them, export them", allow_abbrev=False
+        "show",
+        help="print timelines, draw them, export them",
+        description="Prints what was alive at the peak of timelines; draws and exports them.",
+        allow_abbrev=False,
     )
-    show.add_argument("files", nargs="+", metavar="FILE", help=f"{kinds}; several are compared")
-    show.add_argument("--html", metavar="OUT", help="write a page for any browser")
-    show.add_argument("--png", metavar="OUT", help="write a picture: .png, .pdf or .svg")
-    show.add_argument("--csv", metavar="OUT", help="write the events of one FILE as CSV")
-    show.add_argument(
+    group = show.add_argument_group("timelines", "example: step.timeline.json.gz")
+    group.add_argument("files", nargs="+", metavar="FILE", help=f"{kinds}; several are compared")
+    group = show.add_argument_group(
+        "what is written besides", "example: step.timeline.json.gz --html step.html --png step.png"
+    )
+    group.add_argument("--html", metavar="OUT", help="write a page for any browser")
+    group.add_argument("--png", metavar="OUT", help="write a picture: .png, .pdf or .svg")
+    group.add_argument("--csv", metavar="OUT", help="write the events of one FILE as CSV")
+    group.add_argument(
         "--perfetto", metavar="OUT", help="write one FILE as a trace for ui.perfetto.dev"
     )
     show.set_defaults(command=_show)
 
     diff = commands.add_parser(
-        "diff", help="print what changed at the peak, by layer and category", allow_abbrev=False
+        "diff",
+        help="print what changed at the peak, by layer and category",
+        description="Prints what differs at the peaks of two timelines, by layer and category.",
+        allow_abbrev=False,
     )
-    diff.add_argument("files", nargs=2, metavar="FILE", help=kinds)
+    group = diff.add_argument_group(
+        "timelines", "example: bp.timeline.json.gz mem_dfa.timeline.json.gz"
+    )
+    group.add_argument("files", nargs=2, metavar="FILE", help=kinds)
     diff.set_defaults(command=_diff)
 
     doctor = commands.add_parser("doctor", help="try what can be measured here", allow_abbrev=False)

@@ -132,7 +132,7 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
     )
     run.stdout.fnmatch_lines(
         [
-            "The largest of the * tensors alive at the peak of the recorded step, * bytes:",
+            "The largest of the * tensors alive at the peak of the recorded step, * MiB:",
             "*[[]512,1024[]]*float32*wide*",
         ]
     )
