@@ -168,24 +168,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _open(files: Sequence[str]) -> list[Timeline]:
-    from mem_dfa.profiling.facade import XPLANE_SUFFIX, open_timeline
+    from mem_dfa.profiling.facade import open_timeline
+    from mem_dfa.profiling.training.quiet_import import quiet_tensorflow
 
-    if any(file.endswith(XPLANE_SUFFIX) and os.path.isfile(file) for file in files):
-        _import_tensorflow()
-    return [open_timeline(file) for file in files]
-
-
-def _import_tensorflow() -> None:
-    """TensorFlow reads XPlane files; what it tells about its build while imported is no news."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    with quiet_tensorflow():  # which reads XPlane files
+        return [open_timeline(file) for file in files]
 
 
 def _png(runs: Sequence[Timeline], out: Path) -> None:
