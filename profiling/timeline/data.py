@@ -190,7 +190,7 @@ class TimelineData:
             live = timeline.live_at_peak()
             keys = [timeline.layers_of(live).replace("", OTHER), live["category"]]
             sides.append(live["allocated_bytes"].groupby(keys).sum())
-        return difference(*sides, key="layer")
+        return difference(sides[0], sides[1], key="layer")
 
     def layers_of(self, tensors: pd.DataFrame) -> pd.Series:
         """The layer of each row of `tensors`, or the first of its block, or the block, or ""."""

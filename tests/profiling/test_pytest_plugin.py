@@ -133,7 +133,7 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
     run.stdout.fnmatch_lines(
         [
             "The largest of the * tensors alive at the peak of the recorded step, * MiB:",
-            "*[[]512,1024[]]*float32*wide*",
+            "* 2.00 *[[]512,1024[]]*wide*activation*",
         ]
     )
 
