@@ -46,10 +46,8 @@ def main(argv: Sequence[str]) -> int:
         epilog=PEERS_NOTE,
     )
     arguments.add_cell_options(parser, list(catalogue.PEERS), ALGORITHMS)
-    arguments.add_count(
-        parser, "--repeats", 1, "processes that measure the bytes of each algorithm"
-    )
-    arguments.add_out_option(parser)
+    arguments.add_repeats_option(parser.group("measurement", "--repeats 1"))
+    arguments.add_out_option(parser.group("output", "--out results"))
     options = parser.parse_args(argv)
     cells = with_baseline(arguments.cells(options))
     tell_dataset(options.dataset, cells[0])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mem_dfa.experiments import bench
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks.claims import PARTS, PASS, cells_of, claims, judge, lines, table
-from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli import arguments, values
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
@@ -30,13 +30,15 @@ def main(argv: Sequence[str]) -> int:
         "claims",
         "Measures again what this project promises.",
     )
-    parser.add_argument(
+    group = parser.group("claims", "--part exact --out results")
+    group.add_argument(
         "--part",
-        type=arguments.one_of("a part", PARTS),
+        type=values.one_of("a part", PARTS),
+        metavar="NAME",
         help=f"{', '.join(PARTS)} (default: all)",
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
-    arguments.add_out_option(parser)
+    arguments.add_data_dir_option(group)
+    arguments.add_out_option(group)
     options = parser.parse_args(argv)
     results.check_writable(options.out)
     (probe,) = cells_of("bp conv20 1", data_dir=options.data_dir)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli import arguments, values
 from mem_dfa.experiments.cli.program import command
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.terminal import screen
@@ -21,16 +21,12 @@ from mem_dfa.experiments.terminal import screen
 def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit status."""
     description = "Draws every figure from what was measured, and writes a page with all of it."
-    parser = parser_of("figures", description, "all")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        default="results",
-        metavar="DIR",
-        help="with the tables and timelines (default: results)",
-    )
-    parser.add_argument("--out", metavar="DIR", help="default: as --from")
-    parser.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
+    parser = arguments.Parser("figures", description)
+    group = parser.group("figures", "--figure layers_vgg16,depth --from results --svg")
+    add_figure_option(group)
+    arguments.add_from_option(group)
+    arguments.add_out_option(group, "as --from")
+    group.add_argument("--svg", action="store_true", help="as SVG as well as PNG")
     options = parser.parse_args(argv)
     if not Path(options.source).is_dir():
         raise arguments.UsageError(
@@ -40,18 +36,16 @@ def main(argv: Sequence[str]) -> int:
     return draw(options.source, out, options.figure, quick=False, with_svg=options.svg)
 
 
-def parser_of(command: str, description: str, default: str) -> arguments.Parser:
-    """A command's parser with --figure, a list of names, which are all by default."""
-    parser = arguments.Parser(command, description)
+def add_figure_option(group: arguments.Group) -> None:
+    """Adds a list of names of figures, which are all by default."""
     names = [figure.name for figure in FIGURES]
-    parser.add_argument(
+    group.add_argument(
         "--figure",
-        type=arguments.some_of("a figure", names),
+        type=values.some_of("a figure", names),
         default=names,
         metavar="NAME,...",
-        help=f"{', '.join(names)} (default: {default})",
+        help=f"{', '.join(names)} (default: all)",
     )
-    return parser
 
 
 def draw(source: str, out: str, names: Sequence[str], quick: bool, with_svg: bool = False) -> int:

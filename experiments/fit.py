@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells import catalogue
-from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cells.errors import UsageError
-from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli import arguments, room, values
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes
 from mem_dfa.experiments.engine.search import ANSWERED, MIB, Search
@@ -32,9 +32,6 @@ from mem_dfa.experiments.terminal import screen
 from mem_dfa import units
 from mem_dfa.data import prepared
 from mem_dfa.machine_memory import memory_limit_bytes
-
-TIME_LIMIT_S = 1200
-STEPS = 3
 
 
 @command
@@ -65,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         )
     tell_dataset(options.dataset, cells[0])
     screen.note(f"limit of each process: {limit} MiB")
-    limits = Limits(options.time_limit, limit * MIB)
+    limits = Limits(options.time_limit or room.TIME_LIMIT_S, limit * MIB)
     rows = [_search(cell, limits, options) for cell in cells]
     screen.show(fit_table.table(rows, options.over, limit * MIB))
     print(f"one row per answer: {Path(options.out, fit_rows.ANSWERS.name)}")
@@ -77,40 +74,41 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> arguments.Parser:
     description = "The largest batch, or depth, that trains within so much memory."
     parser = arguments.Parser("fit", description)
-    parser.add_argument(
+    search = parser.group("search", "--memory 8GiB --over batch")
+    search.add_argument(
         "--memory",
-        type=arguments.size,
+        type=values.size,
         required=True,
         metavar="SIZE",
         help="of the device, for everything the process holds there, such as 8GiB; whole MiB, "
         "rounded down",
     )
-    parser.add_argument(
+    search.add_argument(
         "--over",
-        type=arguments.one_of("something to search", fit_rows.OVER),
+        type=values.one_of("something to search", fit_rows.OVER),
         default="batch",
+        metavar="NAME",
         help=f"{', '.join(fit_rows.OVER)} (default: batch)",
     )
-    parser.add_argument(
+    search.add_argument(
         "--maximum",
-        type=arguments.count,
+        type=values.count,
         metavar="N",
         help="no larger size is tried (default: the images of the data set)",
     )
-    arguments.add_cell_options(parser, catalogue.PEERS, data="synthetic")
-    arguments.add_count(parser, "--steps", STEPS, "that a size has to train, after a first one")
-    arguments.add_count(parser, "--repeats", REPEATS, "processes in which the answer has to train")
-    arguments.add_count(
-        parser, "--time-limit", TIME_LIMIT_S, "of a process, with tracing and compiling", "SECONDS"
-    )
-    arguments.add_out_option(parser)
+    arguments.add_cell_options(parser, catalogue.PEERS)
+    measurement = parser.group("measurement", "--steps 3 --repeats 1 --time-limit 1200")
+    arguments.add_steps_option(measurement)
+    arguments.add_repeats_option(measurement)
+    room.add_time_limit_option(measurement)
+    arguments.add_out_option(parser.group("output", "--out results"))
     return parser
 
 
 def _search(cell: Cell, limits: Limits, options: argparse.Namespace) -> Row:
-    maximum = options.maximum or arguments.MAXIMUM_COUNT
+    maximum = options.maximum or values.MAXIMUM_COUNT
     if options.over == "layers":
-        maximum = min(maximum, arguments.MAXIMUM_LAYERS)
+        maximum = min(maximum, values.MAXIMUM_LAYERS)
     else:
         known = cell.dataset in prepared.DATASETS
         images = prepared.training_images(cell.dataset, cell.data_dir) if known else None

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mem_dfa.experiments.cells.catalogue import DEVICES
 from mem_dfa.experiments.checks import gate, gate_file
 from mem_dfa.experiments.checks.claims import PASS, table
 from mem_dfa.experiments.cli import arguments
@@ -24,14 +23,12 @@ from mem_dfa.profiling import baseline
 from mem_dfa.profiling.files import write_whole
 
 UPDATE = "mem-dfa gate --update-baseline"
-_EPILOG = "examples: mem-dfa gate; mem-dfa gate nets/memory-gate.toml --update-baseline"
 
 
 def parser() -> arguments.Parser:
     """Of the command line."""
     description = "Says what memory the cells of memory-gate.toml take more or less than before."
-    found = arguments.Parser("gate", description, _EPILOG)
-    writes = "write what moved into the baseline beside the file, to be reviewed and committed"
+    found = arguments.Parser("gate", description)
     found.add_argument(
         "file",
         nargs="?",
@@ -40,8 +37,10 @@ def parser() -> arguments.Parser:
         metavar="FILE",
         help=f"what is measured (default: {gate_file.NAME}); paths in it are from its folder",
     )
-    found.add_argument("--update-baseline", action="store_true", help=writes)
-    found.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+    group = found.group("the gate", "nets/memory-gate.toml --update-baseline")
+    writes = "write what moved into the baseline beside the file, to be reviewed and committed"
+    group.add_argument("--update-baseline", action="store_true", help=writes)
+    arguments.add_field(group, "device")
     return found
 
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
             f"{', '.join(differing)}: choose by --where, such as --where {differing[0]}="
             f"{good[0][differing[0]]}"
         )
-    file = options.out or Path(options.source, "figures", f"{options.y}_by_{options.x}.png")
+    file = options.file or Path(options.source, "figures", f"{options.y}_by_{options.x}.png")
     figure = own_plot.draw(good, options.x, options.y, options.by)
     canvas.save(figure, Path(file).with_suffix(""), [Path(file).suffix[1:]])
     print(f"figure: {file}")
@@ -78,16 +78,18 @@ def _is_drawn(row: Row, options: argparse.Namespace) -> bool:
 def _parser() -> arguments.Parser:
     parser = arguments.Parser("plot", "Draws a figure of your own from rows that were measured.")
     names = ", ".join([*SHORT, "or any column of measurements.csv"])
-    parser.add_argument("--x", type=_column, required=True, metavar="COLUMN", help=names)
-    parser.add_argument("--y", type=_number, required=True, metavar="COLUMN", help="of numbers")
-    parser.add_argument(
+    axes = parser.group("what is drawn", "--x layers --y peak --by algorithm")
+    axes.add_argument("--x", type=_column, required=True, metavar="COLUMN", help=names)
+    axes.add_argument("--y", type=_number, required=True, metavar="COLUMN", help="of numbers")
+    axes.add_argument(
         "--by",
         type=_column,
         default="algorithm",
         metavar="COLUMN",
         help="a line for each (default: algorithm)",
     )
-    parser.add_argument(
+    rows = parser.group("which rows", "--where model=vgg16 --where batch_size=64")
+    rows.add_argument(
         "--where",
         type=_condition,
         action="append",
@@ -95,12 +97,11 @@ def _parser() -> arguments.Parser:
         metavar="COLUMN=VALUE",
         help="such rows alone; may be given again",
     )
-    parser.add_argument(
-        "--from", dest="source", default="results", metavar="DIR", help="default: results"
+    arguments.add_from_option(rows)
+    parser.group("output", "--file peak.svg").add_argument(
+        "--file", type=_picture, metavar="FILE", help=".png or .svg (default: below --from)"
     )
-    parser.add_argument(
-        "--out", type=_picture, metavar="FILE", help=".png or .svg (default: below --from)"
-    )
+    arguments.add_renamed(parser, "--out", "--file")
     return parser
 
 

@@ -51,14 +51,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> arguments.Parser:
-    description = "Measures all that the figures and tables show, and draws them."
-    parser = figures.parser_of("reproduce", description, "all, and the tables")
-    parser.add_argument(
+    description = "Measures all that figures show, and draws them; of all figures the tables, too."
+    parser = arguments.Parser("reproduce", description)
+    group = parser.group("figures", "--figure layers_vgg16 --quick")
+    figures.add_figure_option(group)
+    group.add_argument(
         "--quick", action="store_true", help="few layers, mostly one process a cell, no accuracies"
     )
-    parser.add_argument(
-        "--out", metavar="DIR", help=f"default: {DEFAULT_OUT}, or {QUICK_OUT} with --quick"
-    )
+    arguments.add_out_option(group, f"{DEFAULT_OUT}, or {QUICK_OUT} with --quick")
     return parser
 
 
@@ -91,7 +91,8 @@ def _tables(out: str) -> list[int]:
     fitted = {row["algorithm"] for row in rows if asked.items() <= row.items()}
     if not fitted >= set(ALL):
         words = ["--memory", f"{FIT_MEMORY_BYTES // 2**20}MiB", "--algo", ",".join(ALL)]
-        statuses.append(fit.main([*words, "--model", FIT_MODEL, "--out", out]))
+        words += ["--model", FIT_MODEL, "--dataset", "synthetic", "--out", out]
+        statuses.append(fit.main(words))
     for part in claims.PARTS:
         table = Path(out, "tables", f"claims_{part}.csv")
         if not table.exists():

@@ -21,10 +21,11 @@ def parser() -> arguments.Parser:
     description = "Measures what training algorithms cost in memory and time, beside bp."
     parser = arguments.Parser("run", description)
     arguments.add_cell_options(parser)
-    arguments.add_length_options(parser)
-    arguments.add_out_option(parser)
-    arguments.add_wide_option(parser)
-    parser.add_argument(
+    arguments.add_length_options(parser.group("measurement", "--steps 10"))
+    output = parser.group("output", "--out results --wide --trace")
+    arguments.add_out_option(output)
+    arguments.add_wide_option(output)
+    output.add_argument(
         "--trace",
         action="store_true",
         help="also write each cell's timeline, its page and its picture, and one of all cells",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, room
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import engines, sweeping
@@ -38,14 +38,16 @@ def parser() -> arguments.Parser:
         "seeds, each cell in processes of its own; goes on where it stopped.",
     )
     arguments.add_cell_options(parser, lists=arguments.LISTS)
-    arguments.add_length_options(parser)
-    arguments.add_count(parser, "--repeats", REPEATS, "processes that measure a cell's bytes")
-    arguments.add_out_option(parser)
-    arguments.add_wide_option(parser)
-    parser.add_argument(
+    measurement = parser.group("measurement", "--steps 10 --repeats 1 --retry")
+    arguments.add_length_options(measurement)
+    arguments.add_repeats_option(measurement)
+    measurement.add_argument(
         "--retry", action="store_true", help="measure again what failed, such as by lack of memory"
     )
-    room.add_options(parser)
+    room.add_options(parser.group("room", "--workers 2 --total-memory 16GiB"))
+    output = parser.group("output", "--out results --wide")
+    arguments.add_out_option(output)
+    arguments.add_wide_option(output)
     return parser
 
 
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         for cell in {(cell.dataset, cell.input_shape): cell for cell in cells}.values():
             tell_dataset(options.dataset, cell)
         if engine.slots < (options.workers or 1):
-            screen.note(f"--memory has room for {engine.slots} cells at once")
+            screen.note(f"--total-memory has room for {engine.slots} cells at once")
         status = measure(
             cells, options.out, options.repeats, limits, engine, options.retry, wide=options.wide
         )

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Never
 from mem_dfa.profiling.errors import TraceError
 from mem_dfa.profiling.run import Foretell, add_parser
 
+from mem_dfa.units import show_bytes
+
 if TYPE_CHECKING:
     from mem_dfa.profiling.facade import Timeline
 
@@ -65,21 +67,34 @@ def _parser() -> argparse.ArgumentParser:
     kinds = "a saved timeline (*.timeline.json.gz) or an XPlane file (*.xplane.pb)"
 
     show = commands.add_parser(
-        "show", help="print timelines, draw them, export them", allow_abbrev=False
+        "show",
+        help="print timelines, draw them, export them",
+        description="Prints what was alive at the peak of timelines; draws and exports them.",
+        allow_abbrev=False,
     )
-    show.add_argument("files", nargs="+", metavar="FILE", help=f"{kinds}; several are compared")
-    show.add_argument("--html", metavar="OUT", help="write a page for any browser")
-    show.add_argument("--png", metavar="OUT", help="write a picture: .png, .pdf or .svg")
-    show.add_argument("--csv", metavar="OUT", help="write the events of one FILE as CSV")
-    show.add_argument(
+    group = show.add_argument_group("timelines", "example: step.timeline.json.gz")
+    group.add_argument("files", nargs="+", metavar="FILE", help=f"{kinds}; several are compared")
+    group = show.add_argument_group(
+        "what is written besides", "example: step.timeline.json.gz --html step.html --png step.png"
+    )
+    group.add_argument("--html", metavar="OUT", help="write a page for any browser")
+    group.add_argument("--png", metavar="OUT", help="write a picture: .png, .pdf or .svg")
+    group.add_argument("--csv", metavar="OUT", help="write the events of one FILE as CSV")
+    group.add_argument(
         "--perfetto", metavar="OUT", help="write one FILE as a trace for ui.perfetto.dev"
     )
     show.set_defaults(command=_show)
 
     diff = commands.add_parser(
-        "diff", help="print what changed at the peak, by block and category", allow_abbrev=False
+        "diff",
+        help="print what changed at the peak, by layer and category",
+        description="Prints what differs at the peaks of two timelines, by layer and category.",
+        allow_abbrev=False,
     )
-    diff.add_argument("files", nargs=2, metavar="FILE", help=kinds)
+    group = diff.add_argument_group(
+        "timelines", "example: bp.timeline.json.gz mem_dfa.timeline.json.gz"
+    )
+    group.add_argument("files", nargs=2, metavar="FILE", help=kinds)
     diff.set_defaults(command=_diff)
 
     doctor = commands.add_parser("doctor", help="try what can be measured here", allow_abbrev=False)
@@ -101,9 +116,9 @@ def _show(options: argparse.Namespace) -> int:
         if out is not None:
             write(runs, Path(out))
             written.append(out)
-    from mem_dfa.profiling.render import terminal
+    from mem_dfa.profiling.render import summary, terminal
 
-    console = terminal.console()
+    console = summary.console()
     for run in runs:
         for table in terminal.timeline_tables(run):
             console.print(table)
@@ -132,13 +147,14 @@ def _check_outs(options: argparse.Namespace) -> None:
 
 def _diff(options: argparse.Namespace) -> int:
     runs = _open(options.files)
-    from mem_dfa.profiling.render import terminal
+    from mem_dfa.profiling.render import summary, terminal
 
-    table = terminal.difference_table(("first", "second"), runs)
+    table = terminal.difference_table(runs)
     if table is None:
-        print(f"Nothing changed: the same bytes in every block, {runs[0].peak_bytes} at the peak.")
+        peak = show_bytes(runs[0].peak_bytes)
+        print(f"Nothing changed: the same bytes in every layer, {peak} at the peak.")
     else:
-        terminal.console().print(table)
+        summary.console().print(table)
     for name, run in zip(options.files, runs, strict=True):
         if run.fault:
             print(f"{name} is not exact: {run.fault}", file=sys.stderr)
@@ -152,24 +168,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _open(files: Sequence[str]) -> list[Timeline]:
-    from mem_dfa.profiling.facade import XPLANE_SUFFIX, open_timeline
+    from mem_dfa.profiling.facade import open_timeline
+    from mem_dfa.profiling.training.quiet_import import quiet_tensorflow
 
-    if any(file.endswith(XPLANE_SUFFIX) and os.path.isfile(file) for file in files):
-        _import_tensorflow()
-    return [open_timeline(file) for file in files]
-
-
-def _import_tensorflow() -> None:
-    """TensorFlow reads XPlane files; what it tells about its build while imported is no news."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    with quiet_tensorflow():  # which reads XPlane files
+        return [open_timeline(file) for file in files]
 
 
 def _png(runs: Sequence[Timeline], out: Path) -> None:

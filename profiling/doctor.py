@@ -113,7 +113,7 @@ def _tell() -> int:
             progress.update(task, description=text)
             if not errors.is_terminal:
                 _note(text)
-    from mem_dfa.profiling.render.terminal import console
+    from mem_dfa.profiling.render.summary import console
 
     console().print(table_of(found))
     return 0 if all(finding.works for finding in found if finding.source.required) else 1
@@ -148,13 +148,14 @@ def table_of(findings: Sequence[Finding]) -> Table:
     from rich.table import Table
 
     table = Table(title="Sources of memory numbers on this machine", title_justify="left")
-    for name in ("source", "works", "what was seen", "what to do"):
+    for name in ("source", "works", "what was seen, and what to do"):
         table.add_column(name, overflow="fold")
     by_source = {finding.source: finding for finding in findings}
     for source in (source for sources in SOURCES.values() for source in sources):
         finding = by_source[source]
         works = "works" if finding.works else "does not"
-        table.add_row(source.title, works, finding.saw, "" if finding.works else source.remedy)
+        saw = finding.saw if finding.works else f"{finding.saw}\nto do: {source.remedy}"
+        table.add_row(source.title, works, saw)
     return table
 
 

@@ -61,7 +61,7 @@ def small_tensors() -> str:
     before = current()
     held = [tf.raw_ops.Empty(shape=[size], dtype=tf.uint8, init=False) for _ in range(10)]
     moved = current() - before
-    seen = f"{len(held)} tensors of {size} bytes moved the statistics by {moved} bytes"
+    seen = f"{len(held)} tensors of {show_bytes(size)} moved the statistics by {show_bytes(moved)}"
     if moved < len(held) * size:
         raise ProbeError(seen)
     return seen
@@ -71,8 +71,8 @@ def events() -> str:
     """The recorded events reach the same peak as the allocator."""
     timeline = _recorded()
     return (
-        f"{len(timeline.events)} events of a step reach {timeline.peak_bytes} bytes, as does the "
-        "allocator itself"
+        f"{len(timeline.events)} events of a step reach {show_bytes(timeline.peak_bytes)}, as "
+        "does the allocator itself"
     )
 
 
@@ -89,7 +89,7 @@ def eager_spans() -> str:
 def xla() -> str:
     """A compiled step runs, and its one buffer is seen."""
     peak_bytes = _recorded("xla", jit_compile=True).peak_bytes
-    return f"exact peak of {peak_bytes} bytes; one buffer, nothing is known of its parts"
+    return f"exact peak of {show_bytes(peak_bytes)}; one buffer, nothing is known of its parts"
 
 
 def gpus() -> str:

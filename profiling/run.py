@@ -45,7 +45,8 @@ def add_parser(commands: Any) -> None:
         "takes its memory.",
         allow_abbrev=False,
     )
-    parser.add_argument(
+    group = parser.add_argument_group("recording", "example: --step 5 --out recorded train.py")
+    group.add_argument(
         "--step",
         type=_step,
         default=STEP,
@@ -53,13 +54,10 @@ def add_parser(commands: Any) -> None:
         help=f"to record, counted from 1 over the whole run (default: {STEP}; the first one "
         "traces functions and makes optimizer slots)",
     )
-    parser.add_argument(
-        "--out",
-        default=OUT,
-        metavar="DIR",
-        help=f"folder for the timeline and its page (default: {OUT})",
+    group.add_argument(
+        "--out", default=OUT, metavar="DIR", help=f"folder to write to (default: {OUT})"
     )
-    parser.add_argument(
+    group.add_argument(
         "words",
         nargs=argparse.PARSER,  # all from the first one that is no option
         metavar="SCRIPT",

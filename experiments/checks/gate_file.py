@@ -152,10 +152,8 @@ def _tolerances(name: str, cell: Cell, own: float | None) -> dict[tuple[str, str
 def _cells(table: Mapping[str, Any], place: str) -> list[Cell]:
     """The cells that a table's options name, read by the command line's own parser."""
     parser = arguments.Parser("gate", "")
-    arguments.add_cell_options(
-        parser, [catalogue.AS_COMPILED], data="synthetic", lists=arguments.LISTS
-    )
-    parser.set_defaults(steps=STEPS)
+    arguments.add_cell_options(parser, [catalogue.AS_COMPILED], lists=arguments.LISTS)
+    parser.set_defaults(steps=STEPS, dataset="synthetic")
     known = [action.dest for action in parser._actions if action.dest != "help"]
     _check_keys(table, known, place)
     words = [word for key, value in table.items() for word in _words(key, value, place)]

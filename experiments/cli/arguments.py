@@ -1,51 +1,33 @@
-"""The options of the command line, checked as far as possible without TensorFlow."""
+"""The options of the command line, in groups with an example each, and the cells they ask for.
+
+An option of one name has one meaning, one default and one text in every command that takes it.
+"""
 
 import argparse
 import functools
 import itertools
-import math
-import os
-import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Never
 
 from mem_dfa.experiments.cells import catalogue
-from mem_dfa.experiments.cells.cell import ARGUMENTS, DEFAULTS, MEASURED_STEPS, Argument, Cell
+from mem_dfa.experiments.cells.cell import ARGUMENTS, DEFAULTS, MEASURED_STEPS, REPEATS, Cell
 from mem_dfa.experiments.cells.errors import UsageError as UsageError
+from mem_dfa.experiments.cli import values
+from mem_dfa.experiments.cli.parser import Parser as Parser
 
-from mem_dfa import registry, units
+from mem_dfa import registry
 from mem_dfa.data import prepared
 
-SCRIPT = "mem-dfa"
-MAXIMUM_LAYERS = 10_000
-MAXIMUM_RANGE = 10_000  # numbers in one range
-MAXIMUM_COUNT = 2**31 - 1
+OUT = "results"
 LISTS = ("model", "layers", "batch_size", "execution", "seed")
 """Fields of a cell of which a sweep takes several, and combines them."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage text that would bury it."""
-
-    def __init__(self, command: str, description: str, epilog: str | None = None) -> None:
-        """Of a command, as it was called: ``mem-dfa run`` or ``python -m experiments.run``."""
-        is_script = os.path.basename(sys.argv[0]) == SCRIPT
-        called = f"{SCRIPT} {command}" if is_script else f"python -m experiments.{command}"
-        super().__init__(called, None, description, epilog, allow_abbrev=False)
-        # A value such as -1e-3 is a value, not an unknown option.
-        self._negative_number_matcher = re.compile(r"-(\d|\.|inf|nan)")
-
-    def error(self, message: str) -> Never:
-        """As in argparse, but for the caller to report."""
-        raise UsageError(f"{message} (see --help)")
+Group = argparse._ActionsContainer
 
 
 def add_cell_options(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     also: Iterable[str] = (),
     default: Sequence[str] = (),
-    data: str = "auto",
     lists: Sequence[str] = (),
 ) -> None:
     """Adds the options that say what is measured: those of `Cell`, and those of algorithms.
@@ -54,74 +36,87 @@ def add_cell_options(
         parser: gets the options.
         also: names that --algo takes besides those of algorithms.
         default: what --algo is if not given; where empty it must be given.
-        data: what --dataset is if not given.
         lists: fields of a cell of which several values may be given.
     """
+    net = parser.group("algorithm and network", "--algo mem_dfa --model conv20 --layers 10")
     names = [*registry.ALGORITHMS, *also]
-    parser.add_argument(
+    net.add_argument(
         "--algo",
-        type=lambda text: _algorithms(text, names),
+        type=functools.partial(values.algorithms, names=names),
         required=not default,
         default=list(default),
         metavar="NAME,...",
         help=f"{', '.join(names)}, or package.module:Class for one of your own"
         + (f" (default: {','.join(default)})" if default else ""),
     )
-    models = list(registry.MODELS)
-    parser.add_argument(
+    net.add_argument(
         "--model",
-        type=functools.partial(_models, several="model" in lists),
+        type=functools.partial(values.models, several="model" in lists),
         required=True,
         metavar="NAME,..." if "model" in lists else "NAME",
-        help=f"{', '.join(models)}, or one of your own: package.module:function or "
+        help=f"{', '.join(registry.MODELS)}, or one of your own: package.module:function or "
         "file.py:function, which returns a built keras.Model, or file.keras",
     )
-    for name, argument in ARGUMENTS.items():
-        _add_argument(parser, name, argument, name in lists)
-    parser.add_argument(
+    for name in ("layers", "batch_size", "execution", "device"):
+        add_field(net, name, name in lists)
+    training = parser.group("training", "--optimizer adam --learning-rate 0.001")
+    for name in ("optimizer", "learning_rate", "seed"):
+        add_field(training, name, name in lists)
+    _add_data_options(parser.group("data", "--dataset cifar10 --data-dir data"))
+    _add_algorithm_options(parser.group("options of algorithms", "--feedback shared"))
+
+
+def _add_data_options(group: Group) -> None:
+    group.add_argument(
         "--dataset",
-        type=one_of("a data set", catalogue.DATASETS),
-        default=data,
-        help=f"{', '.join(catalogue.DATASETS)} (default: {data})",
+        type=values.one_of("a data set", catalogue.DATASETS),
+        default="auto",
+        metavar="NAME",
+        help=f"{', '.join(catalogue.DATASETS)} (default: auto, the model's own if it is in "
+        "--data-dir, otherwise synthetic)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--data",
-        type=_own,
+        type=values.own,
         metavar="NAME",
         help="your own in place of --dataset: package.module:function or file.py:function, which "
         "returns a tf.data.Dataset, or two, for training and tests",
     )
-    parser.add_argument(
+    add_data_dir_option(group)
+    add_field(group, "classes")
+
+
+def _add_algorithm_options(group: Group) -> None:
+    for option in registry.OPTIONS:
+        default = values.one_of(option.help, option.choices), "NAME"
+        kind, metavar = values.HOW.get(option.kind, default)
+        choices = f": {', '.join(option.choices)}" if option.choices else ""
+        text = f"{', '.join(registry.takers(option))}: {option.help}{choices}"
+        text += f" (default: {option.default})"
+        group.add_argument(flag(option.name), type=kind, metavar=metavar, help=text)
+    group.add_argument(
         "--option",
-        type=_own_option,
+        type=values.own_option,
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="an argument of an algorithm of your own; may be given again",
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
-    for option in registry.OPTIONS:
-        kind, metavar = _HOW.get(option.kind, (one_of(option.help, option.choices), "NAME"))
-        choices = f": {', '.join(option.choices)}" if option.choices else ""
-        text = f"{', '.join(registry.takers(option))}: {option.help}{choices}"
-        text += f" (default: {option.default})"
-        parser.add_argument(flag(option.name), type=kind, metavar=metavar, help=text)
 
 
-def _add_argument(
-    parser: argparse.ArgumentParser, name: str, argument: Argument, several: bool
-) -> None:
+def add_field(group: Group, name: str, several: bool = False) -> None:
     """Adds a field of a cell; where several values may be given, its value is a list of them."""
+    argument = ARGUMENTS[name]
     default, text = DEFAULTS[name], argument.help
-    kind, metavar = _HOW.get(argument.kind, (str, "NAME"))
+    kind, metavar = values.HOW.get(argument.kind, (str, "NAME"))
     if argument.kind == "name":
-        kind = (some_of if several else one_of)(argument.help, argument.choices)
+        kind = (values.some_of if several else values.one_of)(argument.help, argument.choices)
         text = f"{', '.join(argument.choices)} (default: {default})"
     elif several and argument.kind != "layers":
-        kind = numbers(name.replace("_", " "), int(argument.kind == "count"))
+        kind = values.numbers(name.replace("_", " "), int(argument.kind == "count"))
     if several or argument.kind == "layers":
         default, metavar = [default], f"{metavar},..."
-    parser.add_argument(flag(name), type=kind, metavar=metavar, default=default, help=text)
+    group.add_argument(flag(name), type=kind, metavar=metavar, default=default, help=text)
 
 
 def flag(name: str) -> str:
@@ -129,33 +124,77 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_out_option(parser: argparse.ArgumentParser) -> None:
-    """Adds the folder that results are written to."""
-    parser.add_argument("--out", default="results", metavar="DIR", help="default: results")
+def add_data_dir_option(group: Group) -> None:
+    """Adds where data are."""
+    group.add_argument("--data-dir", metavar="DIR", help="where tensorflow_datasets keeps data")
 
 
-def add_wide_option(parser: argparse.ArgumentParser) -> None:
+def add_out_option(group: Group, default: str = OUT) -> None:
+    """Adds the folder that results are written to, with the words for its default."""
+    group.add_argument(
+        "--out",
+        default=OUT if default == OUT else None,
+        metavar="DIR",
+        help=f"folder to write to (default: {default})",
+    )
+
+
+def add_from_option(group: Group) -> None:
+    """Adds the folder that results are read from."""
+    group.add_argument(
+        "--from",
+        dest="source",
+        default=OUT,
+        metavar="DIR",
+        help=f"folder that was measured into (default: {OUT})",
+    )
+
+
+def add_wide_option(group: Group) -> None:
     """Adds whether the table that a command ends with has every column."""
-    parser.add_argument(
+    group.add_argument(
         "--wide", action="store_true", help="every column of the table, which takes 150 characters"
     )
 
 
-def add_length_options(parser: argparse.ArgumentParser) -> None:
+def add_steps_option(group: Group) -> None:
+    """Adds how many steps are measured."""
+    add_count(group, "--steps", MEASURED_STEPS, "measured steps")
+
+
+def add_length_options(group: argparse._ArgumentGroup) -> None:
     """Adds how many steps are measured, or epochs trained."""
-    length = parser.add_mutually_exclusive_group()
-    add_count(length, "--steps", MEASURED_STEPS, "measured steps")
+    length = group.add_mutually_exclusive_group()
+    add_steps_option(length)
     length.add_argument(
-        "--epochs", type=count, default=0, metavar="N", help="also train, and report test accuracy"
+        "--epochs",
+        type=values.count,
+        default=0,
+        metavar="N",
+        help="also train, and report test accuracy",
     )
 
 
-def add_count(
-    parser: argparse._ActionsContainer, option: str, default: int, text: str, metavar: str = "N"
-) -> None:
+def add_repeats_option(group: Group) -> None:
+    """Adds how often a cell is measured."""
+    add_count(group, "--repeats", REPEATS, "fresh processes for each result")
+
+
+def add_renamed(group: Group, name: str, new: str) -> None:
+    """Has a name refused that means something else in other commands, and the right one told."""
+
+    def refuse(text: str) -> Never:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is given as {new} here; {name} means something else in other commands"
+        )
+
+    group.add_argument(name, type=refuse, help=argparse.SUPPRESS)
+
+
+def add_count(group: Group, option: str, default: int, text: str) -> None:
     """Adds a whole number, at least 1, whose default the help tells."""
-    parser.add_argument(
-        option, type=count, default=default, metavar=metavar, help=f"{text} (default: {default})"
+    group.add_argument(
+        option, type=values.count, default=default, metavar="N", help=f"{text} (default: {default})"
     )
 
 
@@ -175,8 +214,8 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     if options.option and not any(":" in name for name in options.algo):
         raise UsageError("--option is for algorithms of your own; --algo asks for none")
     given = [getattr(options, name) for name in LISTS]
-    values = itertools.product(*(one if isinstance(one, list) else [one] for one in given))
-    combinations = [dict(zip(LISTS, one, strict=True)) for one in values]
+    chosen = itertools.product(*(one if isinstance(one, list) else [one] for one in given))
+    combinations = [dict(zip(LISTS, one, strict=True)) for one in chosen]
     return [_cell(options, name, one) for one in combinations for name in options.algo]
 
 
@@ -202,108 +241,3 @@ def _cell(options: argparse.Namespace, algorithm: str, combination: dict[str, An
 def _takes(algorithm: str, option: registry.Option) -> bool:
     """Whether an algorithm has an option; one of the user's own is given any."""
     return algorithm in registry.takers(option) or ":" in algorithm
-
-
-def size(text: str) -> str:
-    """A size with its unit, such as "64 MiB"."""
-    try:
-        units.parse_bytes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return " ".join(text.split())
-
-
-def one_of(noun: str, allowed: Iterable[str]) -> Callable[[str], str]:
-    """A checker of names, for argparse."""
-
-    def check(text: str) -> str:
-        if text not in allowed:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}; take {', '.join(allowed)}")
-        return text
-
-    return check
-
-
-def some_of(noun: str, allowed: Iterable[str]) -> Callable[[str], list[str]]:
-    """A checker of lists of names, each once, for argparse."""
-    check = one_of(noun, allowed)
-    return lambda text: list(dict.fromkeys(check(part.strip()) for part in text.split(",")))
-
-
-def _algorithms(text: str, names: Sequence[str]) -> list[str]:
-    own = list(filter(catalogue.is_own, map(str.strip, text.split(","))))
-    return some_of(f"an algorithm or {catalogue.OWN}", [*names, *own])(text)
-
-
-def _models(text: str, several: bool) -> Any:
-    parts = list(map(str.strip, text.split(","))) if several else [text]
-    own = list(filter(catalogue.is_own_model, parts))
-    allowed = [*registry.MODELS, *own]
-    return (some_of if several else one_of)(f"a model or {catalogue.OWN}", allowed)(text)
-
-
-def _own(text: str) -> str:
-    if not catalogue.is_own(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name; take {catalogue.OWN}")
-    return text
-
-
-def _own_option(text: str) -> tuple[str, str]:
-    name, is_there, value = text.partition("=")
-    if not (name.isidentifier() and is_there and value.isprintable() and len(value) <= 200):
-        raise argparse.ArgumentTypeError(f"{text!r} is no option; take name=value")
-    return name, value
-
-
-def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str], list[int]]:
-    """A checker of "20", "1-20" or "5,10,20", each number once, for argparse."""
-
-    def check(text: str) -> list[int]:
-        found: list[int] = []
-        for part in text.split(","):
-            match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part.strip())
-            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-            if not least <= first <= last <= most or last - first >= MAXIMUM_RANGE:
-                raise argparse.ArgumentTypeError(
-                    f"{text!r} is no {noun}; take one such as 20, a rising range such as "
-                    f"1-20, or a list such as 5,10,20, of numbers from {least} to {most}, at most "
-                    f"{MAXIMUM_RANGE} in a range"
-                )
-            found.extend(range(first, last + 1))
-        return list(dict.fromkeys(found))
-
-    return check
-
-
-layers = numbers("number of layers", 1, MAXIMUM_LAYERS)
-
-
-def count(text: str, least: int = 1) -> int:
-    """A whole number, at least 1 or what is said."""
-    value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
-    if value is None or not least <= value <= MAXIMUM_COUNT:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not allowed; take a whole number from {least} to {MAXIMUM_COUNT}"
-        )
-    return value
-
-
-def learning_rate(text: str) -> float:
-    """A finite rate above 0."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no learning rate; take a number above 0")
-    return rate
-
-
-_HOW: dict[str, tuple[Callable[[str], Any], str]] = {
-    "count": (count, "N"),
-    "layers": (layers, "N"),
-    "seed": (lambda text: count(text, 0), "N"),
-    "rate": (learning_rate, "X"),
-    "size": (size, "SIZE"),
-}
-"""How the kinds of arguments are read and named in the help."""

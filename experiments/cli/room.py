@@ -4,7 +4,7 @@ import argparse
 import re
 
 from mem_dfa.experiments.cells.errors import UsageError
-from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli import arguments, values
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.engine.worker import Limits
 
@@ -17,24 +17,36 @@ MEMORY_SHARE = 0.8  # of what is available when a sweep begins
 TIME_LIMIT_S = 3600
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options that say what all cells may take, and where."""
     share, beside = f"{100 * MEMORY_SHARE:.0f} %%", units.show_bytes(BESIDE_BYTES)
     help_of = {
         "workers": "cells measured at once (default: 1, because they disturb each other's times)",
-        "memory": f"of all cells at once (default: {share} of what this process may still take)",
+        "total_memory": f"of all cells at once (default: {share} of what this process may still "
+        "take)",
         "memory_limit": f"of each process's tensors, beside which it takes {beside} more (default: "
-        "an equal part of --memory)",
-        "time_limit": f"of each of a cell's processes (default: {TIME_LIMIT_S}; with --epochs, "
-        "that for each epoch)",
+        "an equal part of --total-memory)",
         "scheduler": "measure through dask.distributed, on other machines: tcp://... or tls://... "
         f"(default: {engines.LOCAL})",
     }
-    metavars = ("N", "SIZE", "SIZE", "SECONDS", "ADDRESS")
-    kinds = {"SIZE": arguments.size, "ADDRESS": _scheduler}
+    metavars = ("N", "SIZE", "SIZE", "ADDRESS")
+    kinds = {"SIZE": values.size, "ADDRESS": _scheduler}
     for (name, text), metavar in zip(help_of.items(), metavars, strict=True):
-        kind = kinds.get(metavar, arguments.count)
-        parser.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
+        kind = kinds.get(metavar, values.count)
+        group.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
+    add_time_limit_option(group)
+    arguments.add_renamed(group, "--memory", "--total-memory")
+
+
+def add_time_limit_option(group: argparse._ArgumentGroup) -> None:
+    """Adds how long a process may take."""
+    group.add_argument(
+        "--time-limit",
+        type=values.count,
+        metavar="SECONDS",
+        help=f"of each process, tracing and compiling included (default: {TIME_LIMIT_S}; with "
+        "--epochs, that for each epoch)",
+    )
 
 
 def _scheduler(text: str) -> str:
@@ -60,17 +72,17 @@ def of(options: argparse.Namespace) -> tuple[int, Limits]:
     time_s = options.time_limit or TIME_LIMIT_S * max(1, options.epochs)
     asked = options.memory_limit and units.parse_bytes(options.memory_limit)
     if options.scheduler not in (None, engines.LOCAL):
-        for name in ("workers", "memory"):
+        for name in ("workers", "total_memory"):
             if getattr(options, name) is not None:
                 raise UsageError(
-                    f"--{name} {getattr(options, name)} is for this machine, and --scheduler "
-                    f"{options.scheduler} has its own workers; start as many there as should "
-                    "work, or give --memory-limit"
+                    f"{arguments.flag(name)} {getattr(options, name)} is for this machine, and "
+                    f"--scheduler {options.scheduler} has its own workers; start as many there as "
+                    "should work, or give --memory-limit"
                 )
         return 1, Limits(time_s, asked)
     memory = int(MEMORY_SHARE * memory_available_bytes())
-    if options.memory:
-        memory = units.parse_bytes(options.memory)
+    if options.total_memory:
+        memory = units.parse_bytes(options.total_memory)
     workers = options.workers or 1
     limit = asked or memory // workers - BESIDE_BYTES
     fitting = memory // (limit + BESIDE_BYTES) if limit > 0 else 0
@@ -78,7 +90,7 @@ def of(options: argparse.Namespace) -> tuple[int, Limits]:
         needed = units.show_bytes(max(limit, 0) + BESIDE_BYTES)
         raise UsageError(
             f"{units.show_bytes(memory)} of memory has no room for a cell: with {workers} at once "
-            f"each takes more than {needed}; give more --memory, or lower --memory-limit or "
-            "--workers"
+            f"each takes more than {needed}; give more --total-memory, or lower "
+            "--memory-limit or --workers"
         )
     return min(workers, fitting), Limits(time_s, limit)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,11 @@ ENVIRONMENT = {
 }
 MEMORY_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 THREADS = ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")
+NEWS = re.compile(
+    r"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl"
+    r"|.*failed call to cuInit"
+)
+"""What TensorFlow's libraries log that ended no process, the lack of a GPU included."""
 OUT_OF_MEMORY = "ran out of memory trying to allocate"
 
 
@@ -148,14 +154,17 @@ def _death(returncode: int, errors: str, time_s: int | None) -> dict[str, str]:
     """The result of a process that left none."""
     if returncode == -signal.SIGALRM:
         return {"status": "timed_out", "error": f"took longer than {time_s} s"}
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["no message"]
-    status, how = "failed", f"ended with exit status {returncode}: {lines[-1][:300]}"
-    if returncode == -signal.SIGKILL:
-        status, how = "killed", "was ended by SIGKILL; Linux does so when memory runs out"
-    elif returncode < 0:
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    message = next((line for line in reversed(lines) if not NEWS.match(line)), "no message")[:300]
+    status, how = "failed", f"ended with exit status {returncode}"
+    if returncode < 0:
         how = f"was ended by {signal.Signals(-returncode).name}"
     # Some kernels of oneDNN crash where others raise an error.
     said = [line[line.index(OUT_OF_MEMORY) :] for line in lines if OUT_OF_MEMORY in line]
     if said:
         status, how = "out_of_memory", f"{how} after the allocator {said[0][:200]}"
+    elif returncode == -signal.SIGKILL:
+        status, how = "killed", f"{how}; Linux does so when memory runs out"
+    else:
+        how = f"{how}: {message}"
     return {"status": status, "error": f"the measuring process {how}"}

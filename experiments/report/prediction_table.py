@@ -1,5 +1,6 @@
 """Predictions as a table for a terminal of 80 columns."""
 
+import functools
 from collections.abc import Sequence
 
 from mem_dfa.experiments.measure.predicting import Prediction
@@ -24,16 +25,17 @@ def table(
         f"What a step at batches of {batch_size} would take", "algorithm", "peak MiB", "step MiB"
     )
     made.add_column("", overflow="fold")
-    made.add_row("as recorded", mebibytes(recorded.peak_bytes), mebibytes(recorded.step_bytes))
+    peaks = [resident_bytes + one.feedback_bytes + (one.step_bytes or 0) for one in predictions]
+    shown = functools.partial(mebibytes, total=max(recorded.peak_bytes, *peaks))
+    made.add_row("as recorded", shown(recorded.peak_bytes), shown(recorded.step_bytes))
     made.add_section()
     before = ""
-    for one in predictions:
+    for one, peak_bytes in zip(predictions, peaks, strict=True):
         if one.step_bytes is None:
             said = "as above" if one.reason == before else one.reason
             made.add_row(one.algorithm, "-", "-", said)
         else:
-            peak_bytes = resident_bytes + one.feedback_bytes + one.step_bytes
-            made.add_row(one.algorithm, mebibytes(peak_bytes), mebibytes(one.step_bytes))
+            made.add_row(one.algorithm, shown(peak_bytes), shown(one.step_bytes))
         before = one.reason
     made.caption = (
         "predicted from shapes, in graph execution, without the allocator's rounding; "

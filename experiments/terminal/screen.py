@@ -101,7 +101,7 @@ def table(
     title: str, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]
 ) -> Table:
     """A table whose columns of words are on the left and those of numbers on the right."""
-    table = Table(title=title)
+    table = Table(title=title, title_justify="left", caption_justify="left")
     for name in (*words, *numbers):
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for line in lines:

@@ -26,10 +26,10 @@ def peak_table(timeline: TimelineData) -> DataTable:
 
 
 def difference_table(first: TimelineData, other: TimelineData) -> DataTable:
-    """What is alive at the two peaks by block and category; see `Timeline.diff`."""
+    """What is alive at the two peaks by layer and category; see `Timeline.diff`."""
     table = first.diff(other).reset_index()
     columns = {
-        "block": table["block"].tolist(),
+        "layer": table["layer"].tolist(),
         "category": table["category"].tolist(),
         "bytes": table["bytes"].to_numpy(),
         "other bytes": table["other_bytes"].to_numpy(),

@@ -1,135 +1,113 @@
-"""Timelines as tables for a terminal."""
+"""Timelines as tables for a terminal of 80 columns: one, two beside each other, its tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
+from mem_dfa.profiling.render.summary import (
+    SHOWN_SHARE,
+    console,
+    mebibytes,
+    numbers,
+    parts,
+    table_of,
+)
 from mem_dfa.profiling.timeline.data import TimelineData
-from mem_dfa.profiling.words import ATTRIBUTIONS
-from rich.console import Console
 from rich.table import Table
 
-from mem_dfa.units import show_bytes
-
-_SHOWN_ROWS = 10
-_KEYS = ("block", "phase", "category")
-# Columns of a table that is written to a file, not to a terminal: nothing is squeezed.
-_NARROWEST = 140
-
-
-def console() -> Console:
-    """Where tables go: standard output, without a meaning for brackets and colons in names."""
-    found = Console(markup=False, emoji=False, highlight=False)
-    if not found.is_terminal:
-        found.width = max(found.width, _NARROWEST)
-    return found
+_SHOWN_TENSORS = 10
 
 
 def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
-    """The numbers of a timeline, its peak by block, phase and category, its largest tensors."""
-    yield _numbers(timeline)
-    for key in _KEYS:
-        yield _sums(timeline, key)
-    yield _largest(timeline)
+    """The numbers of a timeline, its peak by layer, phase and category, its largest tensors."""
+    yield numbers(
+        timeline,
+        {
+            "the allocator's own peak": timeline.allocator_peak_bytes,
+            "predicted peak": timeline.predicted_peak_bytes,
+        },
+    )
+    yield parts(timeline, "layer")
+    yield parts(timeline, "phase")
+    yield parts(timeline, "category")
+    live = timeline.live_at_peak()
+    title = f"The largest of {len(live)} tensors alive at the peak"
+    yield tensor_table(title, timeline, live)
 
 
-def difference_table(names: Sequence[str], runs: Sequence[TimelineData]) -> Table | None:
-    """What changed at the peak from the first run to the second; None where nothing did.
-
-    Args:
-        names: of the two.
-        runs: the two.
-    """
-    differences = runs[0].diff(runs[1])
-    shown = int((differences["difference_bytes"] != 0).sum())
-    if not shown:
+def difference_table(runs: Sequence[TimelineData]) -> Table | None:
+    """What changed at the peak from the first run to the second; None where nothing did."""
+    first, second = runs
+    differences = first.diff(second)
+    changes = differences["difference_bytes"].abs()
+    if not changes.any():
         return None
-    title = "Bytes alive at the peak, where they differ"
-    return differences_table(title, names, differences, shown, "peak")
+    least = SHOWN_SHARE * max(first.peak_bytes, second.peak_bytes)
+    shown = int((changes >= least).sum())
+    title = (
+        "MiB alive at the peak, where they differ by 1 % of the greater peak or more\n"
+        f"first:  {first.title}\n"
+        f"second: {second.title}"
+    )
+    return differences_table(title, ("first", "second"), differences, shown, "peak")
 
 
 def differences_table(
     title: str, names: Sequence[str], differences: pd.DataFrame, shown: int, total: str
 ) -> Table:
-    """Two sums of bytes by block and category beside each other.
+    """Two sums of bytes, by layer or block and by category, beside each other in MiB.
 
     Args:
         title: above the table.
         names: of the two.
         differences: a table of `Timeline.diff` or of `timeline.difference`.
-        shown: how many of its first rows are shown; the others are one line.
+        shown: how many of its first rows are shown; the other changes are one line.
         total: what the sum of all of them is.
     """
-    table = _table(title, "block", "category")
-    for name in (*names, "difference", ""):
-        table.add_column(name, justify="right", no_wrap=bool(name))
-    for (block, category), row in differences.head(shown).iterrows():
-        table.add_row(block, category, *_three(*row.tolist()))
+    greatest = int(differences[["bytes", "other_bytes"]].sum().max())
+    table = table_of(title, *differences.index.names, *names, "difference", words=2)
+
+    def add(name: str, category: str, sizes: pd.Series, style: str = "") -> None:
+        *sides, change = (mebibytes(int(size), greatest) for size in sizes)
+        is_more = sizes["difference_bytes"] > 0 and change.strip("0.")
+        table.add_row(name, category, *sides, f"+{change}" if is_more else change, style=style)
+
+    for (name, category), sizes in differences.head(shown).iterrows():
+        add(name, category, sizes)
     table.add_section()
-    table.add_row("all the rest", "", *_three(*map(int, differences.iloc[shown:].sum())))
-    table.add_row(total, "", *_three(*map(int, differences.sum())), style="bold")
+    rest = differences.iloc[shown:]
+    is_changed = rest["difference_bytes"] != 0
+    for kind, rows in (("smaller", rest[is_changed]), ("unchanged", rest[~is_changed])):
+        if len(rows):
+            add(f"{len(rows)} {kind}", "", rows.sum())
+    add(total, "", differences.sum(), style="bold")
     return table
 
 
-def _three(first: int, second: int, difference: int) -> tuple[str, ...]:
-    sign = "+" if difference > 0 else ""
-    return (
-        f"{first:,}",
-        f"{second:,}",
-        f"{sign}{difference:,}",
-        f"{sign}{show_bytes(difference)}",
-    )
+def tensor_table(title: str, timeline: TimelineData, live: pd.DataFrame) -> Table:
+    """The largest of some tensors, and the operation or variable that each is of.
 
-
-def _numbers(timeline: TimelineData) -> Table:
-    table = _table(timeline.title, "")
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    numbers = {
-        "peak": timeline.peak_bytes,
-        "resident": timeline.resident_bytes,
-        "step (peak - resident)": timeline.step_bytes,
-        "allocator's own peak": timeline.allocator_peak_bytes,
-        "predicted peak": timeline.predicted_peak_bytes,
-    }
-    for name, size in numbers.items():
-        shown = ("unknown", "") if size is None else (f"{size:,}", show_bytes(size))
-        table.add_row(name, *shown)
-    kind = ATTRIBUTIONS[timeline.attribution]
-    table.caption = f"{timeline.device}; attribution {kind}"
-    if timeline.fault:
-        table.caption += f"\nNot exact: {timeline.fault}"
-    return table
-
-
-def _sums(timeline: TimelineData, key: Any) -> Table:
-    table = _table(f"Peak by {key}", key)
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    for name, size in timeline.by(key).items():
-        share = size / timeline.peak_bytes if timeline.peak_bytes else 0
-        table.add_row(str(name), f"{size:,}", show_bytes(size), f"{share:.1%}")
-    return table
-
-
-def _largest(timeline: TimelineData) -> Table:
-    live = timeline.live_at_peak()
-    shown = live.head(_SHOWN_ROWS)
-    table = _table(f"The {len(shown)} largest of {len(live)} tensors alive at the peak")
-    table.add_column("bytes", justify="right", no_wrap=True)
-    for name in ("shape", "dtype", "block", "phase", "category", "operation or variable"):
-        table.add_column(name, overflow="fold")
+    Args:
+        title: above the table.
+        timeline: that they are of.
+        live: rows of its `tensors`, largest first; what has under 1 % of the first is left out.
+    """
+    greatest = live["allocated_bytes"].max()
+    shown = live[live["allocated_bytes"] >= SHOWN_SHARE * greatest].head(_SHOWN_TENSORS)
+    shown = shown.assign(layer=timeline.layers_of(shown))
+    made = table_of(title, "MiB", "shape", "layer", "category", "operation or variable", words=5)
+    made.columns[0].justify = "right"
     for row in shown.itertuples():
-        texts = (row.shape, row.dtype, row.block, row.phase, row.category, row.op)
-        table.add_row(f"{row.allocated_bytes:,}", *(text or "-" for text in texts))
-    return table
+        texts = (row.shape, row.layer, row.category, row.op)
+        size = mebibytes(row.allocated_bytes, greatest)
+        made.add_row(size, *(text or "-" for text in texts))
+    return made
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+def tensors_text(title: str, timeline: TimelineData, live: pd.DataFrame) -> str:
+    """What `tensor_table` shows, without colours and without spaces at the ends of lines."""
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(tensor_table(title, timeline, live))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -162,7 +162,8 @@ class TimelineData:
     def by(self, key: Key) -> pd.Series:
         """Bytes alive at the peak for each block, phase, category, op or layer, largest first.
 
-        Their sum is the peak. What is not attributed stands under "other".
+        Their sum is the peak. What no layer is known of counts to the first layer of its block,
+        and what is not attributed stands under "other".
 
         Raises:
             ValueError: another key.
@@ -170,33 +171,32 @@ class TimelineData:
         if key not in KEYS:
             raise ValueError(f"Received by({key!r}); allowed are {', '.join(KEYS)}.")
         live = self.live_at_peak()
-        sums = live["allocated_bytes"].groupby(live[key].replace("", OTHER), sort=False).sum()
+        names = self.layers_of(live) if key == "layer" else live[key]
+        sums = live["allocated_bytes"].groupby(names.replace("", OTHER), sort=False).sum()
         return sums.sort_values(ascending=False, kind="stable")
 
     def diff(self, other: TimelineData) -> pd.DataFrame:
-        """Bytes alive at the peak, per block and category: this timeline beside `other`.
+        """Bytes alive at the peak, per layer and category: this timeline beside `other`.
+
+        Layers, as in `by`, because a model that is trained whole and one that is cut into blocks
+        have them in common.
 
         Returns:
-            Index (block, category); columns bytes, other_bytes, difference_bytes (other - this),
+            Index (layer, category); columns bytes, other_bytes, difference_bytes (other - this),
             greatest change first. The differences sum to the difference of the peaks.
         """
         sides = []
-        for timeline, beside in ((self, other), (other, self)):
+        for timeline in (self, other):
             live = timeline.live_at_peak()
-            blocks = live["block"].replace(timeline._layers_of_blocks_missing_in(beside))
-            live = live.assign(block=blocks)
-            sides.append(by_block_and_category(live, live["allocated_bytes"]))
-        return difference(*sides)
+            keys = [timeline.layers_of(live).replace("", OTHER), live["category"]]
+            sides.append(live["allocated_bytes"].groupby(keys).sum())
+        return difference(sides[0], sides[1], key="layer")
 
-    def _layers_of_blocks_missing_in(self, other: TimelineData) -> dict[str, str]:
-        """The first layer of each block that `other` has no name for.
-
-        A model trained whole has its layers for blocks; one cut into blocks has them by number.
-        """
+    def layers_of(self, tensors: pd.DataFrame) -> pd.Series:
+        """The layer of each row of `tensors`, or the first of its block, or the block, or ""."""
         made = self.tensors[self.tensors["layer"] != ""]
-        first = made.groupby("block", sort=False)["layer"].first()
-        known = set(other.tensors["block"])
-        return {block: layer for block, layer in first.items() if block not in known}
+        first = made.groupby("block", sort=False)["layer"].first().to_dict()
+        return tensors["layer"].where(tensors["layer"] != "", tensors["block"].replace(first))
 
     @property
     def attributed_share(self) -> float:
@@ -212,11 +212,11 @@ def by_block_and_category(tensors: pd.DataFrame, sizes: pd.Series) -> pd.Series:
     return sums[sums != 0]
 
 
-def difference(before: pd.Series, after: pd.Series) -> pd.DataFrame:
-    """What changed between two sums by (block, category), the table of `Timeline.diff`."""
+def difference(before: pd.Series, after: pd.Series, key: str = "block") -> pd.DataFrame:
+    """What changed between two sums by (block or layer, category), the table of `Timeline.diff`."""
     table = pd.concat([before, after], axis=1, keys=["bytes", "other_bytes"])
     table = table.fillna(0).astype("int64")
-    table.index.names = ["block", "category"]
+    table.index.names = [key, "category"]
     table["difference_bytes"] = table["other_bytes"] - table["bytes"]
     order = table["difference_bytes"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order]

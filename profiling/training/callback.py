@@ -17,8 +17,10 @@ from mem_dfa.profiling.timeline.storage import SUFFIX
 from mem_dfa.profiling.tracing import default_device, trace
 from mem_dfa.profiling.training.tensorboard import Scalars
 
+from mem_dfa.units import MEBIBYTE
+
 # The keys in the logs.
-PEAK, RESIDENT, STEP = "peak_bytes", "resident_bytes", "step_bytes"
+PEAK, RESIDENT, STEP = "peak_mib", "resident_mib", "step_mib"
 
 
 class MemoryCallback(keras.callbacks.Callback):
@@ -28,15 +30,16 @@ class MemoryCallback(keras.callbacks.Callback):
         model.fit(x, y, epochs=5, callbacks=[memory, keras.callbacks.CSVLogger("log.csv")])
         memory.timelines[3].live_at_peak()
 
-    Three whole numbers come into each epoch's logs, where `History` and every callback later in
-    the list, such as `CSVLogger`, find them:
+    Three numbers in MiB come into each epoch's logs, where Keras's progress line, `History` and
+    every callback later in the list, such as `CSVLogger`, find them. Times 2**20 they are whole
+    bytes, exactly.
 
-    - `resident_bytes`: alive when the epoch begins, before its first batch is fetched: weights,
+    - `resident_mib`: alive when the epoch begins, before its first batch is fetched: weights,
       optimizer state, metrics, and whatever else the program holds. What the first step makes for
       good is resident from the second epoch on.
-    - `peak_bytes`: the allocator's maximum from then until the epoch's last step is done.
+    - `peak_mib`: the allocator's maximum from then until the epoch's last step is done.
       Validation after that step is not in it.
-    - `step_bytes`: peak - resident. That is of the chunks that the allocator hands out, which may
+    - `step_mib`: peak - resident. That is of the chunks that the allocator hands out, which may
       be larger than what was asked for, and in the first epoch of what its first step makes for
       good too: optimizer slots, and the constants in `timeline.zeros`. What the operations of a
       step ask for is `step_requested_bytes` of its timeline.
@@ -67,7 +70,7 @@ class MemoryCallback(keras.callbacks.Callback):
         Args:
             trace_steps: steps to record, counted from 0 over all epochs and fits of this callback.
             trace_dir: folder for their timelines, saved as `step_000003.timeline.json.gz`.
-            log_dir: folder for TensorBoard scalars, one per epoch and number.
+            log_dir: folder for TensorBoard scalars, one per epoch and number, in MiB.
             device: "CPU:0" or "GPU:0"; the first GPU, if there is one, unless said otherwise.
 
         Raises:
@@ -149,11 +152,12 @@ class MemoryCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's numbers."""
-        numbers = {
+        sizes = {
             PEAK: self._peak_bytes,
             RESIDENT: self._resident_bytes,
             STEP: self._peak_bytes - self._resident_bytes,
         }
+        numbers = {name: size / MEBIBYTE for name, size in sizes.items()}
         if logs is not None:
             logs.update(numbers)
         if self._scalars is not None:

@@ -11,17 +11,6 @@ from mem_dfa.units import show_bytes
 if TYPE_CHECKING:
     from mem_dfa.profiling.facade import Timeline
 
-_SHOWN_TENSORS = 10
-_COLUMNS = {
-    "allocated_bytes": "bytes",
-    "shape": "shape",
-    "dtype": "dtype",
-    "layer": "layer",
-    "phase": "phase",
-    "category": "category",
-    "op": "operation",
-}
-
 
 class DeviceMemory:
     """The fixture `device_memory`: the allocator's numbers and timelines inside a test.
@@ -117,6 +106,8 @@ def report(memory: DeviceMemory, limit_bytes: int, taken_bytes: int, *, whole_bo
 
 
 def _tensors(timeline: Timeline, whole_body: bool) -> str:
+    from mem_dfa.profiling.render.terminal import tensors_text
+
     live = timeline.live_at_peak()
     if whole_body:
         # What was alive before is not in what the test took.
@@ -125,10 +116,9 @@ def _tensors(timeline: Timeline, whole_body: bool) -> str:
     else:
         title = (
             f"The largest of the {len(live)} tensors alive at the peak of the recorded "
-            f"{timeline.title}, {timeline.peak_bytes} bytes:"
+            f"{timeline.title}, {show_bytes(timeline.peak_bytes)}:"
         )
-    shown = live.head(_SHOWN_TENSORS)[list(_COLUMNS)].rename(columns=_COLUMNS).replace("", "-")
-    lines = [title, shown.to_string(index=False)]
+    lines = [tensors_text(title, timeline, live)]
     if timeline.fault:
         lines.append(f"This list is not exact: {timeline.fault}")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mem_dfa.experiments import reproduce, run, sweep
-from mem_dfa.experiments.cli import arguments
+from mem_dfa.experiments.cli import arguments, values
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
@@ -87,7 +87,7 @@ def test_unwritable_out(out: str, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_layers(text: str, expected: list[int]) -> None:
     """A number, a range, a list, each depth once."""
-    assert arguments.layers(text) == expected
+    assert values.layers(text) == expected
 
 
 def test_classes_are_those_of_the_data() -> None:

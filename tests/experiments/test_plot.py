@@ -58,7 +58,7 @@ def test_what_differs_makes_lines_of_its_own(out: str) -> None:
         (["--x", "layers", "--y", "step", "--where", "model"], "take column=value"),
         (["--x", "layers", "--y", "step", "--where", "model=vgg16"], "those before it have mlp"),
         (["--x", "layers", "--y", "accuracy", "--where", "layers=2"], "no row under"),
-        (["--x", "layers", "--y", "step", "--out", "a.jpg"], "take a name ending in .png"),
+        (["--x", "layers", "--y", "step", "--file", "a.jpg"], "take a name ending in .png"),
     ],
 )
 def test_bad_words_get_one_sentence(

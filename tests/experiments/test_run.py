@@ -47,6 +47,11 @@ def test_small_cell(tmp_path: Path) -> None:
     """One algorithm asked for: two rows, because bp is measured beside it."""
     done = command("--algo", "mem_dfa", *SMALL, "--steps", "2", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
+    # Not a line of TensorFlow's.
+    assert done.stderr.splitlines() == [
+        f"{number}/2 {name} mlp 1 layers batch 8 graph"
+        for number, name in enumerate(("bp", "mem_dfa"), 1)
+    ]
     assert "saved vs bp" in done.stdout
     with (tmp_path / results.FILE_NAME).open(newline="") as file:
         rows = list(csv.DictReader(file))

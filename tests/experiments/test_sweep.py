@@ -291,7 +291,7 @@ def test_as_many_at_once_as_there_is_room_for(
         return good(cell), []
 
     monkeypatch.setattr(processes, "measure", measure)
-    words = ["--workers", "4", "--memory", "4 GiB", "--memory-limit", "1 GiB"]
+    words = ["--workers", "4", "--total-memory", "4 GiB", "--memory-limit", "1 GiB"]
     assert sweep.main([*SMALL, *words, "--out", str(tmp_path)]) == 0
     assert most == 2
     assert len(read(tmp_path)) == 4

@@ -19,10 +19,10 @@ from tests.experiments.meter import SMALL, TENSORFLOW
 @pytest.mark.parametrize(
     ("words", "workers", "limit"),
     [
-        (["--memory", "9 GiB"], 1, "8 GiB"),
-        (["--memory", "9 GiB", "--workers", "3"], 3, "2 GiB"),
-        (["--memory", "9 GiB", "--workers", "3", "--memory-limit", "4 GiB"], 1, "4 GiB"),
-        (["--memory", "9 GiB", "--workers", "3", "--memory-limit", "1 GiB"], 3, "1 GiB"),
+        (["--total-memory", "9 GiB"], 1, "8 GiB"),
+        (["--total-memory", "9 GiB", "--workers", "3"], 3, "2 GiB"),
+        (["--total-memory", "9 GiB", "--workers", "3", "--memory-limit", "4 GiB"], 1, "4 GiB"),
+        (["--total-memory", "9 GiB", "--workers", "3", "--memory-limit", "1 GiB"], 3, "1 GiB"),
     ],
 )
 def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> None:
@@ -55,9 +55,9 @@ def test_time_for_each_epoch() -> None:
         (["--batch-size", "1-20000"], "at most 10000 in a range"),
         (["--seed", "2-1"], "'2-1' is no seed"),
         (["--seed", "-1"], "numbers from 0"),
-        (["--memory", "8"], "such as"),
-        (["--memory", "1 GiB"], "has no room for a cell"),
-        (["--memory", "4 GiB", "--memory-limit", "4 GiB"], "has no room for a cell"),
+        (["--total-memory", "8"], "such as"),
+        (["--total-memory", "1 GiB"], "has no room for a cell"),
+        (["--total-memory", "4 GiB", "--memory-limit", "4 GiB"], "has no room for a cell"),
         (["--scheduler", "localhost"], "'localhost' is no scheduler"),
         (["--scheduler", "ucx://nowhere:1"], "'ucx://nowhere:1' is no scheduler"),
         (["--scheduler", "tls://127.0.0.1:1"], "needs certificates"),

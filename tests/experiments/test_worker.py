@@ -27,6 +27,9 @@ HALF_A_LINE = (
 )
 
 
+LOGGED = "2026-01-02 03:04:05.678901: W tensorflow/core/a.cc:1] news"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One of these tests' own, whose processes know an algorithm that does what SCRIPT says."""
@@ -45,7 +48,13 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ("script", "status", "part"),
     [
         ("os.kill(os.getpid(), 9)", "killed", "SIGKILL; Linux does so when memory runs out"),
-        ("os.kill(os.getpid(), 11)", "failed", "SIGSEGV"),
+        ("os.kill(os.getpid(), 11)", "failed", "SIGSEGV: no message"),
+        ("os.write(2, b'Check failed: so\\n'); os.abort()", "failed", "SIGABRT: Check failed: so"),
+        (
+            f"os.write(2, b'so it is\\n{LOGGED}\\n'); os._exit(3)",
+            "failed",
+            "exit status 3: so it is",
+        ),
         ("os.write(2, b'broken\\n'); os._exit(3)", "failed", "exit status 3: broken"),
         ("os.write(1, b'\\377\\n'); os.write(2, b'\\377 no\\n'); os._exit(3)", "failed", " no"),
         (

@@ -34,12 +34,19 @@ def held_batch() -> Any:
     return tf.data.Dataset.from_tensors((tf.ones([ROWS, 8]), tf.ones([ROWS, 1]))).repeat()
 
 
-def fit(model: Any, callback: MemoryCallback, epochs: int = 1, steps: int = 2, **more: Any) -> Any:
+def fit(
+    model: Any,
+    callback: MemoryCallback,
+    epochs: int = 1,
+    steps: int = 2,
+    verbose: int = 0,
+    **more: Any,
+) -> Any:
     return model.fit(
         held_batch(),
         epochs=epochs,
         steps_per_epoch=steps,
-        verbose=0,
+        verbose=verbose,
         callbacks=[callback, *more.pop("after", ())],
         **more,
     ).history
@@ -54,19 +61,23 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_every_epoch_logs_whole_numbers_that_fit_together(tmp_path: Path) -> None:
+def test_every_epoch_logs_numbers_that_fit_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import keras
 
     after = [keras.callbacks.CSVLogger(tmp_path / "log.csv")]
-    history = fit(build(), MemoryCallback(), epochs=3, after=after)
-    peaks, residents, steps = (
-        history[name] for name in ("peak_bytes", "resident_bytes", "step_bytes")
-    )
-    assert all(type(number) is int for number in (*peaks, *residents, *steps))
+    history = fit(build(), MemoryCallback(), epochs=3, after=after, verbose=2)
+    peaks, residents, steps = (history[name] for name in ("peak_mib", "resident_mib", "step_mib"))
+    # No byte is lost.
+    assert all((number * 2**20).is_integer() for number in (*peaks, *residents, *steps))
     assert [peak - resident for peak, resident in zip(peaks, residents, strict=True)] == steps
-    assert min(steps) >= OUTPUT_BYTES
+    assert min(steps) * 2**20 >= OUTPUT_BYTES
     with open(tmp_path / "log.csv", newline="") as file:
-        assert [int(row["peak_bytes"]) for row in csv.DictReader(file)] == peaks
+        assert [float(row["peak_mib"]) for row in csv.DictReader(file)] == peaks
+    printed = capsys.readouterr().out
+    assert f" - peak_mib: {peaks[0]:.4f} - " in printed
+    assert "bytes" not in printed
 
 
 @pytest.mark.usefixtures("quiet")
@@ -76,7 +87,7 @@ def test_peak_of_a_recorded_epoch_is_the_timelines(tmp_path: Path) -> None:
     timeline = callback.timelines[1]
     assert timeline.fault == ""
     # Recording a step resets the allocator's peak; the epoch's must not be lost by that.
-    assert history["peak_bytes"][1] == timeline.peak_bytes
+    assert history["peak_mib"][1] == timeline.peak_bytes / 2**20
     saved = Timeline.load(tmp_path / "made" / "step_000001.timeline.json.gz")
     assert saved.peak_bytes == timeline.peak_bytes
     # The model is known: even its variables have names.
@@ -96,7 +107,7 @@ def test_recording_a_small_step_does_not_lose_the_peak_of_a_large_one() -> None:
         .fit(large.concatenate(small), verbose=0, shuffle=False, callbacks=[callback])
         .history
     )
-    assert callback.timelines[1].step_bytes < 8 * OUTPUT_BYTES <= history["step_bytes"][0]
+    assert callback.timelines[1].step_bytes < 8 * OUTPUT_BYTES <= history["step_mib"][0] * 2**20
 
 
 @pytest.mark.usefixtures("quiet")
@@ -108,7 +119,7 @@ def test_validation_is_not_in_the_peak() -> None:
     history = fit(
         build(), MemoryCallback(), epochs=2, validation_data=validation, validation_batch_size=large
     )
-    assert max(history["step_bytes"]) < large * WIDTH * 4
+    assert max(history["step_mib"]) * 2**20 < large * WIDTH * 4
 
 
 @pytest.mark.usefixtures("quiet")
@@ -157,7 +168,7 @@ def test_scalars_for_tensorboard_are_exact(tmp_path: Path) -> None:
             written.setdefault(value.tag, []).append(point)
     assert written == {
         f"memory/{name}": list(enumerate(history[name]))
-        for name in ("peak_bytes", "resident_bytes", "step_bytes")
+        for name in ("peak_mib", "resident_mib", "step_mib")
     }
 
 
@@ -264,7 +275,7 @@ def test_scalars_that_cannot_be_written_end_no_training(
     callback = MemoryCallback(log_dir=tmp_path)
     with pytest.warns(UserWarning, match="the numbers of epoch 0 are not in TensorBoard: .*full"):
         history = fit(build(), callback, epochs=2)
-    assert len(history["peak_bytes"]) == 2
+    assert len(history["peak_mib"]) == 2
     monkeypatch.undo()
     writer = SimpleNamespace(close=write)
     monkeypatch.setattr(callback._scalars, "_writer", writer)

@@ -156,10 +156,10 @@ def test_the_table_has_what_is_alive_at_the_peak_and_can_be_sorted(opened: Any) 
     assert [row[7] for row in rows_of(opened, 0)] == ["1,048,576", "2,097,152", "4,194,304"]
 
 
-def test_runs_differ_by_block_and_category(opened: Any) -> None:
+def test_runs_differ_by_layer_and_category(opened: Any) -> None:
     assert opened.get_by_text("second beside first").count() == 1
     assert rows_of(opened, 2)[0] == [
-        "block_001",
+        "dense",
         "activation",
         "5,242,880",
         "2,621,440",

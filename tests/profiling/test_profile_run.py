@@ -72,7 +72,7 @@ def test_the_third_step_is_recorded_and_the_script_sees_nothing_of_it(run: Run) 
         "written: memory-profile/train-step-3.html\n"
     )
     for size in (timeline.peak_bytes, timeline.resident_bytes, timeline.step_bytes):
-        assert f" {size / 2**20:.1f} │" in out
+        assert f" {summary.mebibytes(size, timeline.peak_bytes)} │" in out
     assert "│ wide " in out
     assert "│ activation " in out
     assert err == "\nrecorded: train.py, step 3; the summary follows when the script ends, or " + (

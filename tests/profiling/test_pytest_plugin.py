@@ -129,7 +129,8 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
             "*taken*25600 bytes*",
             "*too much*1 bytes*",
             "The largest of the 1 tensors that it held at its peak:",
-            "*25600*25600*uint8*Empty*",
+            "* MiB *shape*layer*category*operation or variable*",
+            "* 0.0244 *[[]25600[]]*Empty*",
         ]
     )
     (written,) = pytester.path.glob("memory-baselines/test_limit_is_exact_and_explained/*.json")
@@ -141,8 +142,8 @@ def test_limit_is_exact_and_explained(pytester: pytest.Pytester) -> None:
     )
     run.stdout.fnmatch_lines(
         [
-            "The largest of the * tensors alive at the peak of the recorded step, * bytes:",
-            "*[[]512,1024[]]*float32*wide*",
+            "The largest of the * tensors alive at the peak of the recorded step, * MiB:",
+            "* 2.00 *[[]512,1024[]]*wide*activation*",
         ]
     )
 

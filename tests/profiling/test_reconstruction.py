@@ -189,14 +189,33 @@ def test_a_step_below_what_was_there_before_has_no_peak() -> None:
     assert timeline.requested_at_peak().empty
 
 
-def test_numbered_blocks_are_compared_with_layers() -> None:
-    whole = filled(events_of((1, 512, CONV)), names=NAMES)
-    blocks = filled(
-        events_of((1, 256, "replay/block_001/conv_1/BiasAdd"), (2, 256, "backward/block_001/mul")),
-        names=NAMES,
+def test_blocks_are_compared_by_their_layers() -> None:
+    """Of a model trained whole, and of the same one cut into blocks in two ways."""
+    kernel, other = "{}/block_00{}/conv_1/BiasAdd", "backward/block_00{}/mul"
+    names = dataclasses.replace(NAMES, layers=frozenset({"conv", "pool"}))
+    whole = filled(events_of((1, 512, CONV), (2, 1024, "pool_1/MaxPool")), names=names)
+    both = events_of(
+        (1, 256, kernel.format("replay", 1)),
+        (2, 1024, "replay/block_001/pool_1/MaxPool"),
+        (3, 128, other.format(1)),
     )
-    expected = {("conv", "activation"): 256, ("conv", "gradient"): -256}
-    assert blocks.diff(whole)["difference_bytes"].to_dict() == expected
+    each = events_of(
+        (1, 512, kernel.format("forward", 2)),
+        (2, 512, "forward/block_003/pool_1/MaxPool"),
+        (3, 256, other.format(2)),
+    )
+    blocks, others = filled(both, names=names), filled(each, names=names)
+    assert whole.diff(blocks)["difference_bytes"].to_dict() == {
+        ("conv", "activation"): -256,
+        ("conv", "gradient"): 256,
+        ("pool", "activation"): 0,
+    }
+    assert blocks.diff(others)["difference_bytes"].to_dict() == {
+        ("pool", "activation"): -512,
+        ("conv", "activation"): 256,
+        ("conv", "gradient"): 0,
+    }
+    assert blocks.by("layer").to_dict() == {"pool": 1024, "conv": 512}
 
 
 def test_one_nanosecond_for_two_events() -> None:
