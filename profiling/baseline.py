@@ -1,7 +1,7 @@
 """What memory is compared with: files of bytes, one for each TensorFlow version and device.
 
 Their lines are to be read in a diff: for each cell of the gate, or test, and each quantity of it,
-the bytes by block and category.
+the bytes by layer and category.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WHOLE_TOLERANCE_PERCENT = 10.0
 FORMAT_VERSION = 2
 VERSIONS = ("tensorflow", "keras", "device")
 
-Parts = Mapping[str, int]  # bytes by "block/category"
+Parts = Mapping[str, int]  # bytes by "layer/category"
 Weights = Mapping[str, Mapping[str, Parts]]  # of each name the parts of each quantity
 
 
@@ -56,7 +56,7 @@ class Pair:
 
     @property
     def updated(self) -> Parts | None:
-        """What was measured where it moved or blocks were renamed, otherwise what was before.
+        """What was measured where it moved or layers were renamed, otherwise what was before.
 
         So a diff shows what moved alone, and small steps in one direction do not pass one by one.
         """
@@ -65,7 +65,7 @@ class Pair:
         return self.after if self.has_moved or is_renamed else self.before
 
     def differences(self) -> pd.DataFrame:
-        """Which blocks made it, the table of `Timeline.diff`."""
+        """Which layers made it, the table of `Timeline.diff`."""
         import pandas as pd
         from mem_dfa.profiling.timeline.data import difference
 
@@ -77,7 +77,7 @@ class Pair:
 
 
 def parts_of(sums: pd.Series) -> dict[str, int]:
-    """Bytes by "block/category" from bytes by (block, category)."""
+    """Bytes by "layer/category" from bytes by (layer, category)."""
     return {"/".join(place): int(size) for place, size in sums.items()}
 
 
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
         parts = [some for cell in content["cells"].values() for some in cell.values()]
         for name, size in (pair for some in parts for pair in some.items()):
             if "/" not in name or type(size) is not int:
-                raise ValueError(f"{name!r}: {size!r} is no block/category with its bytes")
+                raise ValueError(f"{name!r}: {size!r} is no layer/category with its bytes")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TraceError(
             f"{path} is no baseline ({type(error).__name__}: {error}); restore it, or remove it "

@@ -1,5 +1,6 @@
 """What a gate measures and promises: the file memory-gate.toml, read and checked.
 
+```toml
 tolerance = "1 %"                 # up and down, of every cell that names no other
 baselines = "memory-baselines"    # the folder that they are kept in, beside this file
 
@@ -13,6 +14,7 @@ claim = "mem_dfa takes the same at 5 and at 20 layers"
 quantity = "requested_spread"
 limit = 3
 cells = { model = "mymodel.py:build", algo = "mem_dfa", layers = [5, 20] }
+```
 """
 
 import dataclasses

@@ -11,7 +11,6 @@ import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building, measuring
 from mem_dfa.profiling.baseline import parts_of
-from mem_dfa.profiling.timeline.data import by_block_and_category
 
 from mem_dfa import profiling
 
@@ -102,7 +101,7 @@ def weigh_all(cells: Sequence[Cell], report: Report) -> dict[str, Any]:
 
 
 def weigh(cell: Cell, report: Report) -> dict[str, Any]:
-    """Bytes that the step in the middle asked for, by "block/category", and what measured them.
+    """Bytes that the step in the middle asked for, by "layer/category", and what measured them.
 
     They are ``kept`` for the backward pass, of the ``step`` at its peak, and ``resident`` before.
     TraceError where a step's events are not complete.
@@ -150,7 +149,7 @@ def _kept(timeline: profiling.Timeline) -> pd.Series:
     own = tensors["start_ns"] >= 0
     first_ns = tensors.loc[own & (tensors["phase"] == "backward"), "start_ns"].min()
     alive = own & (tensors["start_ns"] < first_ns) & (tensors["end_ns"] > first_ns)
-    return by_block_and_category(tensors, alive * tensors["requested_bytes"])
+    return timeline.by_layer_and_category(tensors, alive * tensors["requested_bytes"])
 
 
 def _exact(residents: dict[str, int], making: profiling.Timeline) -> dict[str, int]:

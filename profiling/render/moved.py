@@ -1,4 +1,4 @@
-"""What moved from a baseline, in words and with the blocks that moved it most."""
+"""What moved from a baseline, in words and with the layers that moved it most."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rich.console import Console
 
 from mem_dfa.units import show_bytes
 
-_SHOWN_BLOCKS = 10
+_SHOWN_ROWS = 10
 _WIDTH = 80
 
 
 def text(pair: Pair) -> str:
-    """A sentence and, where there is a baseline, a table of blocks; 80 columns wide."""
+    """A sentence and, where there is a baseline, a table of layers; 80 columns wide."""
     before, after = pair.sums
     what = f"{pair.name}: {pair.quantity} bytes"
     if before is None or after is None:
@@ -23,7 +23,7 @@ def text(pair: Pair) -> str:
     percent = 100 * (after - before) / max(before, 1)
     change = f"({percent:+.1f} %, tolerance {pair.tolerance_percent:g} %)"
     differences = pair.differences()
-    shown = min(_SHOWN_BLOCKS, int((differences["difference_bytes"] != 0).sum()))
+    shown = min(_SHOWN_ROWS, int((differences["difference_bytes"] != 0).sum()))
     total = f"requested {pair.quantity}"
     table = terminal.differences_table("", ("baseline", "now"), differences, shown, total)
     written = io.StringIO()

@@ -103,7 +103,7 @@ class TimelineData:
         return requested.where(self.events["kind"] == "allocation", -requested)
 
     def requested_at_peak(self) -> pd.Series:
-        """What `step_requested_bytes` is made of: bytes by (block, category).
+        """What `step_requested_bytes` is made of: bytes by (layer, category), as in `by`.
 
         A tensor from before the recording that was freed by then counts below 0, so that the sum
         is exact. Of several peaks of one height it is the last, which has all that piled up.
@@ -117,12 +117,12 @@ class TimelineData:
         ended = tensors["end_ns"] <= peak_time_ns
         resident = tensors["start_ns"] < 0
         signs = (began & ~ended).astype(int) - (resident & ended).astype(int)
-        return by_block_and_category(tensors, signs * tensors["requested_bytes"])
+        return self.by_layer_and_category(tensors, signs * tensors["requested_bytes"])
 
     def requested_resident(self) -> pd.Series:
-        """Requested bytes alive before the first event, by (block, category)."""
+        """Requested bytes alive before the first event, by (layer, category), as in `by`."""
         resident = self.tensors[self.tensors["start_ns"] < 0]
-        return by_block_and_category(resident, resident["requested_bytes"])
+        return self.by_layer_and_category(resident, resident["requested_bytes"])
 
     @property
     def peak_time_ns(self) -> int:
@@ -188,9 +188,14 @@ class TimelineData:
         sides = []
         for timeline in (self, other):
             live = timeline.live_at_peak()
-            keys = [timeline.layers_of(live).replace("", OTHER), live["category"]]
-            sides.append(live["allocated_bytes"].groupby(keys).sum())
-        return difference(sides[0], sides[1], key="layer")
+            sides.append(timeline.by_layer_and_category(live, live["allocated_bytes"]))
+        return difference(sides[0], sides[1])
+
+    def by_layer_and_category(self, tensors: pd.DataFrame, sizes: pd.Series) -> pd.Series:
+        """The sum of sizes of some of `tensors` for each (layer, category), but those that are 0."""
+        keys = [self.layers_of(tensors).replace("", OTHER), tensors["category"]]
+        sums = sizes.groupby(keys).sum()
+        return sums[sums != 0]
 
     def layers_of(self, tensors: pd.DataFrame) -> pd.Series:
         """The layer of each row of `tensors`, or the first of its block, or the block, or ""."""
@@ -206,17 +211,11 @@ class TimelineData:
         return float(live.loc[known, "allocated_bytes"].sum() / live["allocated_bytes"].sum())
 
 
-def by_block_and_category(tensors: pd.DataFrame, sizes: pd.Series) -> pd.Series:
-    """The sum of each tensor's size for each (block, category), but those that are 0."""
-    sums = sizes.groupby([tensors["block"].replace("", OTHER), tensors["category"]]).sum()
-    return sums[sums != 0]
-
-
-def difference(before: pd.Series, after: pd.Series, key: str = "block") -> pd.DataFrame:
-    """What changed between two sums by (block or layer, category), the table of `Timeline.diff`."""
+def difference(before: pd.Series, after: pd.Series) -> pd.DataFrame:
+    """What changed between two sums by (layer, category), the table of `Timeline.diff`."""
     table = pd.concat([before, after], axis=1, keys=["bytes", "other_bytes"])
     table = table.fillna(0).astype("int64")
-    table.index.names = [key, "category"]
+    table.index.names = ["layer", "category"]
     table["difference_bytes"] = table["other_bytes"] - table["bytes"]
     order = table["difference_bytes"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order]
