@@ -15,8 +15,6 @@ from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOUR
 from mem_dfa.profiling.timeline.data import TimelineData
 from mem_dfa.profiling.words import ATTRIBUTIONS
 
-from mem_dfa.units import show_bytes
-
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _PARTS = 6
 _UNKNOWN = page_tables.Cell("unknown")
