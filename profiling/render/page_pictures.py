@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, Range1d
+from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
 from bokeh.plotting import figure
 from bokeh.transform import stack
 from mem_dfa.profiling.render.curves import (
@@ -18,6 +18,7 @@ from mem_dfa.profiling.render.curves import (
     reduced,
     reduced_bands,
 )
+from mem_dfa.profiling.render.page_tooltips import tooltip
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.render.tensor_shapes import largest, remainder, stacked
 from mem_dfa.profiling.timeline.data import TimelineData
@@ -70,8 +71,8 @@ def _phases(timeline: TimelineData, times: Range1d) -> figure:
     plot.quad(
         left="start", right="end", bottom=0, top=1, color="colour", line_width=0, source=source
     )
-    tooltips = [("phase", "@phase"), ("from", "@start{0.000} ms"), ("to", "@end{0.000} ms")]
-    plot.add_tools(HoverTool(tooltips=tooltips, visible=False))
+    texts = {"phase": "@phase", "from": "@start{0.000} ms", "to": "@end{0.000} ms"}
+    plot.add_tools(tooltip(texts, plot.renderers))
     return plot
 
 
@@ -93,14 +94,14 @@ def _areas(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
             source=source,
             name=category,
         )
-    tooltips = [
-        ("category", "$name"),
-        ("of it alive (MiB)", "@$name{0.00}"),
-        ("of all (MiB)", "@all{0.00}"),
-        ("from", "@time{0.000} ms"),
-    ]
+    texts = {
+        "category": "$name",
+        "alive of it": "@$name{0.00} MiB",
+        "of all": "@all{0.00} MiB",
+        "from": "@time{0.000} ms",
+    }
     # The dot of the peak has no rows to tell of.
-    plot.add_tools(HoverTool(tooltips=tooltips, renderers=list(plot.renderers), visible=False))
+    plot.add_tools(tooltip(texts, plot.renderers))
     peak = max(timeline.peak_time_ns, 0) / NANOSECONDS, timeline.peak_bytes / MEBIBYTE
     is_late = peak[0] > axes[0].end / 2
     plot.scatter(*[[value] for value in peak], size=8, color=INK)
@@ -146,15 +147,8 @@ def shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
         nonselection_fill_alpha=0.15,
         source=ColumnDataSource(columns, name=TENSORS),
     )
-    tooltips = [(name, f"@{name}") for name in [*_PLACE, "allocated", "requested", "lifetime"]]
-    plot.add_tools(
-        HoverTool(
-            tooltips=tooltips,
-            renderers=[drawn],
-            point_policy="follow_mouse",
-            visible=False,
-        )
-    )
+    texts = {name: f"@{name}" for name in [*_PLACE, "allocated", "requested", "lifetime"]}
+    plot.add_tools(tooltip(texts, [drawn], point_policy="follow_mouse"))
     if len(rows) < (timeline.tensors["allocated_bytes"] > 0).sum():
         _draw_smaller(plot, reduced(remainder(timeline, rows)))
     return plot

@@ -124,7 +124,7 @@ def test_hovering_a_tensor_tells_what_it_is(opened: Any) -> None:
 def test_hovering_the_areas_tells_what_is_alive_then(opened: Any) -> None:
     point_at(opened, AREAS, 0.27, 0.65)
     tooltip = opened.locator(".bk-Tooltip").filter(has_text="of all")
-    for text in ("activation", "5.00", "7.00", "0.001 ms"):
+    for text in ("activation", "5.00 MiB", "7.00 MiB", "0.001 ms"):
         tooltip.get_by_text(text, exact=True).first.wait_for(timeout=5000)
 
 
@@ -221,6 +221,13 @@ def test_on_a_phone_a_finger_moves_the_page_and_not_the_picture(browser: Any, fi
         touch = "getComputedStyle(one).touchAction"
         for events in opened.locator(".bk-events:visible").all():
             opened.wait_for_function(f"one => {touch} === 'auto'", arg=events.element_handle())
+        picture = opened.locator("section:visible").locator(SHAPES)
+        picture.scroll_into_view_if_needed()
+        box = picture.bounding_box()
+        opened.touchscreen.tap(box["x"] + 0.5 * box["width"], box["y"] + 0.79 * box["height"])
+        tooltip = opened.locator(".bk-Tooltip").filter(has_text="lifetime")
+        tooltip.get_by_text("before – after").wait_for(timeout=5000)
+        assert opened.evaluate(OVERFLOW) <= 0
 
 
 @pytest.mark.parametrize(
