@@ -18,6 +18,8 @@ from mem_dfa.profiling import files
 from mem_dfa.profiling.render.palette import INK, QUIET
 
 FILE_NAME = "report.html"
+_PNG_WIDTH = slice(16, 20)  # where a PNG file has it
+_DOTS_PER_INCH = 160  # of the figures, see `pictures.canvas.save`
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*( ?(%|x|MiB|s|ms))?|-")
 
@@ -31,6 +33,7 @@ class Shown:
     finding: str
     notes: str
     image: str
+    width: int  # in CSS's pixels, of which an inch has 96, so that letters are as large in each
     problem: str
     command: str
     is_open: bool  # whether the picture is there before anybody asks for it
@@ -79,19 +82,20 @@ def _figures(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool) -> 
             known = drawn.get(figure.name, Drawn(None))
             file = Path(out, "figures", f"{figure.name}.png")
             is_there = file.is_file() and (known.figure or figure.name not in drawn)
-            image = base64.b64encode(file.read_bytes()).decode() if is_there else ""
+            content = file.read_bytes() if is_there else b""
             heading = known.figure.get_suptitle() if known.figure else ""
             yield Shown(
                 name=figure.name,
                 title=figure.title,
                 finding=" ".join(heading.split()) or figure.title,
                 notes=" ".join(known.notes),
-                image=image,
-                problem=known.problem or ("" if image else "Not drawn yet."),
+                image=base64.b64encode(content).decode(),
+                width=int.from_bytes(content[_PNG_WIDTH], "big") * 96 // _DOTS_PER_INCH,
+                problem=known.problem or ("" if content else "Not drawn yet."),
                 command=figure.command(source, quick),
-                is_open=bool(image) and figure.kind not in kinds,
+                is_open=bool(content) and figure.kind not in kinds,
             )
-            kinds |= {figure.kind} if image else set()
+            kinds |= {figure.kind} if content else set()
 
 
 def marked(text: str) -> Markup:
