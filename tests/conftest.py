@@ -2,12 +2,22 @@
 
 import gc
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests.browser import chromium
 
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the same kernels on every processor
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+# Of a module: while one is open, its process can run no other loop of events.
+@pytest.fixture(scope="module", name="browser")
+def headless_browser() -> Iterator[Any]:
+    yield from chromium()
 
 
 @pytest.fixture(autouse=True)

@@ -100,7 +100,10 @@ def _deepest(folder: str | Path, algorithm: str) -> str:
         if (cell.algorithm, cell.execution) == (algorithm, "graph")
     ]
     deepest = max(cells, key=lambda cell: cell.layers or 0)
-    (row,) = results.select(results.read(folder), [deepest]).rows
+    rows = results.select(results.read(folder), [deepest]).rows
+    if not rows:
+        raise KeyError(f"{algorithm}, {deepest.layers} layers")
+    (row,) = rows
     return f"{screen.mebibytes(row['step_bytes'])} MiB"
 
 

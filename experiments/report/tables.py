@@ -30,7 +30,7 @@ _MEASURED = [
     *("learning_rate", "seed", "steps", "epochs", "status", "peak_bytes", "step_bytes"),
     *("step_bytes_min", "step_bytes_max", "step_requested_bytes", "step_time_s", "measured"),
 ]
-_UNREADABLE = (OSError, csv.Error, results.ResultsError)
+UNREADABLE = (OSError, csv.Error, results.ResultsError)
 Lines = list[dict[str, str]]  # what is shown, by the heads of the columns, the same in each
 
 
@@ -64,7 +64,7 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
             title = title_of(name)[0].upper() + title_of(name)[1:]
             try:
                 lines, problem = readers.get(name, _csv)(file), ""
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 lines, problem = [], f"{name} cannot be read ({error})"
             found.append(Section(f"table_{file.stem}", title, name, lines, problem))
     lines = _lines(newest, _MEASURED)
@@ -96,7 +96,7 @@ def count(file: Path) -> str:
     """How many rows a CSV has, as far as it can be read."""
     try:
         return str(len(_rows(file)))
-    except _UNREADABLE:
+    except UNREADABLE:
         return "-"
 
 

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from bokeh.layouts import column
-from bokeh.models import (
-    ColumnDataSource,
-    HoverTool,
-    LayoutDOM,
-    Range1d,
-)
+from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
 from bokeh.plotting import figure
+from bokeh.transform import stack
 from mem_dfa.profiling.render.curves import (
     NANOSECONDS,
     bytes_by_category,
@@ -22,6 +18,7 @@ from mem_dfa.profiling.render.curves import (
     reduced,
     reduced_bands,
 )
+from mem_dfa.profiling.render.page_tooltips import tooltip
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.render.tensor_shapes import largest, remainder, stacked
 from mem_dfa.profiling.timeline.data import TimelineData
@@ -31,14 +28,14 @@ from mem_dfa.units import MEBIBYTE, show_bytes
 
 # Tensors that have a shape of their own; more make the page slow, and can hardly be told apart.
 SHAPES = 400
-# What is said of a tensor, in pictures and tables alike.
-PLACE = ["op", "layer", "block", "phase", "category", "shape", "dtype"]
+# The name of what the page's search marks tensors in.
+TENSORS = "tensors"
+_PLACE = ["op", "layer", "block", "phase", "category", "shape", "dtype"]
 _FRAME = {
     "sizing_mode": "stretch_width",
     "min_border_left": 64,
     "min_border_right": 12,
 }
-# The pictures have their axes in common, so one toolbar is enough; the wheel works in both.
 _TOOLS = {"tools": "wheel_zoom,pan,box_zoom,reset", "active_scroll": "wheel_zoom"}
 
 
@@ -49,14 +46,10 @@ def common_axes(timelines: Sequence[TimelineData]) -> tuple[Range1d, Range1d]:
     return Range1d(0, longest or 1), Range1d(0, top or 1)
 
 
-def pictures(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
-    """The phases, memory by category, and every tensor's shape, one above the other."""
-    return column(
-        _phases(timeline, axes[0]),
-        _areas(timeline, axes),
-        _shapes(timeline, axes),
-        sizing_mode="stretch_width",
-    )
+def areas(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
+    """The phases, and memory by category below them."""
+    pictures = _phases(timeline, axes[0]), _areas(timeline, axes)
+    return column(*pictures, sizing_mode="stretch_width")
 
 
 def _phases(timeline: TimelineData, times: Range1d) -> figure:
@@ -78,29 +71,37 @@ def _phases(timeline: TimelineData, times: Range1d) -> figure:
     plot.quad(
         left="start", right="end", bottom=0, top=1, color="colour", line_width=0, source=source
     )
-    tooltips = [("phase", "@phase"), ("from", "@start{0.000} ms"), ("to", "@end{0.000} ms")]
-    plot.add_tools(HoverTool(tooltips=tooltips, visible=False))
+    texts = {"phase": "@phase", "from": "@start{0.000} ms", "to": "@end{0.000} ms"}
+    plot.add_tools(tooltip(texts, plot.renderers))
     return plot
 
 
 def _areas(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
-    plot = figure(height=230, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
-    plot.toolbar_location, plot.yaxis.axis_label = None, "memory (MiB)"
-    areas = reduced(bytes_by_category(timeline))
-    tops = areas.cumsum(axis=1) / MEBIBYTE
+    plot = _figure(230, axes)
+    series = reduced(bytes_by_category(timeline)) / MEBIBYTE
     # What a run never has needs no place in the file.
-    shown = [category for category in CATEGORIES if areas[category].any()]
-    columns = {"time": _milliseconds(areas.index), "none": np.zeros(len(areas), np.float32)}
-    source = ColumnDataSource(columns | {name: tops[name].astype(np.float32) for name in shown})
-    for below, category in zip(["none", *shown], shown, strict=False):
+    shown = [category for category in CATEGORIES if series[category].any()]
+    columns = {name: series[name].to_numpy(np.float32) for name in shown}
+    columns |= {"time": _milliseconds(series.index), "all": series.sum(axis=1).to_numpy(np.float32)}
+    source = ColumnDataSource(columns)
+    for number, category in enumerate(shown):
         plot.varea_step(
             "time",
-            below,
-            category,
+            stack(*shown[:number]),
+            stack(*shown[: number + 1]),
             step_mode="after",
             color=CATEGORY_COLOURS[category],
             source=source,
+            name=category,
         )
+    texts = {
+        "category": "$name",
+        "alive of it": "@$name{0.00} MiB",
+        "of all": "@all{0.00} MiB",
+        "from": "@time{0.000} ms",
+    }
+    # The dot of the peak has no rows to tell of.
+    plot.add_tools(tooltip(texts, plot.renderers))
     peak = max(timeline.peak_time_ns, 0) / NANOSECONDS, timeline.peak_bytes / MEBIBYTE
     is_late = peak[0] > axes[0].end / 2
     plot.scatter(*[[value] for value in peak], size=8, color=INK)
@@ -117,15 +118,14 @@ def _areas(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
     return plot
 
 
-def _shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
-    plot = figure(height=420, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
-    plot.xaxis.axis_label, plot.yaxis.axis_label = "time (ms)", "memory (MiB)"
-    plot.toolbar_location, plot.toolbar.logo = "above", None
+def shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> LayoutDOM:
+    """Every tensor while it is alive, as high as it is large."""
+    plot = _figure(420, axes)
     rows = largest(timeline, SHAPES)
-    shapes = stacked(timeline, rows)
-    outlines = [shape.outline() for shape in shapes]
-    tensors = timeline.tensors.loc[[shape.tensor for shape in shapes]]
-    columns: dict[str, list[Any]] = {name: tensors[name].tolist() for name in PLACE}
+    stacks = stacked(timeline, rows)
+    outlines = [shape.outline() for shape in stacks]
+    tensors = timeline.tensors.loc[[shape.tensor for shape in stacks]]
+    columns: dict[str, list[Any]] = {name: tensors[name].tolist() for name in _PLACE}
     columns["colour"] = [CATEGORY_COLOURS[name] for name in tensors["category"]]
     # Rounded to 0.1 µs and to less than an allocation, for the file's sake.
     columns["times"] = [(times / NANOSECONDS).round(4).tolist() for times, _ in outlines]
@@ -143,19 +143,23 @@ def _shapes(timeline: TimelineData, axes: tuple[Range1d, Range1d]) -> figure:
         hover_line_color=INK,
         hover_line_width=2,
         hover_fill_color="colour",
-        source=ColumnDataSource(columns),
+        nonselection_fill_color="colour",
+        nonselection_fill_alpha=0.15,
+        source=ColumnDataSource(columns, name=TENSORS),
     )
-    tooltips = [(name, f"@{name}") for name in [*PLACE, "allocated", "requested", "lifetime"]]
-    plot.add_tools(
-        HoverTool(
-            tooltips=tooltips,
-            renderers=[drawn],
-            point_policy="follow_mouse",
-            visible=False,
-        )
-    )
+    texts = {name: f"@{name}" for name in [*_PLACE, "allocated", "requested", "lifetime"]}
+    plot.add_tools(tooltip(texts, [drawn], point_policy="follow_mouse"))
     if len(rows) < (timeline.tensors["allocated_bytes"] > 0).sum():
         _draw_smaller(plot, reduced(remainder(timeline, rows)))
+    return plot
+
+
+def _figure(height: int, axes: tuple[Range1d, Range1d]) -> figure:
+    """Memory against time, to be zoomed and moved."""
+    plot = figure(height=height, x_range=axes[0], y_range=axes[1], **_TOOLS, **_FRAME)
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "time (ms)", "memory (MiB)"
+    plot.axis.major_label_text_font_size = "12px"
+    plot.toolbar_location, plot.toolbar.logo = "below", None
     return plot
 
 

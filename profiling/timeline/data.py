@@ -192,7 +192,7 @@ class TimelineData:
         return difference(sides[0], sides[1])
 
     def by_layer_and_category(self, tensors: pd.DataFrame, sizes: pd.Series) -> pd.Series:
-        """The sum of sizes of some of `tensors` for each (layer, category), but those that are 0."""
+        """Sums of sizes, one of each of `tensors`, by (layer, category), but those that are 0."""
         keys = [self.layers_of(tensors).replace("", OTHER), tensors["category"]]
         sums = sizes.groupby(keys).sum()
         return sums[sums != 0]

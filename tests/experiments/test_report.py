@@ -1,17 +1,21 @@
 """The page holds every table and figure, and asks for nothing from elsewhere."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mem_dfa.experiments import figures
 from mem_dfa.experiments.paper.planned_figures import FIGURES
-from mem_dfa.experiments.report import page
+from mem_dfa.experiments.report import page, readme
 from mem_dfa.experiments.store import fit_rows, results
 from mem_dfa.experiments.store.table import Table
 
+from tests.browser import OVERFLOW, opened_in, smallest_text
 from tests.experiments.made import row, table
 
+RESULTS = Path(__file__).parents[2] / "results"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -144,3 +148,63 @@ def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_a_damaged_table_of_measurements_is_said(tmp_path: Path) -> None:
     (tmp_path / results.FILE_NAME).write_text("nonsense\n")
     assert "no table of measurements" in written(tmp_path, "layers_conv20")
+
+
+def test_marks_of_the_headlines_are_shown_and_names_are_text() -> None:
+    text = f"**1,536** `mem_dfa` {HOSTILE}"
+    assert page.marked(text) == (
+        "<strong>1,536</strong> <code>mem_dfa</code> &lt;img src=x onerror=alert(1)&gt;"
+    )
+
+
+def test_headlines_that_are_not_measured_name_what_measures_them(folder: Path) -> None:
+    part = written(folder, "depth").partition('id="headlines"')[2].partition("<h2")[0]
+    assert "experiments.claims" in part
+    assert "promises hold" not in part
+
+
+@pytest.fixture(scope="module", name="report")
+def report_of_the_results(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the page of this repository's results and figures."""
+    out = tmp_path_factory.mktemp("report")
+    (out / "figures").symlink_to(RESULTS / "figures")
+    return page.write(str(RESULTS), str(out), {}).as_uri()
+
+
+@pytest.fixture(name="opened")
+def opened_report(browser: Any, report: str) -> Iterator[Any]:
+    with opened_in(browser, report, 1400, 900) as opened:
+        yield opened
+
+
+def test_the_headlines_come_first_and_are_the_readmes(opened: Any) -> None:
+    table = opened.locator("main > *").nth(1)
+    rows = [row.locator("td").all_inner_texts() for row in table.locator("tr:has(td)").all()]
+    told = readme.headline_rows(RESULTS)
+    assert rows == [[re.sub(r"[*`]", "", text) for text in line.values()] for line in told]
+    assert opened.get_by_text(readme.promises(RESULTS)).is_visible()
+
+
+def test_commands_are_folded_and_contents_open_what_is_folded(opened: Any) -> None:
+    assert opened.locator("pre:visible").count() == 0
+    folded = opened.locator("details:not([open]) > section:has(img)").first
+    name = folded.get_attribute("id")
+    opened.get_by_text("Every figure and table").click()
+    opened.locator(f'nav a[href="#{name}"]').click()
+    opened.locator(f"#{name} img").wait_for(timeout=5000)
+    opened.get_by_text(f"figures/{name}.png").click()
+    assert f"--figure {name}" in opened.locator("pre:visible").inner_text()
+
+
+def test_it_is_of_a_height_that_can_be_read(opened: Any) -> None:
+    assert opened.evaluate("document.documentElement.scrollHeight") < 10_000
+    assert opened.locator("main > details[open] img").count() >= 5
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_no_width_is_too_narrow(opened: Any, width: int) -> None:
+    opened.set_viewport_size({"width": width, "height": 900})
+    assert opened.evaluate(OVERFLOW) <= 0
+    opened.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert opened.evaluate(OVERFLOW) <= 0
+    assert smallest_text(opened) >= 12

@@ -1,6 +1,6 @@
 """The page, as text and in a browser without a network."""
 
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from mem_dfa.profiling import TraceError
 from mem_dfa.profiling.render.page import page
+from mem_dfa.profiling.render.page_pictures import TENSORS
 
+from tests.browser import OVERFLOW, opened_in, smallest_text
 from tests.profiling.drawn import FORWARD, long, small
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+IDLE = "window.Bokeh?.documents[0]?.is_idle"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -26,7 +28,16 @@ def test_one_run_is_summed_up() -> None:
     words = words_of(page(timeline))
     for text in ("<h1>Memory of bp</h1>", "1,792 B", "512 B", "1,280 B", "2,048 B", "256 B"):
         assert text in words
+    assert 'role="tab' not in words
     assert "complete: each operation has its full path" in words
+
+
+def test_what_titles_have_in_common_is_said_once() -> None:
+    words = words_of(page([small("bp conv20 graph"), small("mem_dfa conv20 graph")]))
+    assert "<h1>Memory of conv20 graph: bp, mem_dfa</h1>" in words
+    assert re.findall(r'role="tab".*>(.*)</a>', words) == ["side by side", "bp", "mem_dfa"]
+    words = words_of(page([small("conv20"), small("bp conv20")]))
+    assert re.findall(r'role="tab".*>(.*)</a>', words) == ["side by side", "conv20", "bp conv20"]
 
 
 def test_names_are_text_and_never_markup() -> None:
@@ -56,69 +67,51 @@ def test_a_long_recording_makes_no_long_page() -> None:
     assert "leave out what is too short" in html
 
 
-@pytest.fixture(scope="module", name="browser")
-def headless_browser() -> Iterator[Any]:
-    """Chromium, which opens nothing but files."""
-    if BROWSER is None:
-        pytest.skip("no chromium is installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=BROWSER,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module", name="opened")
-def opened_page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A page of two runs, the first with a hostile name; nothing may go wrong while it is open."""
+@pytest.fixture(scope="module", name="file")
+def file_of_two_runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a page of two runs, the first with a hostile name in it."""
     first = small("first", scale=4096, layer_op=f"forward/block_001/{HOSTILE}/MatMul")
-    folder = tmp_path_factory.mktemp("page")
-    address = first.to_html(folder / "page.html", small("second", scale=2048)).as_uri()
-    requests: list[str] = []
-    wrong: list[str] = []
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, offline=True)
-    opened = context.new_page()
-    opened.on("request", lambda request: requests.append(request.url))
-    opened.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    opened.goto(address)
-    opened.wait_for_function("window.Bokeh?.documents[0]?.is_idle")
-    yield opened
-    context.close()
-    assert wrong == []
-    assert requests == [address]
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    return first.to_html(path, small("second", scale=2048)).as_uri()
 
 
-# Which picture: each run has its phases, its areas and its shapes.
-PHASES, AREAS, SHAPES, OTHER_SHAPES = 0, 1, 2, 5
+@pytest.fixture(scope="module", name="window")
+def wide_window(browser: Any, file: str) -> Iterator[Any]:
+    with opened_in(browser, file, 1400, 1000) as opened:
+        opened.wait_for_function(IDLE)
+        yield opened
+
+
+@pytest.fixture(name="opened")
+def opened_page(window: Any) -> Any:
+    """The page with the tab of its first run."""
+    window.get_by_role("tab", name="first").click()
+    return window
+
+
+PHASES, AREAS = (f"[data-root-id]:not(.alone *) .bk-Figure >> nth={number}" for number in (0, 1))
+SHAPES = ".alone .bk-Figure"
 AXES = """() => [...Bokeh.documents[0]._all_models.values()]
     .filter(model => model.type == "Range1d").map(range => [range.start, range.end])"""
 
 
-def point_at(opened: Any, picture: int, across: float, up: float) -> None:
+def shown_of(opened: Any) -> list[str]:
+    """The runs that are shown."""
+    return opened.locator("h2:visible").all_inner_texts()
+
+
+def point_at(opened: Any, picture: str, across: float, up: float) -> None:
     """Move the mouse into a picture, as shares of its width and of its height from below."""
-    figure = opened.locator(".bk-Figure").nth(picture)
+    figure = opened.locator("section:visible").first.locator(picture)
     figure.scroll_into_view_if_needed()
     box = figure.bounding_box()
     opened.mouse.move(box["x"] + across * box["width"], box["y"] + (1 - up) * box["height"])
 
 
 def rows_of(opened: Any, table: int) -> list[list[str]]:
-    """What a table shows of its first rows."""
-    rows = opened.locator(".bk-DataTable").nth(table).locator(".slick-row")
-    rows.first.wait_for()
-    return [row.locator(".slick-cell").all_inner_texts() for row in rows.all()]
+    """What a table shows."""
+    rows = opened.locator(".searched:visible").nth(table).locator("tbody tr:visible")
+    return [row.locator("td").all_inner_texts() for row in rows.all()]
 
 
 def test_hovering_a_tensor_tells_what_it_is(opened: Any) -> None:
@@ -128,12 +121,20 @@ def test_hovering_a_tensor_tells_what_it_is(opened: Any) -> None:
         tooltip.get_by_text(text, exact=True).first.wait_for(timeout=5000)
 
 
+def test_hovering_the_areas_tells_what_is_alive_then(opened: Any) -> None:
+    point_at(opened, AREAS, 0.27, 0.65)
+    tooltip = opened.locator(".bk-Tooltip").filter(has_text="of all")
+    for text in ("activation", "5.00 MiB", "7.00 MiB", "0.001 ms"):
+        tooltip.get_by_text(text, exact=True).first.wait_for(timeout=5000)
+
+
 def test_a_name_with_markup_is_shown_as_it_is(opened: Any) -> None:
     assert opened.locator("img").count() == 0
     point_at(opened, SHAPES, 0.27, 0.4)
     name = f"forward/block_001/{HOSTILE}/MatMul"
     opened.locator(".bk-Tooltip").get_by_text(name, exact=True).wait_for(timeout=5000)
-    assert name in [row[0] for row in rows_of(opened, 0)]
+    (cell,) = opened.get_by_title(name).locator("visible=true").all()
+    assert cell.inner_text().split("\n") == ["MatMul", f"forward/block_001/{HOSTILE}/MatMul"]
     assert opened.locator("img").count() == 0
 
 
@@ -145,30 +146,97 @@ def test_hovering_the_phases_tells_from_when_to_when(opened: Any) -> None:
 
 def test_the_table_has_what_is_alive_at_the_peak_and_can_be_sorted(opened: Any) -> None:
     rows = rows_of(opened, 0)
-    assert [row[7] for row in rows] == ["4,194,304", "2,097,152", "1,048,576"]
+    assert [row[2] for row in rows] == ["4.00", "2.00", "1.00"]
     assert [row[8:] for row in rows] == [
         ["0.001", "0.002"],
         ["before", "after"],
         ["0.000", "0.004"],
     ]
-    header = opened.locator(".bk-DataTable").first.locator(".slick-header-column")
-    header.filter(has_text="bytes").click()
-    assert [row[7] for row in rows_of(opened, 0)] == ["1,048,576", "2,097,152", "4,194,304"]
+    assert opened.get_by_title("4,194,304 B").locator("visible=true").count() == 1
+    for head, expected in {
+        "MiB": ["1.00", "2.00", "4.00"],
+        "from (ms)": ["4.00", "1.00", "2.00"],
+        "operation": ["1.00", "4.00", "2.00"],
+        "MiB ": ["4.00", "2.00", "1.00"],
+    }.items():
+        opened.locator(".searched:visible button").get_by_text(head.strip(), exact=True).click()
+        assert [row[2] for row in rows_of(opened, 0)] == expected, head
 
 
 def test_runs_differ_by_layer_and_category(opened: Any) -> None:
-    assert opened.get_by_text("second beside first").count() == 1
-    assert rows_of(opened, 2)[0] == [
-        "dense",
-        "activation",
-        "5,242,880",
-        "2,621,440",
-        "-2,621,440",
-    ]
+    opened.get_by_role("tab", name="second").click()
+    assert opened.get_by_text("second beside first").is_visible()
+    assert rows_of(opened, 1)[0] == ["dense", "activation", "5.00", "2.50", "-2.50"]
 
 
-@pytest.mark.parametrize("picture", [AREAS, SHAPES, OTHER_SHAPES])
-def test_the_wheel_zooms_every_picture_and_reset_comes_back(opened: Any, picture: int) -> None:
+def test_the_search_filters_tables_and_marks_tensors(opened: Any) -> None:
+    marked = f"() => models().find(model => model.name === '{TENSORS}').selected.indices"
+    field = opened.get_by_label("Search by layer")
+    field.fill("DENSE")
+    assert [row[1] for row in rows_of(opened, 0)] == ["dense"]
+    assert opened.locator("output:visible").all_inner_texts() == ["1 of 3 rows"]
+    layers = opened.evaluate(f"models().find(model => model.name === '{TENSORS}').data.layer")
+    expected = [place for place, layer in enumerate(layers) if layer == "dense"]
+    assert opened.evaluate(marked) == expected != []
+    field.fill("no such layer")
+    assert rows_of(opened, 0) == []
+    field.fill("")
+    assert len(rows_of(opened, 0)) == 3
+    assert opened.evaluate(marked) == []
+
+
+def test_tabs_are_chosen_by_mouse_keys_and_address(opened: Any) -> None:
+    assert shown_of(opened) == ["first"]
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("location.hash === '#run-2'")
+    assert opened.get_by_role("tab", selected=True).inner_text() == "second"
+    assert shown_of(opened) == ["second"]
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("location.hash === '#together'")
+    assert shown_of(opened) == ["first", "second"]
+    assert opened.locator(".searched:visible").count() == 0
+    opened.go_back()
+    assert shown_of(opened) == ["second"]
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_no_width_is_too_narrow(opened: Any, width: int) -> None:
+    size = opened.viewport_size
+    opened.set_viewport_size({"width": width, "height": 900})
+    for tab in ("side by side", "first", "second"):
+        opened.get_by_role("tab", name=tab).click()
+        opened.wait_for_function(f"{OVERFLOW} <= 0", timeout=5000)
+        boxes = [one.bounding_box() for one in opened.locator(".bk-Figure:visible").all()]
+        assert len(boxes) == (4 if tab == "side by side" else 3)
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert smallest_text(opened) >= 12
+    opened.set_viewport_size(size)
+
+
+def test_on_a_phone_a_finger_moves_the_page_and_not_the_picture(browser: Any, file: str) -> None:
+    phone = {"has_touch": True, "is_mobile": True}
+    with opened_in(browser, f"{file}#run-2", 390, 844, **phone) as opened:
+        opened.wait_for_function(IDLE)
+        assert shown_of(opened) == ["second"]
+        touch = "getComputedStyle(one).touchAction"
+        for events in opened.locator(".bk-events:visible").all():
+            opened.wait_for_function(f"one => {touch} === 'auto'", arg=events.element_handle())
+        picture = opened.locator("section:visible").locator(SHAPES)
+        picture.scroll_into_view_if_needed()
+        box = picture.bounding_box()
+        opened.touchscreen.tap(box["x"] + 0.5 * box["width"], box["y"] + 0.79 * box["height"])
+        tooltip = opened.locator(".bk-Tooltip").filter(has_text="lifetime")
+        tooltip.get_by_text("before – after").wait_for(timeout=5000)
+        assert opened.evaluate(OVERFLOW) <= 0
+
+
+@pytest.mark.parametrize(
+    ("tab", "picture"), [("first", AREAS), ("first", SHAPES), ("second", SHAPES)]
+)
+def test_the_wheel_zooms_every_picture_and_reset_comes_back(
+    opened: Any, tab: str, picture: str
+) -> None:
+    opened.get_by_role("tab", name=tab).click()
     before, as_text = opened.evaluate(f"[({AXES})(), JSON.stringify(({AXES})())]")
     point_at(opened, picture, 0.5, 0.5)
     opened.mouse.wheel(0, -100)
@@ -179,5 +247,5 @@ def test_the_wheel_zooms_every_picture_and_reset_comes_back(opened: Any, picture
     assert narrower.count(True) == 2
     # What comes while the wheel still counts as turning is undone with it.
     opened.wait_for_timeout(500)
-    opened.locator(".bk-tool-icon-reset").first.click()
+    opened.locator(".bk-tool-icon-reset:visible").first.click()
     opened.wait_for_function(f"before => JSON.stringify(({AXES})()) == before", arg=as_text)
