@@ -63,14 +63,20 @@ def _search(
     return _cells(algorithms, model, options=options, learning_rate=rates, **how)
 
 
-def _training(model: str, epochs: int, seeds: Sequence[int] = (0, 1, 2)) -> tuple[Cell, ...]:
+_LIKE = {"mem_dfa": "dfa", "checkpoint": "bp", "microbatch": "bp", "checkpoint_fa": "fa"}
+"""Whose updates an algorithm makes, up to rounding, so that it trains with the same settings."""
+
+
+def _training(
+    model: str, epochs: int, algorithms: str = _FOUR, seeds: Sequence[int] = (0, 1, 2)
+) -> tuple[Cell, ...]:
     """For each algorithm, with the settings chosen for it: what times its step, and what trains."""
     timed: list[Cell] = []
     trained: list[Cell] = []
-    # mem_dfa's updates are dfa's, up to rounding.
-    for algorithm, own in {**CHOSEN[model], "mem_dfa": CHOSEN[model]["dfa"]}.items():
-        options = {"feedback_initializer": own[1]} if own[1] else {}
-        how: dict[str, Any] = {**_NETS[model], "learning_rate": own[0], "options": options}
+    for algorithm in algorithms.split(","):
+        rate, initializer = CHOSEN[model][_LIKE.get(algorithm, algorithm)]
+        options = {"feedback_initializer": initializer} if initializer else {}
+        how: dict[str, Any] = {**_NETS[model], "learning_rate": rate, "options": options}
         timed += _cells(algorithm, model, steps=_TIMED_STEPS, **how)
         trained += _cells(algorithm, model, seed=list(seeds), epochs=epochs, **how)
     return *timed, *trained
@@ -93,12 +99,12 @@ _FIGURES: dict[str, tuple] = {
     ),
     "timelines_vgg16_all": ("VGG-16, batch 64: all algorithms", _cells(_ALL, "vgg16")),
     "layers_conv20": (
-        "conv20: memory against layers",
+        "conv20, batch 128: memory against layers",
         _cells(_ALL, "conv20", layers=range(1, 21)),
         _cells(_FOUR, "conv20", layers=[1, 2, 4], batch_size=16),
     ),
     "layers_vgg16": (
-        "VGG-16: memory against layers",
+        "VGG-16, batch 64: memory against layers",
         _cells(_ALL, "vgg16", layers=range(1, 16)),
         _cells(_FOUR, "vgg16", layers=[1, 4], batch_size=8),
     ),
@@ -183,6 +189,18 @@ _FIGURES: dict[str, tuple] = {
     "accuracy_mlp": ("mlp on MNIST: test accuracy", _training("mlp", 40)),
     "accuracy_mnist_conv": ("mnist_conv on MNIST: test accuracy", _training("mnist_conv", 20)),
     "accuracy_liao_cifar": ("liao_cifar on CIFAR-10: test accuracy", _training("liao_cifar", 10)),
+    "tradeoff_mnist_conv": (
+        "mnist_conv on MNIST, batch 100: memory, accuracy and time of every algorithm",
+        _training("mnist_conv", 20, _ALL),
+    ),
+    "tradeoff_liao_cifar": (
+        "liao_cifar on CIFAR-10, batch 100: memory, accuracy and time of every algorithm",
+        _training("liao_cifar", 10, _ALL),
+    ),
+    "fit_vgg16": (
+        "VGG-16: the largest batch that trains in 1 GiB",
+        _cells(_ALL, "vgg16", dataset="synthetic", steps=3),
+    ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
 }

@@ -1,0 +1,124 @@
+"""What each algorithm takes of memory and of time for the accuracy that it reaches on one net."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.pictures import canvas, findings, labels
+from mem_dfa.experiments.pictures.canvas import Drawn, look_of
+from mem_dfa.experiments.pictures.findings import Cost
+from mem_dfa.experiments.store import results, trainings
+from mem_dfa.profiling.render.palette import QUIET
+
+from mem_dfa.units import MEBIBYTE
+
+
+@dataclass(frozen=True)
+class Span:
+    """A median, and the least and the greatest beside it."""
+
+    middle: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Span":
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
+    """Test accuracy against memory and against a step's time over bp's, a point per algorithm.
+
+    Accuracies and memory are of the same trainings. Times are of cells without epochs, which were
+    measured by themselves.
+    """
+    rows = results.read(folder)
+    asked = [cell for cell in cells if cell.epochs]
+    read = {cell: epochs for cell in asked if (epochs := trainings.read(folder, cell))}
+    sizes = results.select(rows, list(read))
+    steps = results.select(rows, [cell for cell in cells if not cell.epochs], REPEATS)
+    missing = [*(cell for cell in asked if cell not in read), *sizes.missing, *steps.missing]
+    memory = _memory([row for row in sizes.rows if row["step_requested_bytes"]])
+    accuracy = {name: span for name, span in _accuracy(read).items() if name in memory}
+    if not accuracy:
+        return Drawn(None, missing=missing)
+    seconds = {row["algorithm"]: row for row in steps.rows if row["algorithm"] in accuracy}
+    base = seconds["bp"]["step_time_s"] if "bp" in seconds else None
+    pace = {
+        name: Span(row["step_time_s"] / base, *canvas.spread(row, "step_time_s", 1 / base))
+        for name, row in seconds.items()
+        if base
+    }
+    costs = [
+        Cost(name, name, memory[name].middle, f"and reaches {span.middle:.1f} %")
+        for name, span in accuracy.items()
+    ]
+    finding = findings.savings(costs, "memory")
+    if finding and "bp" in accuracy:
+        finding += f"; bp reaches {accuracy['bp'].middle:.1f} %"
+    epochs, images = asked[0].epochs, results.images(rows, asked[0].dataset)
+    notes = [
+        f"After {epochs} epochs on {images}, no augmentation. Points are medians, lines go from "
+        f"the least to the greatest; seeds: {_seeds(read)}.",
+        "Memory: resident, and what a step's operations ask for, without the allocator's rounding. "
+        f"Time: of steps by themselves, medians of {REPEATS} processes.",
+        *canvas.listed("Not timed yet", [name for name in accuracy if name not in pace]),
+        *canvas.notes_on(sizes)[1:],
+    ]
+    with canvas.captioned(title, notes, (11.0, 4.8), finding) as figure:
+        by_memory, by_time = figure.subplots(1, 2, sharey=True)
+        said = {"ylabel": f"test accuracy (%), {images}"}
+        canvas.prepare(by_memory, "a  memory", xlabel="resident and requested (MiB)", **said)
+        canvas.prepare(by_time, "b  time", xlabel="time of a step / bp's")
+        _draw(by_memory, memory, accuracy)
+        _draw(by_time, pace, accuracy)
+    return Drawn(figure, notes, missing, finding=finding)
+
+
+def _memory(rows: Sequence[Mapping]) -> dict[str, Span]:
+    """MiB that are held while a step runs, over the seeds, by algorithm."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        size = (row["resident_bytes"] + row["step_requested_bytes"]) / MEBIBYTE
+        found.setdefault(row["algorithm"], []).append(size)
+    return {name: Span.of(sizes) for name, sizes in found.items()}
+
+
+def _accuracy(read: Mapping[Cell, trainings.Epochs]) -> dict[str, Span]:
+    """Test accuracy in % after the last epoch, over the seeds, by algorithm."""
+    found: dict[str, list[float]] = {}
+    for cell, epochs in read.items():
+        found.setdefault(cell.algorithm, []).append(100 * epochs[-1]["test_accuracy"])
+    return {name: Span.of(shares) for name, shares in found.items()}
+
+
+def _seeds(read: Mapping[Cell, trainings.Epochs]) -> str:
+    """How many each algorithm was trained with."""
+    counts: dict[int, list[str]] = {}
+    for name in dict.fromkeys(cell.algorithm for cell in read):
+        count = sum(cell.algorithm == name for cell in read)
+        counts.setdefault(count, []).append(name)
+    return ", ".join(f"{count} of {' and '.join(names)}" for count, names in counts.items())
+
+
+def _draw(axes: Axes, across: Mapping[str, Span], up: Mapping[str, Span]) -> None:
+    """A cross of the ranges and the point of the medians, with its name."""
+    axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
+    points, levels = [], []
+    for name in (name for name in up if name in across):
+        x, y, look = across[name], up[name], look_of(name)
+        line = {"color": look.colour, "alpha": 0.5, "linewidth": 1.4, "zorder": 2}
+        axes.plot((x.least, x.greatest), (y.middle, y.middle), **line)
+        axes.plot((x.middle, x.middle), (y.least, y.greatest), **line)
+        axes.plot(
+            [x.middle], [y.middle], look.marker, color=look.colour, markersize=8, label=name,
+            zorder=3,
+        )  # fmt: skip
+        points.append(labels.Label(x.middle, y.middle, name, look.colour))
+        levels.append((x.least, x.greatest))
+    axes.margins(x=0.22, y=0.12)
+    axes.set_xlim(left=0)
+    labels.label_points(axes, points, levels)
