@@ -87,7 +87,7 @@ def _course(line: Points) -> str:
 def savings(costs: Sequence[Cost], what: str) -> str:
     """What takes least with exact gradients, and with random feedback, over bp's of ``what``."""
     base = next((cost for cost in costs if cost.name == _BASE), None)
-    told = []
+    told: list[str] = []
     for kind in _FAMILIES.values():
         own = [cost for cost in costs if family(cost.algorithm) == kind]
         if base is None or not own or own == [base]:
@@ -95,10 +95,11 @@ def savings(costs: Sequence[Cost], what: str) -> str:
         best = min(own, key=lambda cost: cost.memory)
         if best.memory < base.memory:
             share = f"{best.memory / base.memory:.0%}".replace("%", " %")
-            told.append(f"with {kind} {best.name} takes {share} of bp's {what} {best.more}")
+            takes = share if told else f"takes {share} of bp's {what}"
+            told.append(f"{best.name} {takes} {best.more} with {kind}")
         else:
-            told.append(f"with {kind} nothing takes less {what} than bp")
-    return sentence("; ".join(told))
+            told.append(f"nothing with {kind} takes less {what} than bp")
+    return ", ".join(told)
 
 
 def behind(accuracies: Mapping[str, float], epochs: int) -> str:
@@ -121,8 +122,3 @@ def largest(sizes: Mapping[str, int]) -> str:
     if sizes[name] <= base:
         return f"No batch is larger than bp's {base:,}"
     return f"{name} trains batches {sizes[name] / base:.1f} times as large as bp's"
-
-
-def sentence(text: str) -> str:
-    """With a large first letter."""
-    return text[:1].upper() + text[1:]

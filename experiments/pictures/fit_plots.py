@@ -9,8 +9,6 @@ from mem_dfa.experiments.pictures.canvas import Drawn, look_of
 from mem_dfa.experiments.store import fit_rows
 from mem_dfa.profiling.render.palette import INK, QUIET
 
-from mem_dfa.units import show_bytes
-
 _INCHES = 0.34  # of a bar with the room around it
 
 
@@ -23,12 +21,14 @@ def largest_batches(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         return Drawn(None, missing=missing)
     sizes = {row["algorithm"]: row["size"] for row in rows}
     said = findings.largest(sizes)
-    finding = f"In {show_bytes(FIT_MEMORY_BYTES)} {said[0].lower()}{said[1:]}" if said else ""
+    finding = f"In {FIT_MEMORY_BYTES // 2**30} GiB {said[0].lower()}{said[1:]}" if said else ""
     measured = {f"{row['device']}, TensorFlow {row['tensorflow']}" for row in rows}
+    random = [name for name in sizes if not findings.is_exact(name)]
     most = max(row["repeats"] for row in rows)
     notes = [
         f"Batches that trained in {most} processes whose allocator has that much memory for all it "
         f"holds; one image more did not. {rows[0]['optimizer']}, {rows[0]['dataset']} images.",
+        *canvas.listed("Random feedback, which trains to other accuracies", random),
         *(f"Measured on {source}." for source in sorted(measured)),
         *canvas.listed("Not searched", [cell.name for cell in missing]),
     ]
@@ -39,11 +39,14 @@ def largest_batches(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         colours = [look_of(name).colour for name in sizes]
         bars = axes.barh(list(sizes), list(sizes.values()), height=0.66, color=colours)
         base = sizes.get("bp")
-        told = [f"{size:,}" + (f", {size / base:.2f}x" if base else "") for size in sizes.values()]
+        told = [
+            f"{size:,}" + (f" ({size / base:.1f} times bp's)" if base and name != "bp" else "")
+            for name, size in sizes.items()
+        ]
         axes.bar_label(bars, told, padding=4, fontsize=9, color=INK)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.invert_yaxis()
-        axes.margins(x=0.15)
+        axes.margins(x=0.3)
         axes.grid(axis="x", color=QUIET, alpha=0.18, linewidth=0.6)
         axes.set_axisbelow(True)
     return Drawn(figure, notes, missing, finding=finding)

@@ -1,5 +1,6 @@
 """What each algorithm takes of memory and of time for the accuracy that it reaches on one net."""
 
+import collections
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Draw
         if base
     }
     costs = [
-        Cost(name, name, memory[name].middle, f"and reaches {span.middle:.1f} %")
+        Cost(name, name, memory[name].middle, f"for {span.middle:.1f} % accuracy")
         for name, span in accuracy.items()
     ]
     finding = findings.savings(costs, "memory")
@@ -61,8 +62,8 @@ def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Draw
         finding += f"; bp reaches {accuracy['bp'].middle:.1f} %"
     epochs, images = asked[0].epochs, results.images(rows, asked[0].dataset)
     notes = [
-        f"After {epochs} epochs on {images}, no augmentation. Points are medians, lines go from "
-        f"the least to the greatest; seeds: {_seeds(read)}.",
+        f"After {epochs} epochs on {images}, no augmentation. Medians of {_seeds(read)}, lines "
+        "from the least to the greatest.",
         "Memory: resident, and what a step's operations ask for, without the allocator's rounding. "
         f"Time: of steps by themselves, medians of {REPEATS} processes.",
         *canvas.listed("Not timed yet", [name for name in accuracy if name not in pace]),
@@ -71,7 +72,9 @@ def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Draw
     with canvas.captioned(title, notes, (11.0, 4.8), finding) as figure:
         by_memory, by_time = figure.subplots(1, 2, sharey=True)
         said = {"ylabel": f"test accuracy (%), {images}"}
-        canvas.prepare(by_memory, "a  memory", xlabel="resident and requested (MiB)", **said)
+        canvas.prepare(
+            by_memory, "a  memory", xlabel="resident, and requested by a step (MiB)", **said
+        )
         canvas.prepare(by_time, "b  time", xlabel="time of a step / bp's")
         _draw(by_memory, memory, accuracy)
         _draw(by_time, pace, accuracy)
@@ -96,12 +99,17 @@ def _accuracy(read: Mapping[Cell, trainings.Epochs]) -> dict[str, Span]:
 
 
 def _seeds(read: Mapping[Cell, trainings.Epochs]) -> str:
-    """How many each algorithm was trained with."""
+    """How many seeds each algorithm was trained with."""
     counts: dict[int, list[str]] = {}
-    for name in dict.fromkeys(cell.algorithm for cell in read):
-        count = sum(cell.algorithm == name for cell in read)
-        counts.setdefault(count, []).append(name)
-    return ", ".join(f"{count} of {' and '.join(names)}" for count, names in counts.items())
+    for name, seeds in collections.Counter(cell.algorithm for cell in read).items():
+        counts.setdefault(seeds, []).append(name)
+    if len(counts) == 1:
+        return f"{_counted(next(iter(counts)))} each"
+    return " and ".join(f"{_counted(n)} ({', '.join(names)})" for n, names in counts.items())
+
+
+def _counted(seeds: int) -> str:
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def _draw(axes: Axes, across: Mapping[str, Span], up: Mapping[str, Span]) -> None:

@@ -53,7 +53,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends, several))
     names = {"xlabel": "time of one step (ms)", "ylabel": "peak memory (MiB)"}
     notes = canvas.notes_on(selection, "lines")
-    return _drawn(title, "peak", points, notes, selection.missing, **names)
+    return _drawn(title, "peak memory", points, notes, selection.missing, **names)
 
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -75,7 +75,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     nets = [f"{row['model']}, {row['layers']} layers, batch {row['batch_size']}" for row in good]
     names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "step memory (MiB)"}
     missing = [] if len(rows) == len(cells) else cells
-    return _drawn(": ".join([title, *nets[:1]]), "step", points, notes, missing, **names)
+    return _drawn(": ".join([title, *nets[:1]]), "step memory", points, notes, missing, **names)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -133,11 +133,11 @@ def _finding(points: Sequence[Point], what: str) -> str:
         base = next((point.time for point in own if point.own_name == "bp"), None)
         if base:
             costs = [
-                Cost(p.algorithm, p.own_name, p.memory, f"at {p.time / base:.2f} times its time")
+                Cost(p.algorithm, p.own_name, p.memory, f"at {p.time / base:.2f} times the time")
                 for p in own
             ]
             if text := findings.savings(costs, what):
-                said.append(f"{net}: {text[0].lower()}{text[1:]}" if own[0].has_net else text)
+                said.append(f"On {net} {text}" if own[0].has_net else text)
     return "; ".join(said)
 
 

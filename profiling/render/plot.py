@@ -49,8 +49,9 @@ STYLE = {
 _REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
 # Room above the highest peak, and the strip of phases at its top, as shares of the panel.
 _HEADROOM, _STRIP = 0.16, 0.04
-# The list of the peak's parts, as shares of the panel: its top, a line of it, its width.
-_LIST_TOP, _LIST_LINE, _LIST_WIDTH = 0.9, 0.062, 0.31
+# The list of the peak's parts, as shares of the panel: its top, a line of it, its width,
+# and what stays free beside it.
+_LIST_TOP, _LIST_LINE, _LIST_WIDTH, _LIST_EDGE = 0.9, 0.062, 0.36, 0.015
 _LIST_PLACES = 15  # that are looked at, from left to right
 # Lines that name the tensors behind a peak.
 _PARTS = 4
@@ -85,8 +86,12 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
         for axes in grid.flat[len(runs) :]:
             axes.remove()
         top = max(run.peak_bytes for run in runs) / (1 - _HEADROOM) / MEBIBYTE
-        longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS
-        grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms or 1))
+        longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS or 1.0
+        if any(
+            _place(run, area, top, longest_ms)[1] for run, area in zip(runs, areas, strict=True)
+        ):
+            longest_ms /= 1 - _LIST_WIDTH - _LIST_EDGE  # room beside the longest
+        grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms))
         for number, axes in enumerate(grid.flat[: len(runs)]):
             _panel(axes, runs[number], areas[number], bands[number], runs[0])
             lowest, leftmost = number + columns >= len(runs), number % columns == 0
@@ -142,30 +147,49 @@ def _panel(
     if share:
         height = first.peak_bytes / MEBIBYTE
         axes.axhline(height, color=QUIET, path_effects=_outline(), **_REFERENCE)
-    _mark_peak(axes, run, times, heights.sum(axis=0))
+    _mark_peak(axes, run, areas)
 
 
-def _mark_peak(axes: Axes, run: TimelineData, times: np.ndarray, totals: np.ndarray) -> None:
-    """A dot at the peak and its parts beside it, where they hide least of the curve."""
-    top, longest_ms = axes.get_ylim()[1], axes.get_xlim()[1]
-    peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
+def _lines_at_peak(run: TimelineData) -> list[str]:
+    """What the list beside a peak says."""
     parts = ["alive at the peak:", *peak_parts(run, _PARTS)]
     if run.attribution == "xla":
         parts += ["", *ATTRIBUTIONS["xla"].replace(", ", ",\n").split("\n")]
-    floor = (_LIST_TOP - _LIST_LINE * len(parts)) * top
+    return parts
+
+
+def _place(
+    run: TimelineData, area: pd.DataFrame, top: float, longest_ms: float
+) -> tuple[float, float]:
+    """Where the list hides least of the curve, then nearest to the peak, and what it hides.
+
+    Returns:
+        Its left end as a share of the panel, whose highest MiB and longest time are given, and the
+        part of the curve behind it, in MiB times ms.
+    """
+    times = area.index.to_numpy().clip(0) / NANOSECONDS
+    totals = area.to_numpy().sum(axis=1) / MEBIBYTE
+    floor = (_LIST_TOP - _LIST_LINE * len(_lines_at_peak(run))) * top
     ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
+    peak_ms = max(run.peak_time_ns, 0) / NANOSECONDS
 
     def cost(left: float) -> tuple[float, float]:
-        """What of the curve is hidden, then how far the list is from the peak."""
         start, end = left * longest_ms, (left + _LIST_WIDTH) * longest_ms
         covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
         hidden = float((covered * (totals - floor).clip(0)).sum())
-        return hidden, abs((start + end) / 2 - peak[0])
+        return hidden, abs((start + end) / 2 - peak_ms)
 
-    left = min(np.linspace(0.02, 0.985 - _LIST_WIDTH, _LIST_PLACES), key=cost)
+    left = min(np.linspace(0.02, 1 - _LIST_EDGE - _LIST_WIDTH, _LIST_PLACES), key=cost)
+    return float(left), cost(left)[0]
+
+
+def _mark_peak(axes: Axes, run: TimelineData, area: pd.DataFrame) -> None:
+    """A dot at the peak and its parts beside it, where they hide least of the curve."""
+    peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
+    left, _ = _place(run, area, axes.get_ylim()[1], axes.get_xlim()[1])
     axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
     axes.annotate(
-        "\n".join(parts),
+        "\n".join(_lines_at_peak(run)),
         peak,
         xytext=(left, _LIST_TOP),
         textcoords="axes fraction",
