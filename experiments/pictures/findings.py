@@ -88,6 +88,7 @@ def savings(costs: Sequence[Cost], what: str) -> str:
     """What takes least with exact gradients, and with random feedback, over bp's of ``what``."""
     base = next((cost for cost in costs if cost.name == _BASE), None)
     told: list[str] = []
+    is_said = False  # of what there are shares
     for kind in _FAMILIES.values():
         own = [cost for cost in costs if family(cost.algorithm) == kind]
         if base is None or not own or own == [base]:
@@ -95,8 +96,9 @@ def savings(costs: Sequence[Cost], what: str) -> str:
         best = min(own, key=lambda cost: cost.memory)
         if best.memory < base.memory:
             share = f"{best.memory / base.memory:.0%}".replace("%", " %")
-            takes = share if told else f"takes {share} of bp's {what}"
+            takes = share if is_said else f"takes {share} of bp's {what}"
             told.append(f"{best.name} {takes} {best.more} with {kind}")
+            is_said = True
         else:
             told.append(f"nothing with {kind} takes less {what} than bp")
     return ", ".join(told)
@@ -108,10 +110,10 @@ def behind(accuracies: Mapping[str, float], epochs: int) -> str:
     if _BASE not in accuracies or not random:
         return ""
     name = max(random, key=random.__getitem__)
-    gap = accuracies[_BASE] - random[name]
-    said = f"{abs(gap):.1f} points {'behind' if gap >= 0 else 'ahead of'} bp"
-    values = f"{random[name]:.1f} against {accuracies[_BASE]:.1f} %"
-    return f"After {epochs} epochs random feedback is {said}: {values}"
+    reached, base = round(random[name], 1), round(accuracies[_BASE], 1)
+    how = "behind" if reached <= base else "ahead of"
+    apart = f"{abs(base - reached):.1f} points {how} bp: {reached:.1f} against {base:.1f} %"
+    return f"After {epochs} epochs {name}, the best of random feedback, is {apart}"
 
 
 def largest(sizes: Mapping[str, int]) -> str:

@@ -82,10 +82,10 @@ def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Draw
 
 
 def _memory(rows: Sequence[Mapping]) -> dict[str, Span]:
-    """MiB that are held while a step runs, over the seeds, by algorithm."""
+    """MiB of what is resident and of what a step asks for, over the seeds, by algorithm."""
     found: dict[str, list[float]] = {}
     for row in rows:
-        size = (row["resident_bytes"] + row["step_requested_bytes"]) / MEBIBYTE
+        size = (row["peak_bytes"] - row["step_bytes"] + row["step_requested_bytes"]) / MEBIBYTE
         found.setdefault(row["algorithm"], []).append(size)
     return {name: Span.of(sizes) for name, sizes in found.items()}
 

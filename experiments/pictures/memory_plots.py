@@ -41,7 +41,7 @@ class _Bytes:
         return self._beside(row) + least, self._beside(row) + most
 
     def _beside(self, row: Row) -> float:
-        return row["resident_bytes"] / MEBIBYTE if self.is_all else 0.0
+        return (row["peak_bytes"] - row["step_bytes"]) / MEBIBYTE if self.is_all else 0.0
 
     def note(self) -> str:
         asked = "its operations ask for, without the allocator's rounding"

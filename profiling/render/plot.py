@@ -52,6 +52,7 @@ _HEADROOM, _STRIP = 0.16, 0.04
 # The list of the peak's parts, as shares of the panel: its top, a line of it, its width,
 # and what stays free beside it.
 _LIST_TOP, _LIST_LINE, _LIST_WIDTH, _LIST_EDGE = 0.9, 0.062, 0.36, 0.015
+_LIST_PAD = 0.02  # of its box around it
 _LIST_PLACES = 15  # that are looked at, from left to right
 # Lines that name the tensors behind a peak.
 _PARTS = 4
@@ -90,7 +91,7 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
         if any(
             _place(run, area, top, longest_ms)[1] for run, area in zip(runs, areas, strict=True)
         ):
-            longest_ms /= 1 - _LIST_WIDTH - _LIST_EDGE  # room beside the longest
+            longest_ms /= 1 - _LIST_WIDTH - _LIST_EDGE - _LIST_PAD  # room beside the longest
         grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms))
         for number, axes in enumerate(grid.flat[: len(runs)]):
             _panel(axes, runs[number], areas[number], bands[number], runs[0])
@@ -169,12 +170,12 @@ def _place(
     """
     times = area.index.to_numpy().clip(0) / NANOSECONDS
     totals = area.to_numpy().sum(axis=1) / MEBIBYTE
-    floor = (_LIST_TOP - _LIST_LINE * len(_lines_at_peak(run))) * top
+    floor = (_LIST_TOP - _LIST_LINE * len(_lines_at_peak(run)) - _LIST_PAD) * top
     ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
     peak_ms = max(run.peak_time_ns, 0) / NANOSECONDS
 
     def cost(left: float) -> tuple[float, float]:
-        start, end = left * longest_ms, (left + _LIST_WIDTH) * longest_ms
+        start, end = (left - _LIST_PAD) * longest_ms, (left + _LIST_WIDTH) * longest_ms
         covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
         hidden = float((covered * (totals - floor).clip(0)).sum())
         return hidden, abs((start + end) / 2 - peak_ms)
