@@ -46,39 +46,53 @@ def memory_accuracy_time(folder: str, title: str, cells: Sequence[Cell]) -> Draw
     accuracy = {name: span for name, span in _accuracy(read).items() if name in memory}
     if not accuracy:
         return Drawn(None, missing=missing)
-    seconds = {row["algorithm"]: row for row in steps.rows if row["algorithm"] in accuracy}
-    base = seconds["bp"]["step_time_s"] if "bp" in seconds else None
-    pace = {
-        name: Span(row["step_time_s"] / base, *canvas.spread(row, "step_time_s", 1 / base))
-        for name, row in seconds.items()
-        if base
-    }
+    pace = {name: span for name, span in _pace(steps.rows).items() if name in accuracy}
+    images = results.images(rows, asked[0].dataset)
+    seeds = collections.Counter(cell.algorithm for cell in read)
+    notes = [
+        f"After {asked[0].epochs} epochs on {images}, no augmentation. Medians of "
+        f"{_counted(max(seeds.values()))} where no name says otherwise, lines from the least to "
+        "the greatest.",
+        "Memory: resident, and what a step's operations ask for, without the allocator's rounding. "
+        f"Time: of steps by themselves, medians of {REPEATS} processes.",
+        *canvas.listed(
+            "Not trained yet",
+            list(dict.fromkeys(cell.algorithm for cell in asked if cell.algorithm not in seeds)),
+        ),
+        *canvas.listed("Not timed yet", [name for name in accuracy if name not in pace]),
+        *canvas.notes_on(sizes)[1:],
+    ]
+    finding = _finding(memory, accuracy)
+    with canvas.captioned(title, notes, (11.0, 4.8), finding) as figure:
+        by_memory, by_time = figure.subplots(1, 2, sharey=True)
+        held, reached = "resident, and requested by a step (MiB)", f"test accuracy (%), {images}"
+        canvas.prepare(by_memory, "a  memory", xlabel=held, ylabel=reached)
+        canvas.prepare(by_time, "b  time", xlabel="time of a step / bp's")
+        _draw(by_memory, memory, accuracy, seeds)
+        _draw(by_time, pace, accuracy, seeds)
+    return Drawn(figure, notes, missing, finding=finding)
+
+
+def _finding(memory: Mapping[str, Span], accuracy: Mapping[str, Span]) -> str:
+    """What takes least memory, and the accuracy that it reaches."""
     costs = [
         Cost(name, name, memory[name].middle, f"for {span.middle:.1f} % accuracy")
         for name, span in accuracy.items()
     ]
-    finding = findings.savings(costs, "memory")
-    if finding and "bp" in accuracy:
-        finding += f"; bp reaches {accuracy['bp'].middle:.1f} %"
-    epochs, images = asked[0].epochs, results.images(rows, asked[0].dataset)
-    notes = [
-        f"After {epochs} epochs on {images}, no augmentation. Medians of {_seeds(read)}, lines "
-        "from the least to the greatest.",
-        "Memory: resident, and what a step's operations ask for, without the allocator's rounding. "
-        f"Time: of steps by themselves, medians of {REPEATS} processes.",
-        *canvas.listed("Not timed yet", [name for name in accuracy if name not in pace]),
-        *canvas.notes_on(sizes)[1:],
-    ]
-    with canvas.captioned(title, notes, (11.0, 4.8), finding) as figure:
-        by_memory, by_time = figure.subplots(1, 2, sharey=True)
-        said = {"ylabel": f"test accuracy (%), {images}"}
-        canvas.prepare(
-            by_memory, "a  memory", xlabel="resident, and requested by a step (MiB)", **said
+    said = findings.savings(costs, "memory")
+    return f"{said}; bp reaches {accuracy['bp'].middle:.1f} %" if said else ""
+
+
+def _pace(rows: Sequence[Mapping]) -> dict[str, Span]:
+    """A step's time over bp's, with its spread, by algorithm; nothing where bp has none."""
+    base = next((row["step_time_s"] for row in rows if row["algorithm"] == "bp"), None)
+    return {
+        row["algorithm"]: Span(
+            row["step_time_s"] / base, *canvas.spread(row, "step_time_s", 1 / base)
         )
-        canvas.prepare(by_time, "b  time", xlabel="time of a step / bp's")
-        _draw(by_memory, memory, accuracy)
-        _draw(by_time, pace, accuracy)
-    return Drawn(figure, notes, missing, finding=finding)
+        for row in rows
+        if base
+    }
 
 
 def _memory(rows: Sequence[Mapping]) -> dict[str, Span]:
@@ -98,24 +112,19 @@ def _accuracy(read: Mapping[Cell, trainings.Epochs]) -> dict[str, Span]:
     return {name: Span.of(shares) for name, shares in found.items()}
 
 
-def _seeds(read: Mapping[Cell, trainings.Epochs]) -> str:
-    """How many seeds each algorithm was trained with."""
-    counts: dict[int, list[str]] = {}
-    for name, seeds in collections.Counter(cell.algorithm for cell in read).items():
-        counts.setdefault(seeds, []).append(name)
-    if len(counts) == 1:
-        return f"{_counted(next(iter(counts)))} each"
-    return " and ".join(f"{_counted(n)} ({', '.join(names)})" for n, names in counts.items())
-
-
 def _counted(seeds: int) -> str:
     return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
-def _draw(axes: Axes, across: Mapping[str, Span], up: Mapping[str, Span]) -> None:
-    """A cross of the ranges and the point of the medians, with its name."""
+def _draw(
+    axes: Axes, across: Mapping[str, Span], up: Mapping[str, Span], seeds: Mapping[str, int]
+) -> None:
+    """A cross of the ranges and the point of the medians, with its name.
+
+    Which says how many seeds there are where others have more.
+    """
     axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
-    points, levels = [], []
+    points, levels, most = [], [], max(seeds.values())
     for name in (name for name in up if name in across):
         x, y, look = across[name], up[name], look_of(name)
         line = {"color": look.colour, "alpha": 0.5, "linewidth": 1.4, "zorder": 2}
@@ -125,7 +134,8 @@ def _draw(axes: Axes, across: Mapping[str, Span], up: Mapping[str, Span]) -> Non
             [x.middle], [y.middle], look.marker, color=look.colour, markersize=8, label=name,
             zorder=3,
         )  # fmt: skip
-        points.append(labels.Label(x.middle, y.middle, name, look.colour))
+        text = name if seeds[name] == most else f"{name}, {_counted(seeds[name])}"
+        points.append(labels.Label(x.middle, y.middle, text, look.colour))
         levels.append((x.least, x.greatest))
     axes.margins(x=0.22, y=0.12)
     axes.set_xlim(left=0)

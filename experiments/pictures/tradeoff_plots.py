@@ -138,7 +138,7 @@ def _finding(points: Sequence[Point], what: str) -> str:
             ]
             if text := findings.savings(costs, what):
                 said.append(f"On {net} {text}" if own[0].has_net else text)
-    return "; ".join(said)
+    return ". ".join(said)
 
 
 def _draw_front(axes: Axes, points: Sequence[Point], kind: str) -> None:

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import AbstractPathEffect, withStroke
 from mem_dfa.profiling import files
 from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.render import peak_list
 from mem_dfa.profiling.render.curves import (
     COLUMNS,
     NANOSECONDS,
     Band,
     bytes_by_category,
     exact_runs,
-    peak_parts,
     phase_bands,
     reduced,
     reduced_bands,
@@ -32,7 +30,7 @@ from mem_dfa.profiling.render.curves import (
 )
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.timeline.data import TimelineData
-from mem_dfa.profiling.words import ATTRIBUTIONS, CATEGORIES, PHASES
+from mem_dfa.profiling.words import CATEGORIES, PHASES
 
 from mem_dfa.units import MEBIBYTE, show_bytes
 
@@ -49,13 +47,6 @@ STYLE = {
 _REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
 # Room above the highest peak, and the strip of phases at its top, as shares of the panel.
 _HEADROOM, _STRIP = 0.16, 0.04
-# The list of the peak's parts, as shares of the panel: its top, a line of it, its width,
-# and what stays free beside it.
-_LIST_TOP, _LIST_LINE, _LIST_WIDTH, _LIST_EDGE = 0.9, 0.062, 0.36, 0.015
-_LIST_PAD = 0.02  # of its box around it
-_LIST_PLACES = 15  # that are looked at, from left to right
-# Lines that name the tensors behind a peak.
-_PARTS = 4
 # A category that never has this share of the greatest peak cannot be seen, nor is it explained.
 _VISIBLE = 1 / 1000
 
@@ -88,10 +79,9 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
             axes.remove()
         top = max(run.peak_bytes for run in runs) / (1 - _HEADROOM) / MEBIBYTE
         longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS or 1.0
-        if any(
-            _place(run, area, top, longest_ms)[1] for run, area in zip(runs, areas, strict=True)
-        ):
-            longest_ms /= 1 - _LIST_WIDTH - _LIST_EDGE - _LIST_PAD  # room beside the longest
+        pairs = zip(runs, areas, strict=True)
+        if any(peak_list.place(run, area, top, longest_ms)[1] for run, area in pairs):
+            longest_ms /= 1 - peak_list.WIDTH  # room beside the longest
         grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms))
         for number, axes in enumerate(grid.flat[: len(runs)]):
             _panel(axes, runs[number], areas[number], bands[number], runs[0])
@@ -147,72 +137,8 @@ def _panel(
     axes.set_title(peak, loc="right", fontsize=10, fontweight="bold", color=INK)
     if share:
         height = first.peak_bytes / MEBIBYTE
-        axes.axhline(height, color=QUIET, path_effects=_outline(), **_REFERENCE)
-    _mark_peak(axes, run, areas)
-
-
-def _lines_at_peak(run: TimelineData) -> list[str]:
-    """What the list beside a peak says."""
-    parts = ["alive at the peak:", *peak_parts(run, _PARTS)]
-    if run.attribution == "xla":
-        parts += ["", *ATTRIBUTIONS["xla"].replace(", ", ",\n").split("\n")]
-    return parts
-
-
-def _place(
-    run: TimelineData, area: pd.DataFrame, top: float, longest_ms: float
-) -> tuple[float, float]:
-    """Where the list hides least of the curve, then nearest to the peak, and what it hides.
-
-    Returns:
-        Its left end as a share of the panel, whose highest MiB and longest time are given, and the
-        part of the curve behind it, in MiB times ms.
-    """
-    times = area.index.to_numpy().clip(0) / NANOSECONDS
-    totals = area.to_numpy().sum(axis=1) / MEBIBYTE
-    floor = (_LIST_TOP - _LIST_LINE * len(_lines_at_peak(run)) - _LIST_PAD) * top
-    ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
-    peak_ms = max(run.peak_time_ns, 0) / NANOSECONDS
-
-    def cost(left: float) -> tuple[float, float]:
-        start, end = (left - _LIST_PAD) * longest_ms, (left + _LIST_WIDTH) * longest_ms
-        covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
-        hidden = float((covered * (totals - floor).clip(0)).sum())
-        return hidden, abs((start + end) / 2 - peak_ms)
-
-    left = min(np.linspace(0.02, 1 - _LIST_EDGE - _LIST_WIDTH, _LIST_PLACES), key=cost)
-    return float(left), cost(left)[0]
-
-
-def _mark_peak(axes: Axes, run: TimelineData, area: pd.DataFrame) -> None:
-    """A dot at the peak and its parts beside it, where they hide least of the curve."""
-    peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
-    left, _ = _place(run, area, axes.get_ylim()[1], axes.get_xlim()[1])
-    axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
-    axes.annotate(
-        "\n".join(_lines_at_peak(run)),
-        peak,
-        xytext=(left, _LIST_TOP),
-        textcoords="axes fraction",
-        ha="left",
-        va="top",
-        multialignment="left",
-        fontsize=8,
-        color=INK,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": INK,
-            "linewidth": 0.8,
-            "path_effects": _outline(),
-        },
-        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": QUIET, "alpha": 0.93},
-        zorder=5,
-    )
-
-
-def _outline() -> list[AbstractPathEffect]:
-    """What keeps a line visible on a dark area."""
-    return [withStroke(linewidth=2, foreground="white")]
+        axes.axhline(height, color=QUIET, path_effects=peak_list.outline(), **_REFERENCE)
+    peak_list.mark(axes, run, areas)
 
 
 def _legends(

@@ -37,7 +37,8 @@ def test_points_are_medians_over_seeds(tmp_path: Path) -> None:
     assert by_time == {"bp": [[1, pytest.approx(80)]], "dfa": [[2, pytest.approx(40)]]}
     told = "dfa takes 38 % of bp's memory for 40.0 % accuracy with random feedback"
     assert drawn.finding == f"{told}; bp reaches 80.0 %"
-    assert "Medians of 3 seeds each" in texts(drawn.figure)
+    assert "Medians of 3 seeds where no name says otherwise" in texts(drawn.figure)
+    assert "Not trained yet: checkpoint." in texts(drawn.figure)
     missing = [(cell.algorithm, cell.epochs, cell.seed) for cell in drawn.missing]
     assert missing == [*(("checkpoint", 2, seed) for seed in range(3)), ("checkpoint", 0, 0)]
 
@@ -53,7 +54,9 @@ def test_what_has_fewer_seeds_or_no_time_says_so(tmp_path: Path) -> None:
     by_memory, by_time = map(lines, drawn.figure.axes)
     assert (set(by_memory), set(by_time)) == ({"bp", "checkpoint"}, {"bp"})
     said = texts(drawn.figure)
-    assert "Medians of 3 seeds (bp) and 1 seed (checkpoint)" in said
+    assert "checkpoint, 1 seed" in said
+    assert "bp, 3 seeds" not in said
+    assert "Not trained yet: dfa." in said
     assert "Not timed yet: checkpoint." in said
     assert "test accuracy (%), MNIST (a copy)" in said
     assert "nothing with exact gradients takes less memory than bp" in drawn.finding

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.plan import PlannedFigure
-from mem_dfa.experiments.paper.planned_figures import CHOSEN, FIGURES, SEARCH_SEED
+from mem_dfa.experiments.paper.planned_figures import FIGURES
+from mem_dfa.experiments.paper.settings import CHOSEN, SEARCH_SEED
 from mem_dfa.experiments.pictures import search_plots
 from mem_dfa.experiments.store import trainings
 
