@@ -142,8 +142,9 @@ def add_caption(figure: Figure, notes: Sequence[str], subtitle: str = "") -> Non
     figure.set_layout_engine("none")  # what is laid out stays so, in the middle of a higher picture
     for legend in figure.legends:
         legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
-    if subtitle and figure._suptitle:
-        box = figure._suptitle.get_window_extent().transformed(figure.transFigure.inverted())
+    if subtitle:
+        above = figure.texts[0]  # the heading, which is written first
+        box = above.get_window_extent().transformed(figure.transFigure.inverted())
         figure.text(box.x0, box.y0, subtitle, va="bottom", fontsize=9, color=QUIET)
     figure.text(0.01, -0.02, "\n".join(lines), va="top", fontsize=8, color=QUIET, linespacing=1.4)
 

@@ -4,6 +4,7 @@ import collections
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
@@ -11,6 +12,7 @@ from mem_dfa.experiments.pictures import canvas, findings, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
 from mem_dfa.experiments.pictures.findings import Cost
 from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
@@ -83,7 +85,7 @@ def _finding(memory: Mapping[str, Span], accuracy: Mapping[str, Span]) -> str:
     return f"{said}; bp reaches {accuracy['bp'].middle:.1f} %" if said else ""
 
 
-def _pace(rows: Sequence[Mapping]) -> dict[str, Span]:
+def _pace(rows: Sequence[Row]) -> dict[str, Span]:
     """A step's time over bp's, with its spread, by algorithm; nothing where bp has none."""
     base = next((row["step_time_s"] for row in rows if row["algorithm"] == "bp"), None)
     return {
@@ -95,7 +97,7 @@ def _pace(rows: Sequence[Mapping]) -> dict[str, Span]:
     }
 
 
-def _memory(rows: Sequence[Mapping]) -> dict[str, Span]:
+def _memory(rows: Sequence[Row]) -> dict[str, Span]:
     """MiB of what is resident and of what a step asks for, over the seeds, by algorithm."""
     found: dict[str, list[float]] = {}
     for row in rows:
@@ -127,7 +129,7 @@ def _draw(
     points, levels, most = [], [], max(seeds.values())
     for name in (name for name in up if name in across):
         x, y, look = across[name], up[name], look_of(name)
-        line = {"color": look.colour, "alpha": 0.5, "linewidth": 1.4, "zorder": 2}
+        line: dict[str, Any] = {"color": look.colour, "alpha": 0.5, "linewidth": 1.4, "zorder": 2}
         axes.plot((x.least, x.greatest), (y.middle, y.middle), **line)
         axes.plot((x.middle, x.middle), (y.least, y.greatest), **line)
         axes.plot(

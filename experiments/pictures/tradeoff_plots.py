@@ -51,7 +51,7 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         )
         ends = canvas.spread(row, "step_time_s", 1000)
         points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends, several))
-    names = {"xlabel": "time of one step (ms)", "ylabel": "peak memory (MiB)"}
+    names = {"xlabel": "time of one step (ms)", "ylabel": "allocated peak memory (MiB)"}
     notes = canvas.notes_on(selection, "lines")
     return _drawn(title, "peak memory", points, notes, selection.missing, **names)
 
@@ -73,7 +73,7 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     failed = [Cell.of(row).name for row in rows if row["status"] != "ok"]
     notes += canvas.listed("Failed and left out", failed)
     nets = [f"{row['model']}, {row['layers']} layers, batch {row['batch_size']}" for row in good]
-    names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "step memory (MiB)"}
+    names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "allocated step memory (MiB)"}
     missing = [] if len(rows) == len(cells) else cells
     return _drawn(": ".join([title, *nets[:1]]), "step memory", points, notes, missing, **names)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,8 +20,7 @@ from mem_dfa.units import MEBIBYTE
 _TOP, _LINE, _WIDTH, _PAD, _EDGE = 0.9, 0.062, 0.36, 0.02, 0.015
 _PLACES = 15  # that are looked at, from left to right
 _PARTS = 4  # lines that name the tensors behind a peak
-WIDTH = _WIDTH + _PAD + _EDGE
-"""Of a panel, that a list needs beside the curve where it has no room above it."""
+_ROOMS = 7  # wider and wider panels that are looked at
 
 
 def _lines(run: TimelineData) -> list[str]:
@@ -30,7 +31,19 @@ def _lines(run: TimelineData) -> list[str]:
     return parts
 
 
-def place(
+def room_ms(
+    runs: Sequence[TimelineData], areas: Sequence[pd.DataFrame], top: float, longest_ms: float
+) -> float:
+    """How much time panels show so that no list hides a curve, from that of the longest run on."""
+    widest = longest_ms / (1 - _WIDTH - _PAD - _EDGE)  # with a list beside the longest
+    for shown_ms in np.linspace(longest_ms, widest, _ROOMS):
+        pairs = zip(runs, areas, strict=True)
+        if not any(_place(run, area, top, shown_ms)[1] for run, area in pairs):
+            return float(shown_ms)
+    return widest
+
+
+def _place(
     run: TimelineData, area: pd.DataFrame, top: float, longest_ms: float
 ) -> tuple[float, float]:
     """Where the list hides least of the curve, then nearest to the peak, and what it hides.
@@ -58,7 +71,7 @@ def place(
 def mark(axes: Axes, run: TimelineData, area: pd.DataFrame) -> None:
     """A dot at the peak and its parts beside it, where they hide least of the curve."""
     peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
-    left, _ = place(run, area, axes.get_ylim()[1], axes.get_xlim()[1])
+    left, _ = _place(run, area, axes.get_ylim()[1], axes.get_xlim()[1])
     axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
     axes.annotate(
         "\n".join(_lines(run)),

@@ -79,10 +79,8 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
             axes.remove()
         top = max(run.peak_bytes for run in runs) / (1 - _HEADROOM) / MEBIBYTE
         longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS or 1.0
-        pairs = zip(runs, areas, strict=True)
-        if any(peak_list.place(run, area, top, longest_ms)[1] for run, area in pairs):
-            longest_ms /= 1 - peak_list.WIDTH  # room beside the longest
-        grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms))
+        shown_ms = peak_list.room_ms(runs, areas, top, longest_ms)
+        grid[0, 0].set(ylim=(0, top), xlim=(0, shown_ms))
         for number, axes in enumerate(grid.flat[: len(runs)]):
             _panel(axes, runs[number], areas[number], bands[number], runs[0])
             lowest, leftmost = number + columns >= len(runs), number % columns == 0
