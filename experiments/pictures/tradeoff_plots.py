@@ -73,9 +73,10 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     failed = [Cell.of(row).name for row in rows if row["status"] != "ok"]
     notes += canvas.listed("Failed and left out", failed)
     nets = [f"{row['model']}, {row['layers']} layers, batch {row['batch_size']}" for row in good]
-    names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "allocated step memory (MiB)"}
+    across, up = "time of one step / bp's in the same turn", "allocated step memory (MiB)"
     missing = [] if len(rows) == len(cells) else cells
-    return _drawn(": ".join([title, *nets[:1]]), "step memory", points, notes, missing, **names)
+    title = ": ".join([title, *nets[:1]])
+    return _drawn(title, "step memory", points, notes, missing, xlabel=across, ylabel=up)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
