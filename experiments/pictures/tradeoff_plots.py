@@ -44,11 +44,8 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     several = len({row["model"] for row in selection.rows}) > 1
     points = []
     for row in selection.rows:
-        name, size, time_ms = (
-            Cell.of(row).name,
-            row["peak_bytes"] / MEBIBYTE,
-            1000 * row["step_time_s"],
-        )
+        name, time_ms = Cell.of(row).name, 1000 * row["step_time_s"]
+        size = row["peak_bytes"] / MEBIBYTE
         ends = canvas.spread(row, "step_time_s", 1000)
         points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends, several))
     names = {"xlabel": "time of one step (ms)", "ylabel": "allocated peak memory (MiB)"}
