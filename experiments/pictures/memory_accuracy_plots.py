@@ -126,7 +126,7 @@ def _draw(
     Which says how many seeds there are where others have more.
     """
     axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
-    points, levels, most = [], [], max(seeds.values())
+    points, levels, heights, most = [], [], [], max(seeds.values())
     for name in (name for name in up if name in across):
         x, y, look = across[name], up[name], look_of(name)
         line: dict[str, Any] = {"color": look.colour, "alpha": 0.5, "linewidth": 1.4, "zorder": 2}
@@ -139,6 +139,7 @@ def _draw(
         text = name if seeds[name] == most else f"{name}, {_counted(seeds[name])}"
         points.append(labels.Label(x.middle, y.middle, text, look.colour))
         levels.append((x.least, x.greatest))
+        heights.append((y.least, y.greatest))
     axes.margins(x=0.22, y=0.12)
     axes.set_xlim(left=0)
-    labels.label_points(axes, points, levels)
+    labels.label_points(axes, points, levels, heights)

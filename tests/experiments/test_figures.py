@@ -317,6 +317,24 @@ def test_names_of_points_do_not_cover_each_other() -> None:
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+def test_names_of_points_cross_no_upright_line() -> None:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    pair = [
+        labels.Label(5, 5, "a long name", "#000000"),
+        labels.Label(6, 9, "b", "#000000"),
+    ]
+    heights = [(4.9, 5.1), (0, 10)]
+    first, _ = labels.label_points(axes, pair, heights=heights)
+    line, _ = axes.transData.transform((6, 5))
+    box = labels.letters_of(first)
+    assert not box.x0 < line < box.x1
+    first, _ = labels.label_points(axes, pair)
+    box = labels.letters_of(first)
+    assert box.x0 < line < box.x1, "it would have stood there"
+
+
 def test_what_is_missing_names_the_command_and_the_rest_is_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
