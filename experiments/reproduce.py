@@ -18,14 +18,12 @@ from mem_dfa.experiments.cli import arguments, room
 from mem_dfa.experiments.cli.program import command
 from mem_dfa.experiments.engine import engines
 from mem_dfa.experiments.paper import plan
-from mem_dfa.experiments.paper.plan import How
-from mem_dfa.experiments.paper.planned_figures import ALL, FIGURES
-from mem_dfa.experiments.store import fit_rows, results
+from mem_dfa.experiments.paper.plan import FIT_MEMORY_BYTES, How
+from mem_dfa.experiments.paper.planned_figures import FIGURES
+from mem_dfa.experiments.store import results
 from mem_dfa.experiments.terminal import screen
 
 DEFAULT_OUT, QUICK_OUT = "results", "results/quick"
-FIT_MEMORY_BYTES, FIT_MODEL = 2**30, "vgg16"
-"""What the table of largest batches is of."""
 
 
 @command
@@ -78,6 +76,11 @@ def _measure(how: How, cells: Sequence[Cell], out: str) -> int:
     """Measures cells and returns the status."""
     if how.takes_turns:
         return bench.compare(cells, out, how.repeats)
+    if how.is_fitted:
+        words = ["--memory", f"{FIT_MEMORY_BYTES // 2**20}MiB", "--model", cells[0].model]
+        algorithms = ",".join(cell.algorithm for cell in cells)
+        words += ["--algo", algorithms, "--dataset", "synthetic"]  # whose number has no end
+        return fit.main([*words, "--out", out])
     limits = how.limits or room.alone(max(cell.epochs for cell in cells))
     with engines.opened(None, 1) as engine:
         return sweep.measure(cells, out, how.repeats, limits, engine, is_traced=how.is_traced)
@@ -86,13 +89,6 @@ def _measure(how: How, cells: Sequence[Cell], out: str) -> int:
 def _tables(out: str) -> list[int]:
     """Makes the tables that no figure shows, where they are not there."""
     statuses = []
-    asked = {"memory_limit_bytes": FIT_MEMORY_BYTES, "model": FIT_MODEL, "over": "batch"}
-    rows = fit_rows.answers(out).values()
-    fitted = {row["algorithm"] for row in rows if asked.items() <= row.items()}
-    if not fitted >= set(ALL):
-        words = ["--memory", f"{FIT_MEMORY_BYTES // 2**20}MiB", "--algo", ",".join(ALL)]
-        words += ["--model", FIT_MODEL, "--dataset", "synthetic", "--out", out]
-        statuses.append(fit.main(words))
     for part in claims.PARTS:
         table = Path(out, "tables", f"claims_{part}.csv")
         if not table.exists():

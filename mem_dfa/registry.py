@@ -93,6 +93,11 @@ class AlgorithmEntry(Entry):
     look: Look = OWN_LOOK
     options: tuple[Option, ...] = ()
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether its gradients are those of backpropagation."""
+        return self.signal.startswith("exact")
+
 
 @dataclass(frozen=True)
 class ModelEntry(Entry):

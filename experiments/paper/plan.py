@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.engine.worker import Limits
-from mem_dfa.experiments.store import results, traces, trainings
+from mem_dfa.experiments.store import fit_rows, results, traces, trainings
 from mem_dfa.experiments.store.table import Row
 
 # With a median of several processes; what shows how memory grows, or no memory at all, needs none.
-_REPEATED = ("pareto", "timelines", "accuracy")
+_REPEATED = ("pareto", "timelines", "accuracy", "tradeoff")
+FIT_MEMORY_BYTES = 2**30
+"""Within which the largest batches are searched."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class How:
     is_traced: bool = False  # whether a timeline of each is kept
     takes_turns: bool = False  # whether their steps are timed in turns, beside each other
     limits: Limits | None = None  # of each process; None for those that a sweep has by default
+    is_fitted: bool = False  # whether the largest batch is searched, in place of measuring one
 
 
 Wanted = dict[How, list[Cell]]
@@ -47,7 +50,8 @@ class PlannedFigure:
         wanted: Wanted = {}
         for cell in self.quick if quick else self.cells:
             is_single = cell.epochs or (quick and not is_traced) or self.kind not in _REPEATED
-            how = How(1 if is_single else REPEATS, is_traced, takes_turns, limits)
+            repeats = 1 if is_single else REPEATS
+            how = How(repeats, is_traced, takes_turns, limits, is_fitted=self.kind == "fit")
             wanted.setdefault(how, []).append(cell)
         return wanted
 
@@ -68,6 +72,12 @@ def missing(wanted: Wanted, out: str) -> Wanted:
     for how, cells in wanted.items():
         if how.is_traced:
             found[how] = [cell for cell in cells if not traces.found(cell, out)]
+        elif how.is_fitted:
+            answered = [
+                row["algorithm"]
+                for row in fit_rows.largest_batches(out, cells[0].model, FIT_MEMORY_BYTES)
+            ]
+            found[how] = [cell for cell in cells if cell.algorithm not in answered]
         elif how.takes_turns:
             found[how] = cells if len(results.turns(out, cells)) < len(cells) else []
         else:

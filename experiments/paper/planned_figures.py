@@ -8,6 +8,7 @@ from typing import Any
 from mem_dfa.experiments.cells.catalogue import EXECUTIONS, dataset
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.plan import PlannedFigure
+from mem_dfa.experiments.paper.settings import CHOSEN, LIKE, NETS, SEARCH_SEED
 
 ALL = ("bp", "fa", "dfa", "mem_dfa", "checkpoint", "checkpoint_fa", "microbatch")
 """All that train any net; revnet trains reversible nets alone."""
@@ -16,7 +17,6 @@ _FOUR = "bp,fa,dfa,mem_dfa"
 _TURNS = "bp,mem_dfa,checkpoint,remat_scope,recompute_grad"
 _RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03]
 _OTHERS = [{"feedback_initializer": name} for name in ("he_normal", "xavier_uniform")]
-SEARCH_SEED = 10  # of the search for learning rates; accuracies are told of other seeds
 _TIMED_STEPS = 25
 
 
@@ -41,36 +41,24 @@ _REGENERATED = {"feedback": "regenerated"}
 _DEPTHS: dict[str, Any] = {"layers": [1, 10, 100, 1000], "execution": list(EXECUTIONS)}
 _deep = functools.partial(_cells, dataset="synthetic", device="cpu", steps=1)
 
-_ADAM = {"dataset": "mnist", "optimizer": "adam"}
-# Plain SGD, as in the reference code: with Adam, at the rates that were tried, random feedback
-# diverges on liao_cifar.
-_SGD = {"dataset": "cifar10", "optimizer": "sgd"}
-# What is trained to tell accuracies, and on what.
-_NETS = {"mlp": _ADAM, "mnist_conv": _ADAM, "liao_cifar": _SGD, "vgg16": _SGD}
-CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
-    "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
-    "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
-    "liao_cifar": {"bp": (0.1, ""), "fa": (0.03, ""), "dfa": (0.01, "")},
-    "vgg16": {"bp": (0.03, ""), "fa": (0.03, ""), "dfa": (0.001, "")},
-}
-"""Learning rate and feedback distribution that the searches below say to take."""
-
 
 def _search(
     model: str, epochs: int, algorithms: str, rates: list[float], options: Any = ()
 ) -> tuple[Cell, ...]:
-    how: dict[str, Any] = {**_NETS[model], "epochs": epochs, "seed": SEARCH_SEED}
+    how: dict[str, Any] = {**NETS[model], "epochs": epochs, "seed": SEARCH_SEED}
     return _cells(algorithms, model, options=options, learning_rate=rates, **how)
 
 
-def _training(model: str, epochs: int, seeds: Sequence[int] = (0, 1, 2)) -> tuple[Cell, ...]:
+def _training(
+    model: str, epochs: int, algorithms: str = _FOUR, seeds: Sequence[int] = (0, 1, 2)
+) -> tuple[Cell, ...]:
     """For each algorithm, with the settings chosen for it: what times its step, and what trains."""
     timed: list[Cell] = []
     trained: list[Cell] = []
-    # mem_dfa's updates are dfa's, up to rounding.
-    for algorithm, own in {**CHOSEN[model], "mem_dfa": CHOSEN[model]["dfa"]}.items():
-        options = {"feedback_initializer": own[1]} if own[1] else {}
-        how: dict[str, Any] = {**_NETS[model], "learning_rate": own[0], "options": options}
+    for algorithm in algorithms.split(","):
+        rate, initializer = CHOSEN[model][LIKE.get(algorithm, algorithm)]
+        options = {"feedback_initializer": initializer} if initializer else {}
+        how: dict[str, Any] = {**NETS[model], "learning_rate": rate, "options": options}
         timed += _cells(algorithm, model, steps=_TIMED_STEPS, **how)
         trained += _cells(algorithm, model, seed=list(seeds), epochs=epochs, **how)
     return *timed, *trained
@@ -93,12 +81,12 @@ _FIGURES: dict[str, tuple] = {
     ),
     "timelines_vgg16_all": ("VGG-16, batch 64: all algorithms", _cells(_ALL, "vgg16")),
     "layers_conv20": (
-        "conv20: memory against layers",
+        "conv20, batch 128: memory against layers",
         _cells(_ALL, "conv20", layers=range(1, 21)),
         _cells(_FOUR, "conv20", layers=[1, 2, 4], batch_size=16),
     ),
     "layers_vgg16": (
-        "VGG-16: memory against layers",
+        "VGG-16, batch 64: memory against layers",
         _cells(_ALL, "vgg16", layers=range(1, 16)),
         _cells(_FOUR, "vgg16", layers=[1, 4], batch_size=8),
     ),
@@ -185,5 +173,17 @@ _FIGURES: dict[str, tuple] = {
     "accuracy_liao_cifar": ("liao_cifar on CIFAR-10: test accuracy", _training("liao_cifar", 10)),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
+    "tradeoff_mnist_conv": (
+        "mnist_conv on MNIST, batch 100: memory, accuracy and time of every algorithm",
+        _training("mnist_conv", 20, _ALL),
+    ),
+    "tradeoff_liao_cifar": (
+        "liao_cifar on CIFAR-10, batch 100: memory, accuracy and time of every algorithm",
+        _training("liao_cifar", 10, _ALL),
+    ),
+    "fit_vgg16": (
+        "VGG-16: the largest batch that trains in 1 GiB",
+        _cells(_ALL, "vgg16", dataset="synthetic", steps=3),
+    ),
 }
 FIGURES = tuple(PlannedFigure(name, *what) for name, what in _FIGURES.items())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
-from mem_dfa.experiments.pictures import canvas, labels
+from mem_dfa.experiments.pictures import canvas, findings, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.store import results, trainings
 from mem_dfa.experiments.store.results import Selection
@@ -40,7 +40,12 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         runs.setdefault(cell.algorithm, []).append(epochs)
     seconds = {row["algorithm"]: row["step_time_s"] for row in steps.rows}
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
-    with canvas.captioned(title, notes) as figure:
+    ends = {
+        name: 100 * statistics.fmean(epochs[-1]["test_accuracy"] for epochs in own)
+        for name, own in runs.items()
+    }
+    finding = findings.behind(ends, len(next(iter(read.values()))))
+    with canvas.captioned(title, notes, finding=finding) as figure:
         by_epoch, by_time = figure.subplots(1, 2)
         canvas.prepare(by_epoch, "a  against epochs", xlabel="epoch", ylabel="test accuracy (%)")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -50,7 +55,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
             ylabel="test accuracy (%)", ylim=by_epoch.get_ylim(),
         )  # fmt: skip
         _draw_lines(by_time, runs, paces)
-    return Drawn(figure, notes, missing)
+    return Drawn(figure, notes, missing, finding=finding)
 
 
 def _draw_lines(

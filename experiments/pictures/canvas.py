@@ -23,7 +23,7 @@ from mem_dfa.profiling.render.palette import INK, QUIET
 from mem_dfa import registry
 
 LOOKS = {name: entry.look for name, entry in {**registry.ALGORITHMS, **catalogue.PEERS}.items()}
-_CHARACTERS_PER_INCH = 15  # of a caption
+_CHARACTERS_PER_INCH, _LETTERS_PER_INCH = 15, 10  # of a caption, of a heading
 _LISTED = 6  # cells that a caption names before it counts the rest
 
 
@@ -40,18 +40,36 @@ class Drawn:
     notes: list[str] = field(default_factory=list)  # the caption, a sentence each
     missing: Sequence[Cell] = ()  # cells that it was to show and that nobody measured
     problem: str = ""  # why nothing, or not all, could be drawn, but for missing cells
+    finding: str = ""  # what it shows in one sentence, where there is anything to say
 
 
 @contextlib.contextmanager
 def captioned(
-    title: str, notes: Sequence[str], size: tuple[float, float] = (11.0, 4.4)
+    title: str, notes: Sequence[str], size: tuple[float, float] = (11.0, 4.4), finding: str = ""
 ) -> Iterator[Figure]:
-    """A figure of so many inches to draw on, the notes below it."""
+    """A figure of so many inches to draw on, above it what it shows, the notes below."""
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=size, layout="constrained")
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
+        text = heading(title, finding, size[0])
+        figure.suptitle(text, x=0.01, horizontalalignment="left", fontsize=12, color=INK)
         yield figure
-        add_caption(figure, notes)
+        add_caption(figure, notes, title if finding else "")
+
+
+def heading(title: str, finding: str, width: float) -> str:
+    """What stands above a figure: the finding with room below for the title, or that alone.
+
+    Args:
+        title: what was measured.
+        finding: what it says, if anything.
+        width: of the figure, in inches.
+    """
+    return textwrap.fill(finding, int(width * _LETTERS_PER_INCH)) + "\n" if finding else title
+
+
+def logarithmic(name: str) -> str:
+    """The name of an axis whose scale is logarithmic."""
+    return f"{name}, log scale"
 
 
 def prepare(axes: Axes, name: str = "", **settings: Any) -> None:
@@ -114,13 +132,20 @@ def listed(what: str, items: Sequence[str]) -> list[str]:
     return [f"{what}: {'; '.join([*items[:_LISTED], *more])}."] if items else []
 
 
-def add_caption(figure: Figure, notes: Sequence[str]) -> None:
-    """Writes the notes below a figure, outside it: `save` takes in what is there."""
+def add_caption(figure: Figure, notes: Sequence[str], subtitle: str = "") -> None:
+    """Writes the notes below a figure, outside it: `save` takes in what is there.
+
+    The subtitle stands in the last, empty line of its `heading`.
+    """
     lines = textwrap.wrap(" ".join(notes), int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what is laid out stays so, in the middle of a higher picture
     for legend in figure.legends:
         legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    if subtitle:
+        above = figure.texts[0]  # the heading, which is written first
+        box = above.get_window_extent().transformed(figure.transFigure.inverted())
+        figure.text(box.x0, box.y0, subtitle, va="bottom", fontsize=9, color=QUIET)
     figure.text(0.01, -0.02, "\n".join(lines), va="top", fontsize=8, color=QUIET, linespacing=1.4)
 
 

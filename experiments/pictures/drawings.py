@@ -9,6 +9,9 @@ from mem_dfa.experiments.paper.plan import PlannedFigure
 from mem_dfa.experiments.pictures import (
     accuracy_plots,
     canvas,
+    findings,
+    fit_plots,
+    memory_accuracy_plots,
     memory_plots,
     search_plots,
     tradeoff_plots,
@@ -17,6 +20,10 @@ from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.store import results, traces
 from mem_dfa.profiling import Timeline, TraceError
 from mem_dfa.profiling.render import plot
+
+from mem_dfa.units import MEBIBYTE
+
+_WIDTH = 6.0  # inches of a heading, beside which the phases are named
 
 
 def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -40,10 +47,14 @@ def against_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         "allocator hands them out, in chunks that may be larger than the tensor in them.",
         *canvas.listed("Not recorded", [cell.name for cell in missing]),
     ]
-    figure = plot.plot(timelines, title) if timelines else None
-    if figure:
-        canvas.add_caption(figure, notes)
-    return Drawn(figure, notes if figure else [], missing, "; ".join(problems))
+    problem = "; ".join(problems)
+    if not timelines:
+        return Drawn(None, [], missing, problem)
+    peaks = {timeline.title: timeline.peak_bytes / MEBIBYTE for timeline in timelines}
+    finding = findings.least(peaks, "peak")
+    figure = plot.plot(timelines, canvas.heading(title, finding, _WIDTH))
+    canvas.add_caption(figure, notes, title if finding else "")
+    return Drawn(figure, notes, missing, problem, finding)
 
 
 DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
@@ -55,6 +66,8 @@ DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
     "bench": tradeoff_plots.taking_turns,
     "accuracy": accuracy_plots.against_epoch_and_time,
     "search": search_plots.against_learning_rate,
+    "tradeoff": memory_accuracy_plots.memory_accuracy_time,
+    "fit": fit_plots.largest_batches,
 }
 """By the first word of a figure's name; each takes the folder of results, the title and cells."""
 

@@ -17,6 +17,7 @@ _SHARE = 0.74  # of a figure's height that its axes have
 _LIGHTEST = 0.45  # of letters, where white is 1
 _NEAR = 10  # points; beyond that a line leads to a name
 _FARNESS = 2  # square pixels that a name may rather cover than be a point further away
+_CROSSED = 5  # points beside an upright line that a name should not have
 _SIDES = {"left": 0.0, "center": 0.5, "right": 1.0}
 _AROUND = [(6, 7, "left"), (7, 0, "left"), (-7, 0, "right"), (0, 9, "center"), (0, -9, "center")]
 _AROUND += [(6, -8, "left"), (-6, 8, "right"), (-6, -8, "right")]
@@ -71,11 +72,15 @@ def readable(colour: str) -> tuple[float, float, float]:
 
 
 def label_points(
-    axes: Axes, labels: Sequence[Label], ranges: Sequence[tuple[float, float]] = ()
+    axes: Axes,
+    labels: Sequence[Label],
+    ranges: Sequence[tuple[float, float]] = (),
+    heights: Sequence[tuple[float, float]] = (),
 ) -> list[Text]:
     """Puts a name beside each point where it covers least of the other names, points and lines.
 
-    There is a level line through each point where ``ranges`` tells where it begins and ends.
+    There is a level line through each point where ``ranges`` tells where it begins and ends, and an
+    upright one where ``heights`` does.
     """
     figure = cast(Figure, axes.get_figure())
     figure.draw_without_rendering()
@@ -85,6 +90,9 @@ def label_points(
     for label, ends in zip(labels, ranges, strict=bool(ranges)):
         (left, level), (right, _) = (to_pixels((x, label.y)) for x in ends)
         taken.append(Bbox([(left, level - 1), (right, level + 1)]))
+    for label, ends in zip(labels, heights, strict=bool(heights)):
+        (place, low), (_, high) = (to_pixels((label.x, y)) for y in ends)
+        taken.append(Bbox([(place - _CROSSED * scale, low), (place + _CROSSED * scale, high)]))
     texts: list[Text] = []
     for label, (x, y) in zip(labels, points, strict=True):
         look = _look(label, {"linewidth": 0.5})

@@ -52,9 +52,12 @@ def draw(rows: Sequence[Row], x: str, y: str, by: str) -> Figure:
         height = _shape([row[y] for row in rows])
         width = _shape(places) if is_number else "linear"
         axes.set(xscale=width, yscale=height)
-        logarithmic = {"log": " (log)", "linear": ""}
-        ylabel = f"{_said(y)}{unit}{logarithmic[height]}"
-        canvas.prepare(axes, xlabel=f"{_said(x)}{logarithmic[width]}", ylabel=ylabel)
+        xlabel, ylabel = _said(x), f"{_said(y)}{unit}"
+        canvas.prepare(
+            axes,
+            xlabel=canvas.logarithmic(xlabel) if width == "log" else xlabel,
+            ylabel=canvas.logarithmic(ylabel) if height == "log" else ylabel,
+        )
         if height == "log":
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -64,11 +64,13 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     if not found:
         return Drawn(None, missing=missing)
     taken = chosen(found, diverged).values()
+    rates = ", ".join(f"{_named(cell)} {cell.learning_rate:g}" for cell in taken)
+    finding = f"Learning rates to take: {rates}" if taken else ""
     notes = [
         f"{results.images(results.read(folder), cells[0].dataset)}, {cells[0].optimizer}, "
         f"one seed, training accuracy in epoch {cells[0].epochs}.",
-        f"Ringed is what is taken, the least rate with {_NEARLY:.0%} of the best's gain over "
-        f"guessing: {', '.join(f'{_named(cell)} {cell.learning_rate:g}' for cell in taken)}.",
+        f"Ringed is what is taken, the least rate with {100 * _NEARLY:.0f} % of the best's gain "
+        "over guessing.",
     ]
     others = dict.fromkeys(filter(None, map(_initializer, found)))
     styles = dict(zip(others, _STYLES, strict=False))
@@ -81,9 +83,10 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
     lines: dict[str, list[Cell]] = {}
     for cell in sorted(found, key=lambda cell: cell.learning_rate):
         lines.setdefault(_named(cell), []).append(cell)
-    with canvas.captioned(title, notes, size=(7.6, 4.4)) as figure:
+    with canvas.captioned(title, notes, (7.6, 4.4), finding) as figure:
         axes = figure.subplots()
-        canvas.prepare(axes, xlabel="learning rate", ylabel="training accuracy (%)", xscale="log")
+        xlabel = canvas.logarithmic("learning rate")
+        canvas.prepare(axes, xlabel=xlabel, ylabel="training accuracy (%)", xscale="log")
         ends = []
         for name, own in lines.items():
             style = _STYLES.get(styles.get(_initializer(own[0]), ""), "-")
@@ -99,4 +102,4 @@ def against_learning_rate(folder: str, title: str, cells: Sequence[Cell]) -> Dra
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
         axes.minorticks_off()
         labels.label_ends(axes, ends)
-    return Drawn(figure, notes, missing)
+    return Drawn(figure, notes, missing, finding=finding)

@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.pictures import canvas, labels
+from mem_dfa.experiments.pictures import canvas, findings, labels
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
+from mem_dfa.experiments.pictures.findings import Cost
 from mem_dfa.experiments.store import results
 from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
+
+_FRONTS = {"exact gradients": "-", "random feedback": (0, (4, 2))}
+"""How the fronts of what has such gradients are drawn."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +25,17 @@ class Point:
     """One algorithm with its options: MiB against the median of times, the ends of its line."""
 
     algorithm: str
-    name: str
+    own_name: str
     net: str
     time: float
     memory: float
     time_range: tuple[float, float]
+    has_net: bool = False  # whether its name says it
+
+    @property
+    def name(self) -> str:
+        """What stands beside it."""
+        return f"{self.own_name} ({self.net})" if self.has_net else self.own_name
 
 
 def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -31,13 +44,13 @@ def pareto(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     several = len({row["model"] for row in selection.rows}) > 1
     points = []
     for row in selection.rows:
-        name = Cell.of(row).name + (f" ({row['model']})" if several else "")
-        size, time_ms = row["peak_bytes"] / MEBIBYTE, 1000 * row["step_time_s"]
+        name, time_ms = Cell.of(row).name, 1000 * row["step_time_s"]
+        size = row["peak_bytes"] / MEBIBYTE
         ends = canvas.spread(row, "step_time_s", 1000)
-        points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends))
-    names = {"xlabel": "time of one step (ms)", "ylabel": "peak memory (MiB)"}
+        points.append(Point(row["algorithm"], name, row["model"], time_ms, size, ends, several))
+    names = {"xlabel": "time of one step (ms)", "ylabel": "allocated peak memory (MiB)"}
     notes = canvas.notes_on(selection, "lines")
-    return _drawn(title, points, notes, selection.missing, **names)
+    return _drawn(title, "peak memory", points, notes, selection.missing, **names)
 
 
 def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -57,9 +70,10 @@ def taking_turns(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     failed = [Cell.of(row).name for row in rows if row["status"] != "ok"]
     notes += canvas.listed("Failed and left out", failed)
     nets = [f"{row['model']}, {row['layers']} layers, batch {row['batch_size']}" for row in good]
-    names = {"xlabel": "time of one step / bp's in the same turn", "ylabel": "step memory (MiB)"}
+    across, up = "time of one step / bp's in the same turn", "allocated step memory (MiB)"
     missing = [] if len(rows) == len(cells) else cells
-    return _drawn(": ".join([title, *nets[:1]]), points, notes, missing, **names)
+    title = ": ".join([title, *nets[:1]])
+    return _drawn(title, "step memory", points, notes, missing, xlabel=across, ylabel=up)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -72,7 +86,12 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _drawn(
-    title: str, points: Sequence[Point], notes: list[str], missing: Sequence[Cell], **names: str
+    title: str,
+    what: str,
+    points: Sequence[Point],
+    notes: list[str],
+    missing: Sequence[Cell],
+    **names: str,
 ) -> Drawn:
     if not points:
         return Drawn(None, notes, missing)
@@ -81,34 +100,56 @@ def _drawn(
     room = max(0.25 * (max(times) - min(times)), 0.1 * max(times))
     least, greatest = max(0.0, min(times) - 0.6 * room), max(times) + room
     notes = [
-        f"Filled: the front{' of each net' if len(nets) > 1 else ''}, where nothing measured takes "
-        "less memory without taking more time.",
+        f"Filled: a front{' of each net' if len(nets) > 1 else ''}, where nothing measured with "
+        "such gradients takes less memory without taking more time. Random feedback trains to "
+        "other accuracies, which are not shown here.",
         *notes,
     ]
     if any(p.time_range[0] < least or p.time_range[1] > greatest for p in points):
         notes.append("Lines that reach the edge go on.")
-    with canvas.captioned(title, notes, size=(9.0, 5.4)) as figure:
+    finding = _finding(points, what)
+    with canvas.captioned(title, notes, (9.0, 5.4), finding) as figure:
         axes = figure.subplots()
         highest = 1.1 * max(point.memory for point in points)
         canvas.prepare(axes, xlim=(least, greatest), ylim=(0, highest), **names)
         axes.grid(color=QUIET, alpha=0.18, linewidth=0.6)
         for net in nets:
-            _draw_net(axes, [point for point in points if point.net == net])
+            for kind in _FRONTS:
+                of = [p for p in points if (p.net, findings.family(p.algorithm)) == (net, kind)]
+                _draw_front(axes, of, kind)
         ends = [labels.Label(p.time, p.memory, p.name, look_of(p.algorithm).colour) for p in points]
+        _explain_fronts(figure, points)
         labels.label_points(axes, ends, [point.time_range for point in points])
-    return Drawn(figure, notes, missing)
+    return Drawn(figure, notes, missing, finding=finding)
 
 
-def _draw_net(axes: Axes, points: Sequence[Point]) -> None:
+def _finding(points: Sequence[Point], what: str) -> str:
+    """What takes least memory of each net, and how many times as long as bp."""
+    said = []
+    for net in dict.fromkeys(point.net for point in points):
+        own = [point for point in points if point.net == net]
+        base = next((point.time for point in own if point.own_name == "bp"), None)
+        if base:
+            costs = [
+                Cost(p.algorithm, p.own_name, p.memory, f"at {p.time / base:.2f} times the time")
+                for p in own
+            ]
+            if text := findings.savings(costs, what):
+                said.append(f"On {net} {text}" if own[0].has_net else text)
+    return ". ".join(said)
+
+
+def _draw_front(axes: Axes, points: Sequence[Point], kind: str) -> None:
     """The points, and the border of what is worse: from each of the front right, then down.
 
-    What another net takes is no better and no worse.
+    What another net takes is no better and no worse, and so is what trains by another gradient.
     """
+    if not points:
+        return
     best = front(points)
     times = [point.time for point in best] + [axes.get_xlim()[1]]
     heights = [point.memory for point in best] + [best[-1].memory]
-    axes.plot(times, heights, drawstyle="steps-post", color=QUIET, alpha=0.5, linewidth=1.2,
-              zorder=1, label="front")  # fmt: skip
+    axes.plot(times, heights, drawstyle="steps-post", zorder=1, label=kind, **_look_of_front(kind))
     for point in points:
         look, level = look_of(point.algorithm), (point.memory, point.memory)
         axes.plot(point.time_range, level, color=look.colour, alpha=0.45, linewidth=1.0)
@@ -116,3 +157,19 @@ def _draw_net(axes: Axes, points: Sequence[Point]) -> None:
             [point.time], [point.memory], look.marker, markersize=7, label=point.name, zorder=3,
             markeredgecolor=look.colour, markerfacecolor=look.colour if point in best else "white",
         )  # fmt: skip
+
+
+def _look_of_front(kind: str) -> dict[str, Any]:
+    return {"color": QUIET, "alpha": 0.6, "linewidth": 1.2, "linestyle": _FRONTS[kind]}
+
+
+def _explain_fronts(figure: Figure, points: Sequence[Point]) -> None:
+    """Below the panel, where it covers nothing."""
+    kinds = {findings.family(point.algorithm) for point in points}
+    handles = [
+        Line2D([], [], label=f"front of {kind}", **_look_of_front(kind))
+        for kind in _FRONTS
+        if kind in kinds
+    ]
+    how: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 3}
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), **how)

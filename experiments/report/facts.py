@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.paper.plan import FIT_MEMORY_BYTES
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.store import files, fit_rows, results, trainings
 from mem_dfa.experiments.terminal import screen
 
-GIBIBYTE = 2**30
 _STEP = "conv20 {}, 20 layers: step bytes, batch 128"
 _DEPTH = "depth_net mem_dfa, sgd, regenerated feedback, {} layers: step bytes, batch 32"
 _CLAIMS = {
@@ -69,13 +69,7 @@ def claims(folder: str | Path) -> dict[str, Mapping[str, str]]:
 
 def fits(folder: str | Path) -> Sequence[Mapping]:
     """The largest batches on VGG-16 in 1 GiB that `experiments.fit` found, rising."""
-    found = [
-        row
-        for row in fit_rows.answers(folder).values()
-        if row["size"] and (row["model"], row["over"]) == ("vgg16", "batch")
-        if row["memory_limit_bytes"] == GIBIBYTE
-    ]
-    return sorted(found, key=lambda row: row["size"])
+    return fit_rows.largest_batches(folder, "vgg16", FIT_MEMORY_BYTES)
 
 
 def accuracies(folder: str | Path, model: str) -> dict[str, list[float]]:

@@ -34,6 +34,13 @@ def answers(out: str | os.PathLike[str]) -> dict[tuple[str, str], Row]:
     return {key_of_answer(row): row for row in Table(out, ANSWERS).read() if row["over"] in OVER}
 
 
+def largest_batches(out: str | os.PathLike[str], model: str, memory_bytes: int) -> list[Row]:
+    """The answers about a model's batches within so much memory that have one, rising."""
+    asked = {"model": model, "over": "batch", "memory_limit_bytes": memory_bytes}
+    found = [row for row in answers(out).values() if row["size"] and asked.items() <= row.items()]
+    return sorted(found, key=lambda row: row["size"])
+
+
 def is_settled(row: Row, time_limit_s: int) -> bool:
     """Whether trying again in a later run would tell nothing new."""
     has_time = row["status"] != "timed_out" or (row["time_limit_s"] or 0) >= time_limit_s

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.patheffects import AbstractPathEffect, withStroke
 from mem_dfa.profiling import files
 from mem_dfa.profiling.errors import TraceError
+from mem_dfa.profiling.render import peak_list
 from mem_dfa.profiling.render.curves import (
     COLUMNS,
     NANOSECONDS,
     Band,
     bytes_by_category,
     exact_runs,
-    peak_parts,
     phase_bands,
     reduced,
     reduced_bands,
@@ -32,7 +30,7 @@ from mem_dfa.profiling.render.curves import (
 )
 from mem_dfa.profiling.render.palette import CATEGORY_COLOURS, INK, PHASE_COLOURS, QUIET
 from mem_dfa.profiling.timeline.data import TimelineData
-from mem_dfa.profiling.words import ATTRIBUTIONS, CATEGORIES, PHASES
+from mem_dfa.profiling.words import CATEGORIES, PHASES
 
 from mem_dfa.units import MEBIBYTE, show_bytes
 
@@ -49,11 +47,6 @@ STYLE = {
 _REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}
 # Room above the highest peak, and the strip of phases at its top, as shares of the panel.
 _HEADROOM, _STRIP = 0.16, 0.04
-# The list of the peak's parts, as shares of the panel: its top, a line of it, its width.
-_LIST_TOP, _LIST_LINE, _LIST_WIDTH = 0.9, 0.062, 0.31
-_LIST_PLACES = 15  # that are looked at, from left to right
-# Lines that name the tensors behind a peak.
-_PARTS = 4
 # A category that never has this share of the greatest peak cannot be seen, nor is it explained.
 _VISIBLE = 1 / 1000
 
@@ -85,8 +78,9 @@ def plot(timelines: TimelineData | Sequence[TimelineData], heading: str = "") ->
         for axes in grid.flat[len(runs) :]:
             axes.remove()
         top = max(run.peak_bytes for run in runs) / (1 - _HEADROOM) / MEBIBYTE
-        longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS
-        grid[0, 0].set(ylim=(0, top), xlim=(0, longest_ms or 1))
+        longest_ms = max(run.duration_ns for run in runs) / NANOSECONDS or 1.0
+        shown_ms = peak_list.room_ms(runs, areas, top, longest_ms)
+        grid[0, 0].set(ylim=(0, top), xlim=(0, shown_ms))
         for number, axes in enumerate(grid.flat[: len(runs)]):
             _panel(axes, runs[number], areas[number], bands[number], runs[0])
             lowest, leftmost = number + columns >= len(runs), number % columns == 0
@@ -141,53 +135,8 @@ def _panel(
     axes.set_title(peak, loc="right", fontsize=10, fontweight="bold", color=INK)
     if share:
         height = first.peak_bytes / MEBIBYTE
-        axes.axhline(height, color=QUIET, path_effects=_outline(), **_REFERENCE)
-    _mark_peak(axes, run, times, heights.sum(axis=0))
-
-
-def _mark_peak(axes: Axes, run: TimelineData, times: np.ndarray, totals: np.ndarray) -> None:
-    """A dot at the peak and its parts beside it, where they hide least of the curve."""
-    top, longest_ms = axes.get_ylim()[1], axes.get_xlim()[1]
-    peak = (max(run.peak_time_ns, 0) / NANOSECONDS, run.peak_bytes / MEBIBYTE)
-    parts = ["alive at the peak:", *peak_parts(run, _PARTS)]
-    if run.attribution == "xla":
-        parts += ["", *ATTRIBUTIONS["xla"].replace(", ", ",\n").split("\n")]
-    floor = (_LIST_TOP - _LIST_LINE * len(parts)) * top
-    ends = np.append(times[1:], run.duration_ns / NANOSECONDS)
-
-    def cost(left: float) -> tuple[float, float]:
-        """What of the curve is hidden, then how far the list is from the peak."""
-        start, end = left * longest_ms, (left + _LIST_WIDTH) * longest_ms
-        covered = (np.minimum(ends, end) - np.maximum(times, start)).clip(0)
-        hidden = float((covered * (totals - floor).clip(0)).sum())
-        return hidden, abs((start + end) / 2 - peak[0])
-
-    left = min(np.linspace(0.02, 0.985 - _LIST_WIDTH, _LIST_PLACES), key=cost)
-    axes.plot(*peak, "o", color=INK, markersize=5, zorder=6, clip_on=False)
-    axes.annotate(
-        "\n".join(parts),
-        peak,
-        xytext=(left, _LIST_TOP),
-        textcoords="axes fraction",
-        ha="left",
-        va="top",
-        multialignment="left",
-        fontsize=8,
-        color=INK,
-        arrowprops={
-            "arrowstyle": "-",
-            "color": INK,
-            "linewidth": 0.8,
-            "path_effects": _outline(),
-        },
-        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": QUIET, "alpha": 0.93},
-        zorder=5,
-    )
-
-
-def _outline() -> list[AbstractPathEffect]:
-    """What keeps a line visible on a dark area."""
-    return [withStroke(linewidth=2, foreground="white")]
+        axes.axhline(height, color=QUIET, path_effects=peak_list.outline(), **_REFERENCE)
+    peak_list.mark(axes, run, areas)
 
 
 def _legends(

@@ -55,7 +55,7 @@ def test_letters_are_dark_enough(look: registry.Look) -> None:
 
 
 def test_lines_are_the_rows(tmp_path: Path) -> None:
-    """Peak at the left and at the right the step, as asked for; failures are noted."""
+    """All that is held at the left and at the right the step, as asked for; failures are noted."""
     results.append(
         tmp_path,
         [
@@ -67,14 +67,15 @@ def test_lines_are_the_rows(tmp_path: Path) -> None:
     )
     asked = cells("sweep --algo bp,mem_dfa --model conv20 --layers 1-3")
     drawn = memory_plots.against_layers(str(tmp_path), "title", asked)
-    peak, step = drawn.figure.axes
-    assert lines(peak) == {"bp": [[1, 10], [2, 18], [3, 26]], "mem_dfa": [[1, 10]]}
+    every, step = drawn.figure.axes
+    assert lines(every) == {"bp": [[1, 9], [2, 16], [3, 23]], "mem_dfa": [[1, 9]]}
     assert lines(step) == {"bp": [[1, 7], [2, 14], [3, 21]], "mem_dfa": [[1, 7]]}
     assert [(cell.algorithm, cell.layers) for cell in drawn.missing] == [("mem_dfa", 3)]
     said = texts(drawn.figure)
     assert "Failed and left out: mem_dfa 2 layers batch 128 (out of memory)." in said
     assert "Not measured: mem_dfa 3 layers batch 128." in said
-    assert "memory (MiB)" in said
+    assert "requested memory (MiB)" in said
+    assert "log scale" not in said
     assert "CPU:0, TensorFlow 2.21.0" in said
 
 
@@ -87,15 +88,21 @@ def test_batch_sizes_are_the_rows(tmp_path: Path) -> None:
     drawn = memory_plots.against_batch_size(str(tmp_path), "title", asked)
     assert lines(drawn.figure.axes[1]) == {"bp": [[8, 8], [16, 16], [32, 32]]}
     assert drawn.figure.axes[0].get_xscale() == "log"
+    assert "images in a batch, log scale" in texts(drawn.figure)
+    assert "requested memory (MiB), log scale" in texts(drawn.figure)
     assert not drawn.missing
 
 
-def test_where_requests_are_not_known_the_peak_is_drawn_alone(tmp_path: Path) -> None:
-    results.append(tmp_path, [row("bp", 20, step_requested_bytes=None)])
-    asked = cells("sweep --algo bp --model conv20 --layers 20")
+def test_where_requests_are_not_known_of_all_what_was_handed_out_is_drawn(tmp_path: Path) -> None:
+    results.append(tmp_path, [row("bp", 20, step_requested_bytes=None), row("dfa", 20)])
+    asked = cells("sweep --algo bp,dfa --model conv20 --layers 20")
     for draw in (memory_plots.against_batch_size, memory_plots.against_layers):
-        peak, step = draw(str(tmp_path), "title", asked).figure.axes
-        assert (set(lines(peak)), set(lines(step))) == ({"bp"}, set())
+        figure = draw(str(tmp_path), "title", asked).figure
+        every, step = map(lines, figure.axes)
+        assert {point[0][1] for point in every.values()} == {162}
+        assert {point[0][1] for point in step.values()} == {160}
+        assert "allocated memory (MiB)" in texts(figure)
+        assert "requested" not in texts(figure)
 
 
 def test_each_net_has_a_front_of_its_own(tmp_path: Path) -> None:
@@ -119,39 +126,75 @@ def test_each_net_has_a_front_of_its_own(tmp_path: Path) -> None:
     )
     drawn = tradeoff_plots.pareto(str(tmp_path), "title", asked)
     assert not drawn.missing
-    fronts = [line for line in drawn.figure.axes[0].lines if line.get_label() == "front"]
-    heights = [line.get_xydata()[:-1].tolist() for line in fronts]
-    assert heights == [[[100, 30]], [[200, 90], [300, 40]]]
-    assert "Filled: the front of each net" in texts(drawn.figure)
+    assert fronts(drawn.figure) == {"exact gradients": [[[100, 30]], [[200, 90], [300, 40]]]}
+    assert drawn.finding == (
+        "On revnet38 revnet takes 44 % of bp's peak memory at 1.50 times "
+        "the time with exact gradients"
+    )
+    assert "Filled: a front of each net" in texts(drawn.figure)
 
 
-def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
-    """Fast and large, slow and small; the one that is slower and larger is hollow."""
+def fronts(figure: Figure) -> dict[str, list[list[list[float]]]]:
+    """The corners of each front, by the gradients that it is of."""
+    found: dict[str, list[list[list[float]]]] = {}
+    for line in figure.axes[0].lines:
+        if line.get_drawstyle() == "steps-post":
+            found.setdefault(line.get_label(), []).append(line.get_xydata()[:-1].tolist())
+    return found
+
+
+def test_a_front_is_what_nothing_with_such_gradients_beats(tmp_path: Path) -> None:
+    """Fast and large, slow and small; what is slower and larger is hollow.
+
+    Random feedback trains to other accuracies, so that no front joins it with exact gradients.
+    """
     results.append(
         tmp_path,
         [
             row("bp", 20, step_time_s=0.1, peak_bytes=90 * MIB),
+            row("checkpoint", 20, step_time_s=0.3, peak_bytes=60 * MIB),
+            row("microbatch", 20, step_time_s=0.4, peak_bytes=70 * MIB),
             row("fa", 20, step_time_s=0.2, peak_bytes=95 * MIB),
+            row("dfa", 20, step_time_s=0.3, peak_bytes=99 * MIB),
             row("mem_dfa", 20, step_time_s=0.3, peak_bytes=30 * MIB),
             row("mem_dfa", 20, options="slices=8", step_time_s=0.4, peak_bytes=20 * MIB),
         ],
     )
     asked = [
-        *cells("sweep --algo bp,fa,mem_dfa --model conv20 --layers 20"),
+        *cells("sweep --algo bp,checkpoint,microbatch,fa,dfa,mem_dfa --model conv20 --layers 20"),
         *cells("sweep --algo mem_dfa --model conv20 --layers 20 --slices 8"),
     ]
     drawn = tradeoff_plots.pareto(str(tmp_path), "title", asked)
+    assert fronts(drawn.figure) == {
+        "exact gradients": [[[100, 90], [300, 60]]],
+        "random feedback": [[[200, 95], [300, 30], [400, 20]]],
+    }
     found = lines(drawn.figure.axes[0])
-    front = found.pop("front")
-    assert front[:-1] == [[100, 90], [300, 30], [400, 20]]
     assert found["fa"] == [[200, 95]]
     assert found["mem_dfa slices 8"] == [[400, 20]]
-    filled = {
-        line.get_label(): line.get_markerfacecolor() != "white"
+    hollow = {
+        line.get_label()
         for line in drawn.figure.axes[0].lines
-        if line.get_label() in found
+        if line.get_markerfacecolor() == "white"
     }
-    assert filled == {"bp": True, "fa": False, "mem_dfa": True, "mem_dfa slices 8": True}
+    assert hollow == {"microbatch", "dfa"}
+    assert drawn.finding == (
+        "checkpoint takes 67 % of bp's peak memory at 3.00 times the time with exact gradients, "
+        "mem_dfa slices 8 22 % at 4.00 times the time with random feedback"
+    )
+    assert "front of exact gradients" in texts(drawn.figure)
+    assert "front of random feedback" in texts(drawn.figure)
+    assert "other accuracies, which are not shown here" in texts(drawn.figure)
+
+
+def test_a_legend_covers_no_line(tmp_path: Path) -> None:
+    results.append(tmp_path, [row("bp", 20), row("mem_dfa", 20, peak_bytes=1 * MIB)])
+    asked = cells("sweep --algo bp,mem_dfa --model conv20 --layers 20")
+    figure = tradeoff_plots.pareto(str(tmp_path), "title", asked).figure
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
 
 
 def test_the_bench_is_drawn_from_its_own_table(tmp_path: Path) -> None:
@@ -200,29 +243,46 @@ def test_a_damaged_table_of_the_bench_is_refused(tmp_path: Path) -> None:
 
 
 def test_depths_are_the_rows(tmp_path: Path) -> None:
-    """On both scales, a line for each execution; what ended before others do says why."""
+    """A panel for each execution on the same axes; what ended before others do says why."""
     depths = [(name, layers) for name in ("bp", "mem_dfa") for layers in (1, 10)]
     changes = {"model": "depth_net", "batch_size": 32, "steps": 1}
-    rows = [
-        row(*depth, **changes, step_requested_bytes=depth[1] * MIB, peak_bytes=8 * MIB)
-        for depth in depths
-    ]
+    rows = [row(*depth, **changes, step_requested_bytes=depth[1] * MIB) for depth in depths]
     rows += [row("bp", 100, **changes, **FAILED), row("bp", 10, **changes, execution="xla")]
     results.append(tmp_path, rows)
     line = "sweep --algo bp,mem_dfa --model depth_net --layers 1,10,100 --steps 1"
-    both = [*cells(line), *cells(f"{line} --execution xla".replace("1,10,100", "10"))]
+    both = [*cells(f"{line} --execution xla".replace("1,10,100", "10")), *cells(line)]
     drawn = memory_plots.against_depth(str(tmp_path), "title", both)
-    peak, step = drawn.figure.axes
-    of_xla = {"step": [[10, 70]], "peak": [[10, 82]]}
-    found = [one.get_xydata().tolist() for one in step.lines]
-    assert found == [[[1, 1], [10, 10]]] * 2 + [of_xla["step"]]
-    found = [one.get_xydata().tolist() for one in peak.lines]
-    assert found == [[[1, 8], [10, 8]]] * 2 + [of_xla["peak"]]
-    assert (step.get_xscale(), step.get_yscale()) == ("log", "log")
-    assert "bp, xla" in texts(drawn.figure)
-    assert "bp, graph (100: out of memory)" in texts(drawn.figure)
+    graph, xla = drawn.figure.axes
+    assert [axes.get_title("left") for axes in (graph, xla)] == ["a  graph", "b  xla"]
+    assert lines(graph) == {"bp": [[1, 1], [10, 10]], "mem_dfa": [[1, 1], [10, 10]]}
+    assert lines(xla) == {"bp": [[10, 70]]}
+    assert (graph.get_xscale(), graph.get_yscale()) == ("log", "log")
+    assert (graph.get_xlim(), graph.get_ylim()) == (xla.get_xlim(), xla.get_ylim())
+    assert "layers, log scale" in texts(drawn.figure)
+    assert "bp (100: out of memory)" in texts(drawn.figure)
     missing = [(cell.algorithm, cell.layers, cell.execution) for cell in drawn.missing]
-    assert missing == [("mem_dfa", 100, "graph"), ("mem_dfa", 10, "xla")]
+    assert missing == [("mem_dfa", 10, "xla"), ("mem_dfa", 100, "graph")]
+
+
+@pytest.mark.parametrize(
+    ("of_mem_dfa", "title"),
+    [
+        (7, "mem_dfa's step stays at 7.0 MiB from 1 to 10 layers while bp's grows to 70 MiB"),
+        (80, "At 10 layers no step is below bp's 70 MiB"),
+    ],
+)
+def test_a_title_says_the_finding_and_below_it_what_was_measured(
+    of_mem_dfa: int, title: str, tmp_path: Path
+) -> None:
+    rows = [row("mem_dfa", n, step_requested_bytes=of_mem_dfa * MIB) for n in (1, 10)]
+    results.append(tmp_path, [row("bp", 1), row("bp", 10), *rows])
+    asked = cells("sweep --algo bp,mem_dfa --model conv20 --layers 1,10")
+    drawn = memory_plots.against_layers(str(tmp_path), "conv20: layers", asked)
+    assert drawn.finding == title
+    assert drawn.figure.get_suptitle().replace("\n", "") == title
+    assert "conv20: layers" in [text.get_text() for text in drawn.figure.texts]
+    alone = memory_plots.against_layers(str(tmp_path), "conv20: layers", asked[:1])
+    assert alone.figure.get_suptitle() == "conv20: layers", "there is nothing to compare"
 
 
 def test_timelines_are_found_by_their_cells(tmp_path: Path) -> None:
@@ -255,6 +315,24 @@ def test_names_of_points_do_not_cover_each_other() -> None:
     crowd = [labels.Label(5 + 0.1 * n, 5, f"point number {n}", "#000000") for n in range(6)]
     boxes = [labels.letters_of(text) for text in labels.label_points(axes, crowd)]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_names_of_points_cross_no_upright_line() -> None:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    pair = [
+        labels.Label(5, 5, "a long name", "#000000"),
+        labels.Label(6, 9, "b", "#000000"),
+    ]
+    heights = [(4.9, 5.1), (0, 10)]
+    first, _ = labels.label_points(axes, pair, heights=heights)
+    line, _ = axes.transData.transform((6, 5))
+    box = labels.letters_of(first)
+    assert not box.x0 < line < box.x1
+    first, _ = labels.label_points(axes, pair)
+    box = labels.letters_of(first)
+    assert box.x0 < line < box.x1, "it would have stood there"
 
 
 def test_what_is_missing_names_the_command_and_the_rest_is_drawn(

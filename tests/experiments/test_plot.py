@@ -31,6 +31,9 @@ def test_lines_are_those_of_the_rows(out: str) -> None:
     drawn = sorted(line.get_xydata().tolist() for line in axes.lines)
     assert drawn == [[[1.0, 1.0]], [[1.0, 3.0], [2.0, 2.0]]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("layers", "step (MiB)")
+    rows[0]["step_bytes"] = 2**30
+    (axes,) = own_plot.draw(rows, "layers", "step_bytes", "algorithm").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("layers", "step (MiB), log scale")
 
 
 def test_it_is_written_and_what_is_not_drawn_is_named(

@@ -117,17 +117,18 @@ def test_batches_are_answered_for_every_algorithm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(claims, "main", lambda words: 0)
     monkeypatch.setattr(fit, "main", lambda words: asked.append(words) or 0)
-    limit = reproduce.FIT_MEMORY_BYTES
+    limit = plan.FIT_MEMORY_BYTES
     known = {"memory_limit_bytes": limit, "over": "batch", "status": "ok", "size": 4}
     known |= {"image_time_s": 0.1, "repeats": 3, "process_peak_bytes": 1}
-    rows = [{**Cell(name, reproduce.FIT_MODEL).row(), **known} for name in ALL]
+    rows = [{**Cell(name, "vgg16").row(), **known} for name in ALL]
     Table(tmp_path, fit_rows.ANSWERS).append(rows[1:])
-    reproduce._tables(str(tmp_path))
-    assert len(asked) == 1
+    words = ["--figure", "fit_vgg16", "--out", str(tmp_path)]
+    assert reproduce.main(words) == 1, "nothing was found, so that a bar is missing"
+    (line,) = asked
+    assert line[:6] == ["--memory", "1024MiB", "--model", "vgg16", "--algo", "bp"]
     Table(tmp_path, fit_rows.ANSWERS).append(rows[:1])
-    reproduce._tables(str(tmp_path))
+    assert reproduce.main(words) == 0
     assert len(asked) == 1
 
 
@@ -231,10 +232,8 @@ def test_the_tables_are_made_where_they_are_not_there(
         return 1
 
     monkeypatch.setattr(claims, "main", claimed)
-    monkeypatch.setattr(fit, "main", lambda words: asked.append(words) or 0)
-    assert reproduce._tables(str(tmp_path)) == [0] * (1 + len(claims.PARTS))
-    assert asked[0][:2] == ["--memory", "1024MiB"]
-    assert [words[1] for words in asked[1:]] == list(claims.PARTS)
+    assert reproduce._tables(str(tmp_path)) == [0] * len(claims.PARTS)
+    assert [words[1] for words in asked] == list(claims.PARTS)
     monkeypatch.setattr(claims, "main", lambda words: 2)
     (tmp_path / "tables" / f"claims_{next(iter(claims.PARTS))}.csv").unlink()
     assert 2 in reproduce._tables(str(tmp_path))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.plan import PlannedFigure
-from mem_dfa.experiments.paper.planned_figures import CHOSEN, FIGURES, SEARCH_SEED
+from mem_dfa.experiments.paper.planned_figures import FIGURES
+from mem_dfa.experiments.paper.settings import CHOSEN, SEARCH_SEED
 from mem_dfa.experiments.pictures import search_plots
 from mem_dfa.experiments.store import trainings
 
@@ -59,6 +60,7 @@ def test_what_did_well_in_training_is_taken(tmp_path: Path) -> None:
     drawn = search_plots.against_learning_rate(str(tmp_path), "title", asked)
     points = [line.get_xydata().tolist() for line in drawn.figure.axes[0].lines]
     assert points[0] == [[0.1, 50], [0.2, 60]]
+    assert drawn.figure.axes[0].get_xlabel() == "learning rate, log scale"
     assert not drawn.missing
 
 
@@ -91,6 +93,7 @@ def test_what_diverged_in_a_longer_training_is_not_taken(
     crosses = [line for line in drawn.figure.axes[0].lines if line.get_marker() == "x"]
     assert len(crosses) == len(struck)
     assert ("Crossed out" in " ".join(drawn.notes)) is diverged
+    assert drawn.finding == f"Learning rates to take: dfa {0.1 if diverged else 0.2}"
 
 
 def test_what_was_not_searched_is_missing(tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ def test_the_peak_is_marked_with_what_is_behind_it() -> None:
     assert mark.get_xydata().tolist() == [[0.001, 1792 / 2**20]]
 
 
+def test_the_list_at_the_peak_hides_no_curve() -> None:
+    """Where all of a step is high, there is room beside it."""
+    events = events_of((1, 256, "Cast"), (1, -256), before_bytes=2**20)
+    run = fill(Timeline("level"), events)
+    figure = plot(run)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    (listed,) = [text for text in axes.texts if text.get_text().startswith("alive at")]
+    box = listed.get_bbox_patch().get_window_extent()
+    end, _ = axes.transData.transform((run.duration_ns / 1e6, 0))
+    assert end < box.x0
+    assert box.x1 < axes.bbox.x1
+
+
 def test_words_are_those_of_categories_and_phases() -> None:
     labels = [text.get_text() for legend in plot(small()).legends for text in legend.get_texts()]
     categories = ["resident", "activation", "gradient", "temporary"]
