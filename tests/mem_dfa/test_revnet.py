@@ -307,7 +307,7 @@ def test_each_branch_runs_twice_a_step() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "depths", "exponent"),
-    [("bp", [3, 6, 12], 1.0), ("checkpoint", [12, 24, 48], 0.5)],
+    [("bp", [2, 4, 8], 1.0), ("checkpoint", [9, 18, 36], 0.5)],
 )
 def test_how_the_peak_of_others_grows_with_depth(
     algorithm: str, depths: list[int], exponent: float
