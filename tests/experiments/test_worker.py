@@ -127,7 +127,7 @@ def test_processes_have_the_server_in_common_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes its own limits, environment and folder."""
-    wide = dataclasses.replace(CELL, model="conv20", layers=20, batch_size=256)
+    wide = dataclasses.replace(CELL, model="conv20", layers=4, batch_size=512)
     little = worker.call("measure", [wide], limits=Limits(memory_bytes=2**26))
     assert little["status"] == "out_of_memory", little
     first = worker._own.server

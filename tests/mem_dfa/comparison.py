@@ -18,9 +18,14 @@ def batch(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=(16, 8, 8, 3)).astype(dtype), generator.integers(3, size=16)
 
 
-def change(trainer: keras.Model, steps: int, dtype: str = "float32") -> list[np.ndarray]:
+def change(
+    trainer: keras.Model,
+    steps: int,
+    dtype: str = "float32",
+    data: tuple[np.ndarray, np.ndarray] | None = None,
+) -> list[np.ndarray]:
     """What `steps` batches change in each of the network's weights, moving statistics included."""
-    x, y = batch(dtype)
+    x, y = data or batch(dtype)
     network = getattr(trainer, "network", trainer)
     before = [w.astype("float64") for w in network.get_weights()]
     for _ in range(steps):

@@ -61,10 +61,10 @@ CASES = [
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_they_train_as_the_numbers_they_stand_for(name, makes, run_eagerly) -> None:  # noqa: ANN001
     changes = []
-    for make in makes:
+    for make, eager in zip(makes, (run_eagerly, True), strict=True):
         net, batch = make(name)
         trainer = trainer_by(name, net, **TABLE[name].again)
-        trainer.compile(keras.optimizers.SGD(0.1), LOSS, run_eagerly=run_eagerly, jit_compile=False)
+        trainer.compile(keras.optimizers.SGD(0.1), LOSS, run_eagerly=eager, jit_compile=False)
         before = net.get_weights()
         trainer.train_on_batch(batch, LABELS)
         changes.append([w - b for w, b in zip(net.get_weights(), before, strict=True)])

@@ -199,6 +199,9 @@ def test_step_two_does_not_retrace(algorithm: str) -> None:
     assert len(traces) == first
 
 
+HALVING = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+
+
 @cache
 def probe_in_float64() -> keras.Model:
     """Its change by one step at the rate 1 is the gradient."""
@@ -217,20 +220,21 @@ def gradients(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> list[t
 
 
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "eager"),
     [
-        *(kind for kind in BLOCKWISE),
-        lambda: keras.optimizers.Nadam(),
-        lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.01),
-        lambda: keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.01, weight_decay=0.1),
-        lambda: keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=1),
-        lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)),
-        lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+        # In a graph, each in `test_together.py`.
+        *((kind, True) for kind in BLOCKWISE),
+        (lambda: keras.optimizers.Nadam(), True),
+        (lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.01), False),
+        (lambda: keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.01, weight_decay=0.1), True),
+        (lambda: keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=1), False),
+        (lambda: keras.optimizers.Adam(HALVING), False),
+        (lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), False),
     ],
 )
 @pytest.mark.usefixtures("float64")
 @pytest.mark.filterwarnings("ignore:.*needs every gradient at once")
-def test_block_by_block_is_one_step_of_any_optimizer(optimizer: Callable) -> None:
+def test_block_by_block_is_one_step_of_any_optimizer(optimizer: Callable, eager: bool) -> None:
     """Oracle: the gradients of a unit-rate SGD step, given to the optimizer all at once."""
 
     def network() -> keras.Model:
@@ -240,7 +244,7 @@ def test_block_by_block_is_one_step_of_any_optimizer(optimizer: Callable) -> Non
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(8, 28, 28, 1)).astype("float32"), generator.integers(10, size=8)
     trainer, reference = ALGORITHMS["mem_dfa"](network()), network()
-    trainer.compile(optimizer(), loss, jit_compile=False)
+    trainer.compile(optimizer(), loss, run_eagerly=eager, jit_compile=False)
     whole = optimizer()
     whole.build(reference.trainable_variables)
     for _ in range(3):

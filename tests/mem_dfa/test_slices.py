@@ -52,10 +52,10 @@ BETWEEN = {
 
 @cache
 def changed(slices: int, execution: str) -> list[np.ndarray]:
-    """By ten steps of a net with penalties."""
+    """By three steps of a net with penalties."""
     trainer = MemDFA(net(regularizer="l2"), slices=slices)
     compiled(trainer, keras.optimizers.Adam(0.01), **EXECUTIONS[execution])
-    return change(trainer, steps=10, dtype="float64")
+    return change(trainer, steps=3, dtype="float64")
 
 
 @pytest.mark.usefixtures("float64")
@@ -63,7 +63,7 @@ def changed(slices: int, execution: str) -> list[np.ndarray]:
     ("slices", "execution"), [(3, "graph"), (100, "eager"), (3, "eager"), (3, "xla")]
 )
 def test_slices_do_not_change_the_step(slices: int, execution: str) -> None:
-    assert distance(changed(slices, execution), changed(1, "graph")) <= 1e-7
+    assert distance(changed(slices, execution), changed(1, "eager")) <= 1e-7
 
 
 @pytest.mark.parametrize("between", BETWEEN)
@@ -76,7 +76,7 @@ def test_slices_do_not_change_the_step_in_float32(between: str) -> None:
                 keras.optimizers.SGD(**momentum),
                 run_eagerly=True,
             ),
-            steps=5,
+            steps=3,
         )
         for slices in (4, 1)
     ]

@@ -38,6 +38,7 @@ TILED: dict[str, Make] = {
     "schedule": lambda: optimizers.Adam(optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)),
     "loss_scale": lambda: optimizers.SGD(0.1, loss_scale_factor=8.0),
 }
+IN_GRAPH = ("nesterov", "amsgrad", "schedule", "ftrl")
 WHOLE: dict[str, Make] = {
     "lamb": lambda: optimizers.Lamb(),
     "adafactor": lambda: optimizers.Adafactor(),
@@ -122,8 +123,11 @@ def same_as_whole(build: Callable[[], keras.Model], make: Make, **how: object) -
     return ours
 
 
-@pytest.mark.parametrize("execution", ["graph", "eager"])
-@pytest.mark.parametrize("name", TILED)
+# In a graph those with decay, with a slot more, with a rate of its own, with options of its own.
+@pytest.mark.parametrize(
+    ("name", "execution"),
+    [*((name, "eager") for name in TILED), *((name, "graph") for name in IN_GRAPH)],
+)
 @pytest.mark.usefixtures("float64", "small_tiles")
 def test_a_step_in_tiles_is_the_whole_step(
     monkeypatch: pytest.MonkeyPatch, name: str, execution: str
@@ -209,7 +213,7 @@ def test_optimizers_that_need_the_whole_gradient_get_it(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(wide_kernel.TiledGradient, "rows", None)
-    trainer = trained(network(), WHOLE[name], steps=1, dtype="float32")
+    trainer = trained(network(), WHOLE[name], steps=1, dtype="float32", run_eagerly=True)
     assert tiled(trainer) == []
 
 
