@@ -164,9 +164,10 @@ def _cells(table: Mapping[str, Any], place: str) -> list[Cell]:
     except UsageError as error:
         said = re.sub(r"^argument --([\w-]+)", _key, str(error).removesuffix(" (see --help)"))
         raise UsageError(f"{place}: {said}") from error
-    as_compiled = {"execution": "compiled"}
     return [
-        dataclasses.replace(cell, **as_compiled if cell.algorithm == catalogue.AS_COMPILED else {})
+        dataclasses.replace(cell, execution="compiled")
+        if cell.algorithm == catalogue.AS_COMPILED
+        else cell
         for cell in cells
     ]
 
@@ -189,15 +190,18 @@ def _words(key: str, value: Any, place: str) -> list[str]:
 def _relation(table: Mapping[str, Any], place: str, cells: Mapping[str, Cell]) -> Relation:
     _check_keys(table, [field.name for field in dataclasses.fields(Relation)], place)
     claim, quantity, limit = (table.get(name) for name in ("claim", "quantity", "limit"))
-    if not isinstance(claim, str) or type(limit) not in (int, float):
+    named = table.get("cells")
+    if not isinstance(named, dict):
+        raise UsageError(f"{place}: cells is {named!r}, where a table is meant, as under [[cells]]")
+    if not isinstance(claim, str) or not isinstance(limit, int | float):
         raise UsageError(f"{place}: give claim, a text, and limit, a number")
     if quantity not in QUANTITIES:
         raise UsageError(f"{place}: quantity is {quantity!r}; take {', '.join(QUANTITIES)}")
-    own = tuple(_cells(table.get("cells", {}), place))
+    own = tuple(_cells(named, place))
     for name in map(name_of, own):
         if name not in cells:
             raise UsageError(f"{place}: {name} is under no [[cells]], so it is not measured")
-    least = {"requested_share": 2, "growth 0.5": 3, "growth 1": 3}.get(quantity, 2)
+    least = 3 if quantity.startswith("growth") else 2
     if len(own) < least:
         raise UsageError(f"{place}: {quantity} is of {least} cells; these are {len(own)}")
     return Relation(claim, quantity, limit, own)
