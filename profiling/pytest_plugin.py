@@ -135,15 +135,20 @@ def _judge(
         text = report(memory, limit.limit_bytes, taken_bytes, whole_body=whole_body)
         pytest.fail(text, pytrace=False)
     if limit.baseline:
-        wrong = pytest_baseline.judge(
-            item.nodeid.partition("::")[2],
-            item.path,
-            memory.greatest_timeline,
-            limit.tolerance_percent,
-            updates=item.config.getoption(pytest_baseline.OPTION),
-        )
-        if wrong:
-            pytest.fail(wrong, pytrace=False)
+        _compare(item, limit, memory)
+
+
+def _compare(item: pytest.Item, limit: _Limit, memory: DeviceMemory) -> None:
+    updates = item.config.getoption(pytest_baseline.OPTION)
+    if updates and hasattr(item.config, "workerinput"):  # one of the processes of pytest-xdist
+        text = "writes files that several processes share; give it without -n."
+        pytest.fail(f"{pytest_baseline.OPTION} {text}", pytrace=False)
+    test, timeline = item.nodeid.partition("::")[2], memory.greatest_timeline
+    wrong = pytest_baseline.judge(
+        test, item.path, timeline, limit.tolerance_percent, updates=updates
+    )
+    if wrong:
+        pytest.fail(wrong, pytrace=False)
 
 
 def _record(recording: ExitStack, memory: DeviceMemory, title: str) -> None:

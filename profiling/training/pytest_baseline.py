@@ -52,8 +52,6 @@ def _judged(test: str, file: Path, timeline: Timeline, percent: float, updates: 
     pairs = baseline.pairs(cells, {**cells, test: taken}, {(test, _QUANTITY): percent})
     (own,) = (pair for pair in pairs if pair.name == test)
     if updates:
-        if os.environ.get("PYTEST_XDIST_WORKER"):
-            return f"{OPTION} writes files that several processes share; give it without -n."
         if own.updated != own.before:
             baseline.write(path, versions, pairs)
         return ""

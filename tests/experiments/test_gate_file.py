@@ -72,7 +72,7 @@ WRONG = {
     f"baselines = 1\n{CELLS}": "baselines is 1",
     f"{CELLS}{RELATION}{OF}[16, 64] }}": "batch 64 graph is under no [[cells]]",
     f"{CELLS}{RELATION}{OF}16 }}": "requested_spread is of 2 cells; these are 1",
-    f"{CELLS}{RELATION.replace('requested_spread', 'peak')}cells = {{}}": "quantity is 'peak'; take",
+    f"{CELLS}{RELATION.replace('requested_spread', 'peak')}cells = {{}}": "quantity is 'peak'",
     f"{CELLS}{RELATION.replace('3', 'nan.')}{OF}[16, 32] }}": "cannot be read",
     f"{CELLS}{RELATION}cells = [3]": "cells is [3], where a table is meant",
     f"{CELLS}{RELATION}": "cells is None, where a table is meant",

@@ -29,7 +29,6 @@ def timeline(size: int, fault: str = "") -> Any:
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Judges a test of a file in a new folder, which is the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
     def judged(test: str, size: int, updates: bool = False, percent: float = 1, **how: Any) -> str:
         return judge(
@@ -65,11 +64,9 @@ def test_each_test_has_its_own_and_only_what_moved_is_written(said: Any, tmp_pat
     assert said("test_a", 1500) == said("test_b", 2000) == ""
 
 
-def test_what_cannot_be_compared_fails(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compared_fails(said: Any) -> None:
     assert "events are missing" in said("test_a", 1, fault="events are missing")
     assert "'with device_memory.trace(model):'" in judge("a", Path("t.py"), None, 1, updates=True)
-    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
-    assert "give it without -n" in said("test_a", 1, updates=True)
 
 
 def test_a_damaged_file_stays_and_is_told(said: Any, tmp_path: Path) -> None:

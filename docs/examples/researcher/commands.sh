@@ -7,7 +7,7 @@ mem-dfa run --algo mem_dfa --model net.py:build
 
 # How memory grows with depth, and a picture of it.
 mem-dfa sweep --algo bp,mem_dfa --model net.py:build --layers 2,8 --repeats 1 --steps 1 --out depth
-mem-dfa plot --x layers --y step --by algorithm --from depth --out depth.png
+mem-dfa plot --x layers --y step --by algorithm --from depth --file depth.png
 
 # The largest batch within 30 MiB.
 mem-dfa fit --algo mem_dfa --model net.py:build --memory 30MiB --maximum 16 --repeats 1 --steps 1
