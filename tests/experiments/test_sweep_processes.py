@@ -15,7 +15,7 @@ from tests.experiments.ended import has_ended
 
 TINY = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
 TINY += ["--batch-size", "8", "--steps", "1", "--repeats", "1"]
-LONGEST_S = 8  # between two kills; three tiny cells take about that
+LONGEST_S = 12  # between two kills; a tiny cell takes about half of that
 
 
 def start(out: Path, seeds: int) -> subprocess.Popen:
