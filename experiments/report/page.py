@@ -102,3 +102,27 @@ def marked(text: str) -> str:
     """Markdown's `**strong**` and `` `code` `` as HTML, all else as text."""
     strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
     return re.sub(r"`(.+?)`", r"<code>\1</code>", strong)
+
+
+def write_index(out: str) -> Path:
+    """Writes README.md: the tables, figures and recordings that are in the folder, linked."""
+    text = "\n".join(_index(Path(out))) + "\n"
+    return files.write_whole(Path(out, "README.md"), text.encode())
+
+
+def _index(folder: Path) -> Iterator[str]:
+    yield from ["# Results", "", "`python -m experiments.figures` writes this index.", ""]
+    yield from [f"[{FILE_NAME}]({FILE_NAME}) shows every figure and table on one page.", ""]
+    yield from ["| table | rows | what |", "|---|---|---|"]
+    for file in [*folder.glob("*.csv"), *sorted((folder / TABLES).glob("*.csv"))]:
+        name, text = (one.relative_to(folder).as_posix() for one in (file, file.with_suffix(".md")))
+        shown = f" ([to read]({text}))" if (folder / text).exists() else ""
+        yield f"| [{name}]({name}) | {tables.count(file)} | {tables.title_of(name)}{shown} |"
+    yield from ["", "| figure | |", "|---|---|"]
+    for figure in FIGURES:
+        name = f"figures/{figure.name}.png"
+        if (folder / name).exists():
+            yield f"| [{figure.name}]({name}) | {figure.title} |"
+    if recordings := len(list((folder / FOLDER).glob(f"*{SUFFIX}"))):
+        show = "`python -m profiling show FILE ... --html page.html` makes a page of them"
+        yield f"\n{recordings} recorded steps are in [{FOLDER}]({FOLDER}); {show}."
