@@ -11,7 +11,7 @@ run: $(ENVIRONMENT)/made
 
 # In two rounds of two processes: traced graphs pile up in a process.
 test: $(ENVIRONMENT)/made
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/experiments tests/profiling tests/test_*.py
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal tests/experiments tests/profiling tests/test_*.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa
 
 gate: $(ENVIRONMENT)/made

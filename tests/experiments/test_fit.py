@@ -397,7 +397,7 @@ for _ in range(3):
 def test_the_answer_is_true(tmp_path: Path) -> None:
     """What it says trains and does not, a plain training loop with that limit finds as well."""
     line = ["--algo", "bp", "--model", "conv20", "--layers", "2", "--memory", "10MiB"]
-    line += ["--maximum", "40", "--steps", "1", "--repeats", "1"]
+    line += ["--maximum", "34", "--steps", "1", "--repeats", "1", "--dataset", "synthetic"]
     assert fit.main([*line, "--out", str(tmp_path)]) == 0
     (row,) = answers(tmp_path)
     assert row["status"] == "ok"

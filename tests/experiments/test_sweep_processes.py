@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.experiments.ended import has_ended
 
 TINY = ["--algo", "bp", "--model", "mlp", "--layers", "1", "--dataset", "synthetic"]
 TINY += ["--batch-size", "8", "--steps", "1", "--repeats", "1"]
-LONGEST_S = 12  # between two kills; a tiny cell takes about half of that
+LONGEST_S = 1.5  # from the first process to a kill, in which about two tiny cells are measured
 
 
 def start(out: Path, seeds: int) -> subprocess.Popen:
@@ -36,35 +37,44 @@ def kill_something(sweep: subprocess.Popen, rng: random.Random) -> str:
     return "sweep"
 
 
-def harass(out: Path, seeds: int, kills: int, rng: random.Random) -> Counter[str]:
+def measuring(sweep: subprocess.Popen) -> bool:
+    """Whether a server has forked a process, or the sweep has ended."""
+    own = psutil.Process(sweep.pid)
+    return sweep.poll() is not None or len(own.children(recursive=True)) > len(own.children())
+
+
+def harass(out: Path, kills: int, rng: random.Random) -> tuple[int, Counter[str]]:
     """Kills a sweep and its processes at random moments, and each time looks at what is there.
 
+    Each sweep is of a cell more than the one before, so that there is something to kill.
+
     Returns:
-        How often what was killed.
+        How many cells the last one is of, and how often what was killed.
     """
     killed: Counter[str] = Counter()
     known = results.read(out)
-    sweep = start(out, seeds)
+    sweep, seeds = start(out, 3), 3
     while killed.total() < kills:
-        try:
-            sweep.communicate(timeout=rng.uniform(0, LONGEST_S))
-        except subprocess.TimeoutExpired:
+        while not measuring(sweep):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, LONGEST_S))
+        if sweep.poll() is None:
             killed[kill_something(sweep, rng)] += 1
         now = results.read(out)
         assert now[: len(known)] == known, "a row is lost"
         known = now
         if sweep.poll() is not None:
+            seeds += 1
             sweep = start(out, seeds)
     sweep.communicate(timeout=300)
-    return killed
+    return seeds, killed
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """No measured row is lost, and in the end each cell was measured once."""
-    seeds = 3
-    killed = harass(tmp_path, seeds, kills=4, rng=random.Random(0))
-    assert killed.total() == 4
+    seeds, killed = harass(tmp_path, kills=5, rng=random.Random(0))
+    assert set(killed) == {"process", "sweep"}
     last = start(tmp_path, seeds)
     said, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
