@@ -9,10 +9,9 @@ INSTALLED := .mypy_cache/installed
 run: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.run --algo mem_dfa --model vgg16
 
-# In two rounds of two processes: traced graphs pile up in a process.
+# Three processes on two cores: some tests wait for processes of their own.
 test: $(ENVIRONMENT)/made
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal tests/experiments tests/profiling tests/test_*.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/mem_dfa
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal tests
 
 gate: $(ENVIRONMENT)/made
 	$(BIN)/python -m experiments.gate
