@@ -36,6 +36,7 @@ def test_a_researchers_net_is_measured_drawn_fitted_and_gated(tmp_path: Path) ->
 def test_an_unchanged_script_says_what_takes_its_memory(tmp_path: Path) -> None:
     said = done("keras_user", tmp_path)
     assert "│ corners " in said
+    assert "│ activation " in said
     assert "│ mem_dfa " in said
     assert (tmp_path / "recorded/train-step-3.html").exists()
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, BP, MODELS, RevNet, UnsupportedError, profiling
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.memory.rebuilt_inputs import Greatest
+from mem_dfa.memory.rebuilt_inputs import Greatest, relative_distance
 from tests.mem_dfa import table
 from tests.mem_dfa.comparison import (
     EXECUTIONS,
@@ -180,6 +180,23 @@ def test_what_is_not_finite_is_said_to_be(execution: str, value: float) -> None:
     x[3, 2, 1, 0] = value
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"not finite.*in the batch first"):
         trainer.train_on_batch(x, y)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_single_value_that_is_not_finite_makes_the_distance_so(
+    value: float, compiled: bool
+) -> None:
+    """Wherever it is: a maximum passes over NaN."""
+    measure = tf.function(relative_distance, jit_compile=compiled)
+    true = np.ones((24, 4), "float32")
+    for place in ((0, 0), (11, 1), (23, 3)):
+        wrong = true.copy()
+        wrong[place] = value
+        halves = lambda x: (tf.constant(x[:, :2]), tf.constant(x[:, 2:]))  # noqa: E731
+        for rebuilt, original in ((wrong, true), (true, wrong), (wrong, wrong)):
+            assert not np.isfinite(measure(halves(rebuilt), tf.constant(original)))
+    assert measure(halves(true * 1.5), tf.constant(true)) == 0.5
 
 
 @pytest.mark.parametrize("execution", ["graph", "eager"])
