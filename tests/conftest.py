@@ -30,17 +30,6 @@ def _earlier_tests_are_not_searched_again() -> None:
     gc.freeze()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of each process's share the longest first: one that is left for the end keeps others waiting.
-
-    pytest-xdist hands out equal shares of neighbours, which fixtures have in common.
-    """
-    shares = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    others = [item for item in items if not item.get_closest_marker("slow")]
-    size = -(-len(others) // shares)
-    items[:] = [
-        item
-        for number in range(shares)
-        for item in (*slow[number::shares], *others[number * size : (number + 1) * size])
-    ]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that is left for the end runs on while other processes have none."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
