@@ -8,7 +8,9 @@ not hold, a cell could not be measured, or there is no baseline to compare with,
 TensorFlow does not pass unseen; 2 for arguments or files that make no sense.
 """
 
+import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +23,6 @@ from mem_dfa.experiments.cli.program import INTERRUPTED, command
 from mem_dfa.experiments.terminal import screen
 from mem_dfa.profiling import baseline
 from mem_dfa.profiling.files import write_whole
-
-UPDATE = "mem-dfa gate --update-baseline"
 
 
 def parser() -> arguments.Parser:
@@ -67,25 +67,27 @@ def main(argv: Sequence[str]) -> int:
     if options.update_baseline and not holds:
         print("the baseline is left as it is: a cell failed or a relation does not hold, see above")
         return 1
-    return 0 if _compared(wanted, known, weights, options.update_baseline) and holds else 1
+    return 0 if _compared(wanted, known, weights, options) and holds else 1
 
 
 def _compared(
     wanted: gate_file.GateFile,
     known: Mapping[Path, Mapping[str, Any]],
     weights: Mapping[str, Any],
-    updates: bool,
+    options: argparse.Namespace,
 ) -> bool:
     """Says what moved; whether nothing did, or it was written."""
     versions = {name: next(iter(weights.values()))[name] for name in baseline.VERSIONS}
     sizes = {n: {q: one[q] for q in gate.QUANTITIES} for n, one in weights.items()}
-    path = baseline.path_of(wanted.baselines, versions)
+    path, updates = baseline.path_of(wanted.baselines, versions), options.update_baseline
+    named = [] if options.file == Path(gate_file.NAME) else [str(options.file)]
+    update = shlex.join(["mem-dfa", "gate", *named, "--update-baseline"])
     before = known.get(path, {**versions, "cells": {}})
     if path not in known and not updates:
         there = f" (there is {', '.join(one.name for one in known)})" if known else ""
         print(
             f"{path} does not exist{there}: nothing to compare with, only the relations were "
-            f"checked; make it with {UPDATE}, and commit it"
+            f"checked; make it with {update}, and commit it"
         )
         return False
     if before["keras"] != versions["keras"]:
@@ -100,7 +102,7 @@ def _compared(
         print(f"{written} of {len(new)} written: {baseline.write(path, versions, new)}")
         return True
     if found:
-        print(f"{len(found)} moved; if that is meant, run {UPDATE}, and commit {path}")
+        print(f"{len(found)} moved; if that is meant, run {update}, and commit {path}")
     else:
         print(f"{len(weights)} cells: nothing moved by more than its tolerance ({path})")
     return not found

@@ -99,11 +99,11 @@ def read(path: Path) -> GateFile:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     _check_keys(content, ("tolerance", "baselines", "cells", "relations"), str(path))
-    usual = _tolerance(content, str(path))
+    usual = _tolerance(content, str(path), None)
     cells: dict[str, Cell] = {}
     tolerances: dict[tuple[str, str], float] = {}
     for place, table in _tables(content, "cells", path):
-        own = _tolerance(table, place) or usual
+        own = _tolerance(table, place, usual)
         for cell in _cells({k: v for k, v in table.items() if k != "tolerance"}, place):
             name = name_of(cell)
             if name in cells:
@@ -137,9 +137,9 @@ def _check_keys(table: Iterable[str], known: Sequence[str], place: str) -> None:
             raise UsageError(f"{place}: there is no key {key!r}; {advice}")
 
 
-def _tolerance(table: Mapping[str, Any], place: str) -> float | None:
+def _tolerance(table: Mapping[str, Any], place: str, usual: float | None) -> float | None:
     try:
-        return parse_percent(table["tolerance"]) if "tolerance" in table else None
+        return parse_percent(table["tolerance"]) if "tolerance" in table else usual
     except ValueError as error:
         raise UsageError(f"{place}: tolerance: {error}") from error
 

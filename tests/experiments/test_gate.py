@@ -147,6 +147,11 @@ def test_a_baseline_of_another_tensorflow_is_told_and_stays(gate: Gate) -> None:
     assert FILE.with_name("tensorflow_8.0.0_cpu.json").exists()
 
 
+def test_another_file_is_named_in_what_to_do(gate: Gate) -> None:
+    shutil.copy(gate_file.NAME, "other gate.toml")
+    assert "mem-dfa gate 'other gate.toml' --update-baseline" in gate(fake(), "other gate.toml")[1]
+
+
 def test_what_was_written_passes_again(gate: Gate) -> None:
     assert gate(fake(), "--update-baseline")[0] == 0
     status, said = gate(fake())

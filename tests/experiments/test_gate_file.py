@@ -42,6 +42,8 @@ def test_the_nearest_tolerance_holds(tmp_path: Path) -> None:
     found = read(tmp_path, f'tolerance = "5 %"\n{CELLS}{other}').tolerances
     assert {found[name] for name in found if "batch 1 " in name[0]} == {2.5}
     assert {found[name] for name in found if "batch 1 " not in name[0]} == {5}
+    none = read(tmp_path, f'tolerance = "5 %"\n{other}'.replace("2.5%", "0 %")).tolerances
+    assert set(none.values()) == {0}, "to the byte"
 
 
 def test_what_is_not_as_usual_is_part_of_the_name(tmp_path: Path) -> None:
