@@ -223,6 +223,13 @@ MODELS: Mapping[str, ModelEntry] = {
         batch_size=32,
         layers=100,
     ),
+    "depth_mlp": ModelEntry(
+        "mem_dfa.models.depth:depth_mlp",
+        "3 dense layers of 256 units with ReLU; any depth",
+        dataset="mnist",
+        batch_size=200,
+        layers=3,
+    ),
     "depth_revnet": ModelEntry(
         "mem_dfa.models.depth:depth_revnet",
         "as many reversible blocks of 8 channels; any depth",

@@ -15,7 +15,7 @@ from mem_dfa.chain.warn_one_block import warn_if_one_block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.optimizer.step import Update, warn_if_whole
-from mem_dfa.schedules.schedule import Schedule
+from mem_dfa.schedules.schedule import Schedule, Targets
 
 
 class Blockwise(Algorithm):
@@ -61,7 +61,7 @@ class Blockwise(Algorithm):
             outputs.append(output)
             return error
 
-        self.schedule(update, inputs.shape[0]).run(inputs, error_of)
+        self.schedule(update, inputs.shape[0]).run(inputs, Targets(y, sample_weight, error_of))
         return outputs[0]
 
     def _refuse_at_compile(self) -> None:

@@ -20,9 +20,6 @@ from mem_dfa.feedback.distributions import Initializer
 class Signal:
     """The exact one, δ_{i-1} = J_iᵀ δ_i: the chain rule, and nothing held. Others change that."""
 
-    learns = False
-    """Whether `learn` does something, for which a_i has to be there."""
-
     @property
     def held(self) -> Sequence[keras.Variable]:
         """The random weights between two steps."""
@@ -46,21 +43,31 @@ class Signal:
         """Within the context the trainer's layers pass error signals back as this signal says."""
         return contextlib.nullcontext()
 
+    def learned(self, block: Block) -> Sequence[keras.Variable]:
+        """What of the signal is trained with a block, by the same optimizer call."""
+        return ()
+
     def learn(
         self,
         block: Block,
-        outputs: tf.Tensor | None,
+        outputs: tf.Tensor,
         error: tf.Tensor,
         gradients: Sequence[Any],
-    ) -> None:
-        """Called after each block's gradients, of a slice of the batch where it runs in slices.
+    ) -> Sequence[tf.Tensor]:
+        """The gradients of what is `learned` with a block; asked for where there is something.
 
         Args:
             block: which.
-            outputs: a_i; None unless the signal `learns`.
-            error: δ_i.
+            outputs: a_i, or a slice of the batch where the block runs in slices.
+            error: what the signal was made of: e for output feedback, else δ_i; not yet cast to
+                the dtype of a_i.
             gradients: of the block's trainable variables.
+
+        Returns:
+            One gradient for each of `learned`, in which loss scales and slices count as they do
+            in `gradients`.
         """
+        return ()
 
 
 class Exact(Signal):

@@ -1,4 +1,4 @@
-"""Chains of equal layers to measure growth with depth on, at any depth."""
+"""Chains of equal layers at any depth, to measure on what grows with it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from mem_dfa.layers.reversible import ReversibleBlock
-from mem_dfa.models.build import Seeds, convolutions, recursion
+from mem_dfa.models.build import Group, Layer, Seeds, convolutions, recursion, sequential
 
 DEFAULT_DEPTH = 100
 FILTERS = 8
+UNITS = 256
 
 
 def depth_net(
@@ -27,6 +28,33 @@ def depth_net(
     """
     depth = DEFAULT_DEPTH if layers is None else layers
     return convolutions("depth_net", input_shape, classes, depth, seed, (FILTERS, 3, "relu"))
+
+
+def depth_mlp(
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """`layers` × [dense 256, ReLU], then dense; 3 unless told.
+
+    Raises:
+        ValueError: `layers` is below 1.
+    """
+    depth = 3 if layers is None else layers
+    if depth < 1:
+        raise ValueError(f"layers={depth} for model depth_mlp: it has 1 or more weight layers.")
+
+    def group(index: int) -> Group:
+        def make(seeds: Seeds) -> list[Layer]:
+            flatten = [keras.layers.Flatten(name="flatten")] if index == 1 else []
+            relu = keras.layers.ReLU(name=f"relu_{index}")
+            return [*flatten, seeds.dense(UNITS, f"dense_{index}"), relu]
+
+        return make
+
+    groups = [group(index) for index in range(1, depth + 1)]
+    return sequential("depth_mlp", input_shape, classes, depth, seed, groups)
 
 
 def depth_revnet(

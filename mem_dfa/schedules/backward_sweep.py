@@ -7,7 +7,7 @@ for each of its blocks, last to first:  δ_i,  W_i ← W_i − η·G_iᵀ δ_i, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,7 +19,7 @@ from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.checkpoint_plan import Segment
-from mem_dfa.schedules.schedule import Schedule
+from mem_dfa.schedules.schedule import Schedule, Targets
 
 
 class BackwardSweep(Schedule):
@@ -37,7 +37,7 @@ class BackwardSweep(Schedule):
         self._projection = self._signal if isinstance(self._signal, OutputFeedback) else None
         self._rehearsal = Rehearsal()
 
-    def run(self, inputs: tf.Tensor, error_of: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    def run(self, inputs: tf.Tensor, targets: Targets) -> None:
         """Forward, then segment by segment backward."""
         kept: list[tuple[Segment, tf.Tensor, list[Recording]]] = []
         activation = inputs
@@ -51,7 +51,7 @@ class BackwardSweep(Schedule):
                 activation = recordings[-1].outputs
             kept.append((segment, checkpoint, recordings))
             del checkpoint, recordings
-        error = error_of(activation)
+        error = targets.error_of(activation)
         del activation
         done = None if self._projection is None else token([error])
         while kept:
@@ -87,19 +87,20 @@ class BackwardSweep(Schedule):
         done: tf.Tensor | None,
     ) -> tf.Tensor | None:
         """A block updated by a signal made of e, and a token of that."""
-        block, variables = recording.block, recording.variables
-        if not variables:
+        block = recording.block
+        if not recording.variables:
             return done
         # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
         # activations.
         with scope("backward", block.name):
             late_error = after(error, done)
         signal = projection.project(block, late_error)
-        outputs = recording.outputs if projection.learns else None
+        outputs = recording.outputs if projection.learned(block) else None
         gradients = recording.gradients(signal, self._scale_loss)
-        projection.learn(block, outputs, signal, gradients)
+        if outputs is not None:
+            gradients += projection.learn(block, outputs, late_error, gradients)
         # W_i ← W_i − η·G_iᵀ δ_i
-        return self._update.apply(block.name, gradients, variables)
+        return self._update.apply(block.name, gradients, self._trained(block))
 
     def _pass_on(
         self, recording: Recording, error: tf.Tensor | None
@@ -109,17 +110,18 @@ class BackwardSweep(Schedule):
         Where no gradient arrives there is no δ, as behind `keras.ops.stop_gradient`; the blocks
         have run, for their statistics and seeds.
         """
-        block, variables = recording.block, recording.variables
+        block = recording.block
         if error is None:
             self._refuse_penalties(recording)
             return None, token([recording.outputs])
-        outputs = recording.outputs if self._signal.learns else None
+        outputs = recording.outputs if self._signal.learned(block) else None
         # δ_{i-1} = J_iᵀ δ_i
         gradients, error_before = recording.backward(error, self._scale_loss)
-        self._signal.learn(block, outputs, error, gradients)
+        if outputs is not None:
+            gradients += self._signal.learn(block, outputs, error, gradients)
         # W_i ← W_i − η·G_iᵀ δ_i, when nothing needs the old W_i any more
         readers = [] if error_before is None else [error_before]
-        done = self._update.apply(block.name, gradients, variables, readers)
+        done = self._update.apply(block.name, gradients, self._trained(block), readers)
         if error_before is not None and done is not None:
             # Otherwise the weights' gradient is formed, or applied, beside the next block's error
             # signal, and what both need is held at once.

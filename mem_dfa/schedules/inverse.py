@@ -22,7 +22,7 @@ from mem_dfa.graph.ordering import after, in_turn, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.layers.reversible import Pair, ReversibleBlock, join, split
 from mem_dfa.memory.inverse import Half
-from mem_dfa.schedules.schedule import Schedule
+from mem_dfa.schedules.schedule import Schedule, Targets
 
 
 class Inverse(Schedule):
@@ -39,7 +39,7 @@ class Inverse(Schedule):
         self._check, self._rehearsal = check, Rehearsal()
         self._done: list[tf.Tensor] = []  # a token of the last update
 
-    def run(self, inputs: tf.Tensor, error_of: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    def run(self, inputs: tf.Tensor, targets: Targets) -> None:
         """Forward with the ordinary blocks' inputs kept, then invert or replay backward."""
         *body, last = self._blocks
         kept: list[tuple[Block, tf.Tensor | None]] = []
@@ -49,7 +49,7 @@ class Inverse(Schedule):
             halves = (block.layers[0].f, block.layers[0].g) if is_reversible(block) else ()
             activation = self._rehearsal.run(block, activation, "forward", halves)
         head = Recording(last, activation, "forward", differentiate_input=True)
-        errors: tf.Tensor | Pair | None = self._differentiate(head, error_of(head.outputs))
+        errors: tf.Tensor | Pair | None = self._differentiate(head, targets.error_of(head.outputs))
         state: tf.Tensor | Pair = activation
         del head, activation
         while kept:

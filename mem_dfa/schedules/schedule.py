@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.feedback.signal import Signal
 from mem_dfa.optimizer.step import Update
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch is to come to.
+
+    Attributes:
+        y: the labels, as they were given.
+        sample_weight: as it was given, or None.
+        error_of: gives e = dL/dz for the logits z, and keeps track of the loss; called once.
+    """
+
+    y: Any
+    sample_weight: Any
+    error_of: Callable[[tf.Tensor], tf.Tensor]
 
 
 class Schedule(ABC):
@@ -28,10 +46,14 @@ class Schedule(ABC):
         self._scale_loss = update.optimizer.scale_loss
 
     @abstractmethod
-    def run(self, inputs: tf.Tensor, error_of: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    def run(self, inputs: tf.Tensor, targets: Targets) -> None:
         """Update every block once.
 
         Args:
             inputs: x, shape (batch, ...).
-            error_of: gives e = dL/dz for the logits z; called once.
+            targets: of the batch.
         """
+
+    def _trained(self, block: Block) -> list[keras.Variable]:
+        """What is changed when a block is updated: its own weights, and what is learned beside."""
+        return [*block.trainable_variables, *self._signal.learned(block)]

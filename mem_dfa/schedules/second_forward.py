@@ -11,7 +11,7 @@ before, so that no core waits.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,7 +26,7 @@ from mem_dfa.graph.ordering import after, runs_as_a_graph, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.batch_parts import add_parts, cut, cut_errors
 from mem_dfa.memory.batch_slices import first_pass_counts, slice_counts
-from mem_dfa.schedules.schedule import Schedule
+from mem_dfa.schedules.schedule import Schedule, Targets
 
 Gradients = list[tf.Tensor | TiledGradient | None]
 
@@ -52,13 +52,13 @@ class SecondForward(Schedule):
         hidden = [] if tf.executing_eagerly() else self._blocks[:-1]
         self._repeated = Repeated([block for block in hidden if not tiled[block.name]])
 
-    def run(self, inputs: tf.Tensor, error_of: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    def run(self, inputs: tf.Tensor, targets: Targets) -> None:
         """Forward for the error alone, then replay and update block by block."""
         blocks, batch_size, wide = self._blocks, inputs.shape[0], self._tiled
         counts = slice_counts(blocks, batch_size, self._slices, wide)
         first_counts = first_pass_counts(blocks, counts, batch_size, wide)
         # z = f_n(… f_1(x)),  e = dL/dz; nothing else is kept
-        error = error_of(self._first_pass(inputs, first_counts))
+        error = targets.error_of(self._first_pass(inputs, first_counts))
         done, size = token([error]), batch_size or tf.shape(inputs)[0]
         errors = {count: cut_errors(error, count, size) for count in set(counts)}
         activations = [inputs]
@@ -113,7 +113,7 @@ class SecondForward(Schedule):
         Returns:
             The slices of a_i, and a token of the update.
         """
-        variables, outputs, earlier = block.trainable_variables, [], done
+        variables, outputs, earlier = self._trained(block), [], done
         gradients: Gradients = [None] * len(variables)
         for error in errors:
             output, gradients, done, earlier = self._repeated.call(
@@ -172,9 +172,10 @@ class SecondForward(Schedule):
         started = token([signal])
         is_first = all(gradient is None for gradient in gradients)
         own = recording.gradients(signal, self._scale_loss, penalties=is_first)
-        self._signal.learn(block, outputs, signal, own)
+        if self._signal.learned(block):
+            own += self._signal.learn(block, outputs, error, own)
         del signal, recording
         with scope("backward", block.name):
-            gradients = add_parts(block.trainable_variables, gradients, own)
+            gradients = add_parts(self._trained(block), gradients, own)
             done = token(present_tensors(gradients))
         return outputs, gradients, done, started if runs_as_a_graph() else done

@@ -19,6 +19,7 @@ PARAMETERS = {
     # A hundred 3×3 convolutions to 8 channels, then a dense layer on 32×32×8.
     "depth_revnet": 27 * 8 + 8 + 100 * 2 * (36 * 4 + 4) + 8_192 * 10 + 10,
     "depth_net": 27 * 8 + 8 + 99 * (72 * 8 + 8) + 8_192 * 10 + 10,
+    "depth_mlp": 784 * 256 + 256 + 2 * (256 * 256 + 256) + 2560 + 10,
     # The shortcuts are 1×1 convolutions with BatchNormalization.
     "resnet32": 466_906,
     "resnet110": 1_730_714,
