@@ -53,8 +53,8 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "name"]
-    """A whole number from 1, a size such as "64 MiB", or one of `choices`."""
+    kind: Literal["count", "size", "share", "name"]
+    """A whole number from 1, a size such as "64 MiB", a share from 0 to 1, or one of `choices`."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -110,12 +110,28 @@ class ModelEntry(Entry):
 
 
 FEEDBACK_KINDS: Mapping[str, Entry] = {
-    "stored": Entry("mem_dfa.feedback.matrices:Stored", "every matrix is a variable"),
+    "stored": Entry("mem_dfa.feedback.kinds.stored:Stored", "every matrix is a variable"),
     "regenerated": Entry(
-        "mem_dfa.feedback.matrices:Regenerated", "drawn from its seed whenever it is needed"
+        "mem_dfa.feedback.kinds.regenerated:Regenerated",
+        "drawn from its seed whenever it is needed",
     ),
     "shared": Entry(
-        "mem_dfa.feedback.matrices:Shared", "one matrix, of which each block takes a part"
+        "mem_dfa.feedback.kinds.shared:Shared", "one matrix, of which each block takes a part"
+    ),
+    "sparse": Entry("mem_dfa.feedback.kinds.sparse:Sparse", "few non-zeros in each column"),
+    "regenerated_sparse": Entry(
+        "mem_dfa.feedback.kinds.regenerated_sparse:RegeneratedSparse",
+        "as `sparse`, drawn from its seed whenever it is needed",
+    ),
+    "low_rank": Entry(
+        "mem_dfa.feedback.kinds.low_rank:LowRank", "the product of two factors, one of them shared"
+    ),
+    "convolutional": Entry(
+        "mem_dfa.feedback.kinds.convolutional:Convolutional",
+        "a small kernel for each block that ends in an image",
+    ),
+    "learned": Entry(
+        "mem_dfa.feedback.kinds.learned:Learned", "every matrix is trained with its block"
     ),
 }
 
@@ -132,7 +148,11 @@ EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of t
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
 FEEDBACK = Option(
-    "feedback", "name", "what is held of the matrices", "stored", tuple(FEEDBACK_KINDS)
+    "feedback",
+    "name",
+    "what is held of the matrices",
+    "stored; ssdfa's are sparse, asrbp's learned",
+    tuple(FEEDBACK_KINDS),
 )
 FEEDBACK_INITIALIZER = Option(
     "feedback_initializer",
@@ -141,7 +161,13 @@ FEEDBACK_INITIALIZER = Option(
     "uniform",
     tuple(FEEDBACK_INITIALIZERS),
 )
-OPTIONS = (EVERY, BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER)
+NONZEROS = Option("nonzeros", "count", "non-zeros in each column of a sparse matrix", "1")
+RANK = Option("rank", "count", "of matrices of low rank", "the root of the classes, rounded up")
+FEEDBACK_DECAY = Option(
+    "feedback_decay", "share", "what goes of learned feedback, and of its weights, each step", "0"
+)
+OUTPUT_FEEDBACK = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK, FEEDBACK_DECAY)
+OPTIONS = (EVERY, BUDGET, SLICES, *OUTPUT_FEEDBACK)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -165,7 +191,23 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="the output error, projected for each block by a random matrix",
         keeps="everything",
         look=Look("#56B4E9", "D", 3.6),
-        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+        options=OUTPUT_FEEDBACK,
+    ),
+    "ssdfa": AlgorithmEntry(
+        "mem_dfa.algorithms.ssdfa:SSDFA",
+        "sparse direct feedback alignment",
+        signal="as `dfa`, each unit from few classes",
+        keeps="everything",
+        look=Look("#7F7F00", "<", 1.6),
+        options=OUTPUT_FEEDBACK,
+    ),
+    "asrbp": AlgorithmEntry(
+        "mem_dfa.algorithms.asrbp:ASRBP",
+        "direct feedback alignment with learned matrices",
+        signal="as `dfa`, the matrices trained",
+        keeps="everything",
+        look=Look("#B00020", ">", 1.6),
+        options=OUTPUT_FEEDBACK,
     ),
     "mem_dfa": AlgorithmEntry(
         "mem_dfa.algorithms.mem_dfa:MemDFA",
@@ -173,7 +215,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="as `dfa`",
         keeps="nothing",
         look=Look("#D55E00", "o", 1.8),
-        options=(SLICES, FEEDBACK, FEEDBACK_INITIALIZER),
+        options=(SLICES, *OUTPUT_FEEDBACK),
     ),
     "checkpoint": AlgorithmEntry(
         "mem_dfa.algorithms.checkpoint:Checkpoint",

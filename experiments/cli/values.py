@@ -114,11 +114,25 @@ def learning_rate(text: str) -> float:
     return rate
 
 
+def share(text: str) -> float:
+    """A number from 0 to less than 1."""
+    try:
+        part = float(text)
+    except ValueError:
+        part = math.nan
+    if not 0 <= part < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no share; take a number from 0 to less than 1"
+        )
+    return part
+
+
 HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "count": (count, "N"),
     "layers": (layers, "N"),
     "seed": (lambda text: count(text, 0), "N"),
     "rate": (learning_rate, "X"),
+    "share": (share, "X"),
     "size": (size, "SIZE"),
 }
 """How the kinds of arguments are read and named in the help."""

@@ -15,6 +15,7 @@ import keras
 
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
@@ -30,6 +31,9 @@ class DFA(Blockwise):
         feedback_initializer: str | Initializer = "uniform",
         feedback: str = "stored",
         projected: Sequence[str] | None = None,
+        nonzeros: int | None = None,
+        rank: int | None = None,
+        feedback_decay: float = 0.0,
         **details: Any,
     ) -> None:
         """Wrap `network`.
@@ -37,17 +41,21 @@ class DFA(Blockwise):
         Args:
             network: a built Sequential or functional model; nested ones are opened.
             feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
-            feedback: "stored", "regenerated" or "shared", see `matrices`.
+            feedback: what is held of the matrices, a name in `matrices.KINDS`.
             projected: names of the blocks that get a matrix; None for those that have something to
                 train now. A saved trainer keeps its own, whatever was frozen since.
+            nonzeros: of each column of a sparse matrix, s; None for 1.
+            rank: of a matrix of low rank, r; None for ⌈√C⌉.
+            feedback_decay: what share of learned matrices, and of their blocks' kernels, goes each
+                step.
             **details: `seed`, which the matrices are drawn from, and `name`.
 
         Raises:
-            UnsupportedError: the algorithm cannot train the network; unknown initializer or kind
-                of feedback; a Keras initializer for matrices that are not stored.
+            UnsupportedError: the algorithm cannot train the network; see `OutputFeedback`.
         """
         super().__init__(network, **details)
-        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected)
+        arguments = KindArguments(nonzeros, rank, feedback_decay)
+        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected, arguments)
 
     def schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
         """Forward through all blocks, then project, differentiate and update each."""

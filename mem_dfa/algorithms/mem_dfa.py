@@ -22,6 +22,7 @@ import keras
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.memory.batch_slices import chain_peak_bytes, slice_counts
 from mem_dfa.optimizer.step import Update, tiled_layers
@@ -39,6 +40,9 @@ class MemDFA(Blockwise):
         slices: int | None = None,
         feedback: str = "stored",
         projected: Sequence[str] | None = None,
+        nonzeros: int | None = None,
+        rank: int | None = None,
+        feedback_decay: float = 0.0,
         **details: Any,
     ) -> None:
         """Wrap `network`.
@@ -49,8 +53,12 @@ class MemDFA(Blockwise):
             slices: of the batch, in which a block that sets the chain's peak is worked on; 1 for
                 whole batches only, None for as many as are worth it, see
                 `batch_slices.slice_counts`.
-            feedback: "stored", "regenerated" or "shared", see `matrices`.
+            feedback: what is held of the matrices, a name in `matrices.KINDS`.
             projected: names of the blocks that get a matrix, as of `DFA`.
+            nonzeros: of each column of a sparse matrix, s; None for 1.
+            rank: of a matrix of low rank, r; None for ⌈√C⌉.
+            feedback_decay: what share of learned matrices, and of their blocks' kernels, goes each
+                step.
             **details: `seed`, which the matrices are drawn from, and `name`.
 
         Raises:
@@ -61,7 +69,8 @@ class MemDFA(Blockwise):
         ):
             raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
         super().__init__(network, **details)
-        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected)
+        arguments = KindArguments(nonzeros, rank, feedback_decay)
+        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected, arguments)
         self.slices = slices
 
     def schedule(self, update: Update, batch_size: int | None) -> SecondForward:

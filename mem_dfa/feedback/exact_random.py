@@ -80,3 +80,20 @@ def normal(seed: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
         )
         total += tf.raw_ops.GatherV2(params=quantiles, indices=byte, axis=constant(0, tf.int32))
     return tf.cast(total, tf.float32) * constant(2.0**-21, tf.float32)
+
+
+def choices(seed: tf.Tensor, of: int, count: int, columns: int) -> tf.Tensor:
+    """`count` different ones of `of` whole numbers from 0, shape (count, columns), int32.
+
+    Floyd's algorithm (Bentley and Floyd, CACM 1987), for all columns at once: every choice is as
+    likely, and nothing of the size `of` is made.
+    """
+    positive = tf.bitwise.bitwise_and(_bits(seed, (count, columns)), constant(2**31 - 1, tf.int32))
+    chosen: list[tf.Tensor] = []
+    for last, bits in zip(range(of - count, of), tf.unstack(positive), strict=True):
+        # One of 0 … last; where it is taken already, `last`, which cannot be.
+        number = tf.math.floormod(bits, constant(last + 1, tf.int32))
+        for other in chosen:
+            number = tf.where(tf.equal(number, other), constant(last, tf.int32), number)
+        chosen.append(number)
+    return tf.stack(chosen)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.matrices import KINDS
+from mem_dfa.feedback.matrices import KINDS, NOTHING_SAID, KindArguments
 from mem_dfa.machine_memory import memory_limit_bytes
 from mem_dfa.units import show_bytes
 
@@ -16,6 +17,9 @@ LARGE_BYTES = 2**30
 
 MOST_DRAWN_BYTES = 2**36
 """Of all matrices, where they are drawn: each tile is traced by itself."""
+
+AS_STORED = ("regenerated", "shared")
+"""Kinds whose matrices are those of `stored`, or drawn from the same distribution."""
 
 
 def check_kind(kind: Any) -> None:
@@ -28,35 +32,47 @@ def check_kind(kind: Any) -> None:
         raise UnsupportedError(f"Received feedback={kind!r}: use one of {', '.join(KINDS)}.")
 
 
-def check_bytes(kind: str, classes: int, widths: Sequence[int], step_bytes: int | None) -> None:
+def check_bytes(
+    kind: str,
+    classes: int,
+    blocks: Sequence[Block],
+    arguments: KindArguments,
+    step_bytes: int | None,
+) -> None:
     """Say what feedback will take where that is much, before it is there.
 
     Args:
         kind: a name in KINDS.
         classes: C, the number of logits.
-        widths: n_i of each block that is sent an error.
+        blocks: that are sent an error.
+        arguments: of the kind.
         step_bytes: of BP's whole step on some batch; None where they are not known.
 
     Raises:
         UnsupportedError: it is more than the memory that this process may take.
     """
-    sizes = {name: made.bytes_of(classes, widths) for name, made in KINDS.items()}
+    said = {name: arguments if name == kind else NOTHING_SAID for name in KINDS}
+    sizes = {name: made.bytes_of(classes, blocks, said[name]) for name, made in KINDS.items()}
     limits = dict.fromkeys(KINDS, (memory_limit_bytes(), "of memory there are"))
     if sizes["stored"] > MOST_DRAWN_BYTES:
         sizes["regenerated"] = sizes["stored"]
         limits["regenerated"] = (MOST_DRAWN_BYTES, "that a step can draw")
     own, (limit, what) = sizes[kind], limits[kind]
     less = [name for name in KINDS if sizes[name] < own and sizes[name] <= limits[name][0]]
-    others = " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in less)
     says = (
         f"feedback={kind!r} takes {show_bytes(own)}: {classes} logits an example times "
-        f"{sum(widths)} units of {len(widths)} blocks"
+        f"{sum(block.width for block in blocks)} units of {len(blocks)} blocks"
     )
     if own > limit:
         raise UnsupportedError(
             f"{says}, more than the {show_bytes(limit)} {what}; use "
-            f"{others or 'a net with fewer logits, or train with checkpoint'}."
+            f"{_told(sizes, less) or 'a net with fewer logits, or train with checkpoint'}."
         )
-    if less and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
+    alike = [name for name in less if name in AS_STORED]
+    if alike and (own > LARGE_BYTES or (step_bytes is not None and own > step_bytes)):
         compared = "" if step_bytes is None else f" (BP's whole step: {show_bytes(step_bytes)})"
-        warnings.warn(f"{says}{compared}; {others} would take less.", stacklevel=2)
+        warnings.warn(f"{says}{compared}; {_told(sizes, alike)} would take less.", stacklevel=2)
+
+
+def _told(sizes: Mapping[str, int], kinds: Sequence[str]) -> str:
+    return " or ".join(f"feedback={name!r} ({show_bytes(sizes[name])})" for name in kinds)

@@ -69,6 +69,9 @@ class Signal:
         """
         return ()
 
+    def end_step(self) -> None:
+        """What the signal changes at the end of a step, when every weight is updated."""
+
 
 class Exact(Signal):
     """The error signal of backpropagation."""

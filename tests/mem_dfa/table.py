@@ -41,6 +41,8 @@ TABLE = {
     "bp": Row(is_exact=True, opens=False, takes_outputs=True),
     "fa": Row(takes_outputs=True),
     "dfa": Row(is_block_by_block=True),
+    "ssdfa": Row(is_block_by_block=True),
+    "asrbp": Row(is_block_by_block=True),
     "mem_dfa": Row(is_block_by_block=True, replays=True),
     "checkpoint": Row(is_exact=True, is_block_by_block=True, replays=True, again={"every": 1}),
     "checkpoint_fa": Row(replays=True, again={"every": 1}),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mem_dfa import MemDFA
 from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
-from mem_dfa.feedback import matrices
+from mem_dfa.feedback import exact_random, matrices
 from mem_dfa.feedback.matrices import KINDS
 from mem_dfa.optimizer import step
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
@@ -87,10 +87,13 @@ def test_a_matrix_drawn_in_tiles_is_never_whole(
     if in_tiles:
         monkeypatch.setattr(matrices, "TILE_BYTES", 3 * 4 * 16)
     whole = []
-    own = matrices.Regenerated.made
-    monkeypatch.setattr(
-        matrices.Regenerated, "made", lambda *given: whole.append(given) or own(*given)
-    )
+    own = exact_random.uniform
+
+    def noted(seed: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+        whole.extend([columns] if columns == 8 * 8 * 4 else [])
+        return own(seed, rows, columns)
+
+    monkeypatch.setattr(exact_random, "uniform", noted)
     trainer = compiled(MemDFA(net(), feedback="regenerated"), keras.optimizers.SGD(0.01))
     change(trainer, steps=1)
     assert bool(whole) != in_tiles

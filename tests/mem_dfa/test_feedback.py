@@ -15,7 +15,9 @@ import tensorflow as tf
 from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, profiling
 from mem_dfa.feedback import matrices
 from mem_dfa.feedback.distributions import INITIALIZERS, for_kernel, for_matrix
+from mem_dfa.feedback.kinds import regenerated as regenerated_kind
 from mem_dfa.feedback.matrices import KINDS
+from mem_dfa.shapes.layer_bytes import variable_bytes
 from tests.mem_dfa.comparison import EXECUTIONS, LOSS, compiled
 
 ALIGNED = ("dfa", "mem_dfa")
@@ -46,16 +48,17 @@ def trained(algorithm: str, execution: str, feedback: str = "stored") -> list[np
 
 
 def drawing(trainer: keras.Model, execution: str = "eager") -> Callable[[], list[np.ndarray]]:
-    """A function that draws B_i of every block but the last, which is traced once."""
+    """A function that gives B_i of every block but the last, which is traced once."""
 
     def draw(error: tf.Tensor) -> list[tf.Tensor]:
         blocks = trainer.chain.blocks[:-1]
-        return [trainer.signal.matrices.matrix(block, error) for block in blocks]
+        return [trainer.signal.matrices.project(block, error) for block in blocks]
 
     if execution != "eager":
         draw = tf.function(draw, jit_compile=execution == "xla")
-    error = tf.ones((2, trainer.chain.blocks[-1].width))
-    return lambda: [matrix.numpy() for matrix in draw(error)]
+    # Of each class by itself the projection is a row of the matrix.
+    errors = tf.eye(trainer.chain.blocks[-1].width)
+    return lambda: [matrix.numpy() for matrix in draw(errors)]
 
 
 def all_matrices(trainer: keras.Model) -> list[np.ndarray]:
@@ -129,15 +132,26 @@ def test_shared_feedback_trains_alike_in_every_execution(algorithm: str, executi
 
 
 def test_feedback_bytes_count_what_is_held() -> None:
-    expected = {"stored": 4 * 3 * sum(WIDTHS), "regenerated": 0, "shared": 4 * 3 * max(WIDTHS)}
+    units = sum(WIDTHS)
+    expected = {
+        "stored": 4 * 3 * units,
+        "regenerated": 0,
+        "shared": 4 * 3 * max(WIDTHS),
+        "sparse": 5 * units,
+        "regenerated_sparse": 0,
+        "low_rank": 4 * 2 * (3 + units),
+        "convolutional": 4 * 3 * units,
+        "learned": 4 * 3 * units,
+    }
+    assert set(expected) == set(KINDS)
     for kind, held in expected.items():
         trainer = DFA(network(), feedback=kind)
         assert trainer.feedback_bytes == held
         variables = [v for v in trainer.variables if v.name.startswith("feedback")]
-        if kind == "regenerated":
+        if held == 0:
             assert [v.shape for v in variables] == [(len(WIDTHS), 2)]
         else:
-            assert sum(4 * math.prod(v.shape) for v in variables) == held
+            assert variable_bytes(variables) == held
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -172,7 +186,10 @@ def test_unknown_kinds_are_refused(algorithm: str, kind: object) -> None:
         ALGORITHMS[algorithm](network(), feedback=kind)
 
 
-@pytest.mark.parametrize("kind", ["regenerated", "shared"])
+@pytest.mark.parametrize(
+    "kind",
+    ["regenerated", "shared", "sparse", "regenerated_sparse", "low_rank", "convolutional"],
+)
 def test_only_stored_feedback_takes_a_keras_initializer(kind: str) -> None:
     with pytest.raises(UnsupportedError, match=f"'{kind}'.*RandomNormal.*'uniform'.*'stored'"):
         MemDFA(network(), keras.initializers.RandomNormal(seed=3), feedback=kind)
@@ -279,5 +296,5 @@ def test_feedback_grows_neither_what_stays_nor_the_step_with_depth(kind: str) ->
 
 def test_without_order_every_matrix_would_be_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ordered = measured("regenerated", 9)[1]
-    monkeypatch.setattr(matrices, "after", lambda tensor, earlier: tensor)
+    monkeypatch.setattr(regenerated_kind, "after", lambda tensor, earlier: tensor)
     assert measured.__wrapped__("regenerated", 9)[1] >= ordered + 4 * MATRIX_BYTES

@@ -81,8 +81,12 @@ def test_feedback_that_no_memory_holds_is_refused_before_it_is_made(
         make(segmentation(64, biggest=5))
     assert "8192 logits an example times 36864 units of 2 blocks" in str(e.value)
     # 2·1024² logits: so many matrices that drawing them is no way out, either.
+    for kind in ("stored", "regenerated", "shared", "learned"):
+        with pytest.raises(UnsupportedError, match=f"feedback='{kind}' takes .* TiB.*'sparse'"):
+            make(segmentation(1024), feedback=kind)
+    monkeypatch.setattr(matrix_bytes, "memory_limit_bytes", lambda: 2**20)
     for kind in matrix_bytes.KINDS:
-        with pytest.raises(UnsupportedError, match=f"feedback='{kind}' takes .* TiB.*checkpoint"):
+        with pytest.raises(UnsupportedError, match=f"feedback='{kind}' takes .* or train with che"):
             make(segmentation(1024), feedback=kind)
 
 
