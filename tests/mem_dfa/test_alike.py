@@ -10,7 +10,7 @@ import tensorflow as tf
 from mem_dfa import MemDFA
 from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
-from mem_dfa.feedback import exact_random, matrices
+from mem_dfa.feedback import exact_random, tiles
 from mem_dfa.feedback.matrices import KINDS
 from mem_dfa.optimizer import step
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
@@ -85,7 +85,7 @@ def test_a_matrix_drawn_in_tiles_is_never_whole(
 ) -> None:
     """Which it would be in the call of a block that is like others."""
     if in_tiles:
-        monkeypatch.setattr(matrices, "TILE_BYTES", 3 * 4 * 16)
+        monkeypatch.setattr(tiles, "TILE_BYTES", 3 * 4 * 16)
     whole = []
     own = exact_random.uniform
 

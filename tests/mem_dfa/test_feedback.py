@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, profiling
-from mem_dfa.feedback import matrices
+from mem_dfa.feedback import tiles
 from mem_dfa.feedback.distributions import INITIALIZERS, for_kernel, for_matrix
 from mem_dfa.feedback.kinds import regenerated as regenerated_kind
 from mem_dfa.feedback.matrices import KINDS
@@ -71,13 +71,13 @@ def assert_same(some: list[np.ndarray], others: list[np.ndarray]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("tile_bytes", [matrices.TILE_BYTES, 3 * 4 * 16])
+@pytest.mark.parametrize("tile_bytes", [tiles.TILE_BYTES, 3 * 4 * 16])
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("initializer", ["uniform", "signs", "normal"])
 def test_regenerated_matrices_are_the_stored_ones_to_the_bit(
     initializer: str, execution: str, tile_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrices, "TILE_BYTES", tile_bytes)  # as if the matrices were wide
+    monkeypatch.setattr(tiles, "TILE_BYTES", tile_bytes)  # as if the matrices were wide
     how, widths = {"feedback_initializer": initializer, "seed": 5}, WIDTHS[:2]
     stored = all_matrices(MemDFA(network(widths), **how))
     regenerated = MemDFA(network(widths), feedback="regenerated", **how)
@@ -95,8 +95,8 @@ def test_regenerated_feedback_trains_as_stored_to_the_bit(algorithm: str, execut
 
 
 def test_a_wide_matrix_is_projected_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrices, "TILE_BYTES", 3 * 4 * 16)
-    assert matrices.tile_widths(3, 70) == [16, 16, 16, 16, 6]
+    monkeypatch.setattr(tiles, "TILE_BYTES", 3 * 4 * 16)
+    assert tiles.tile_widths(3, 70) == [16, 16, 16, 16, 6]
     kinds = ("stored", "regenerated")
     both = (trained.__wrapped__("mem_dfa", "graph", kind) for kind in kinds)  # not from the cache
     for stored, regenerated in zip(*both, strict=True):

@@ -31,7 +31,8 @@ from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution
 from mem_dfa.feedback.kinds.stored import Stored
-from mem_dfa.feedback.matrices import ENTRY_BYTES, KindArguments, drawn
+from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 

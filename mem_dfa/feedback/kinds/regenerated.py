@@ -13,15 +13,8 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
-from mem_dfa.feedback.matrices import (
-    ENTRY_BYTES,
-    KindArguments,
-    Matrices,
-    Seed,
-    side_by_side,
-    tile_seed,
-    tile_widths,
-)
+from mem_dfa.feedback.matrices import KindArguments, Matrices
+from mem_dfa.feedback.tiles import ENTRY_BYTES, Seed, side_by_side, tile_seed, tile_widths
 from mem_dfa.graph.once import constant, once
 from mem_dfa.graph.ordering import after, token
 

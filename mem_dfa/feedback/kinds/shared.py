@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.feedback.distributions import Distribution
-from mem_dfa.feedback.matrices import ENTRY_BYTES, KindArguments, Matrices, drawn
+from mem_dfa.feedback.matrices import KindArguments, Matrices
+from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.feedback.distributions import seeded
-from mem_dfa.feedback.matrices import ENTRY_BYTES, KindArguments, Matrices, drawn
+from mem_dfa.feedback.matrices import KindArguments, Matrices
+from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
 
 
 class Stored(Matrices):
