@@ -198,7 +198,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "sparse direct feedback alignment",
         signal="as `dfa`, each unit from few classes",
         keeps="everything",
-        look=Look("#7F7F00", "<", 1.6),
+        look=Look("#9966FF", "<", 1.6),
         options=OUTPUT_FEEDBACK,
     ),
     "asrbp": AlgorithmEntry(
@@ -206,7 +206,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "direct feedback alignment with learned matrices",
         signal="as `dfa`, the matrices trained",
         keeps="everything",
-        look=Look("#B00020", ">", 1.6),
+        look=Look("#DDCC77", ">", 1.6),
         options=OUTPUT_FEEDBACK,
     ),
     "mem_dfa": AlgorithmEntry(

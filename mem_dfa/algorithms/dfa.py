@@ -69,4 +69,4 @@ class DFA(Blockwise):
         for size in reversed(sizes):
             kept -= size.kept
             peak = max(peak, kept + size.update_peak)
-        return peak
+        return peak + self.signal.gradient_bytes

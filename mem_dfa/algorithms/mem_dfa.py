@@ -83,13 +83,17 @@ class MemDFA(Blockwise):
         return {**super().get_config(), "slices": self.slices}
 
     def _predict_step_bytes(self, batch_size: int) -> int:
-        """The block at work, whole or in slices, and the output of the one before it."""
+        """The block at work, whole or in slices, and the output of the one before it.
+
+        Where matrices are learned, the gradient of one is made beside that.
+        """
         blocks = self.chain.blocks
         self.chain.require_known_bytes(batch_size)
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         counts = slice_counts(blocks, batch_size, self.slices, tiled)
-        return chain_peak_bytes(blocks, counts, batch_size, tiled)
+        peak = chain_peak_bytes(blocks, counts, batch_size, tiled)
+        return peak + self.signal.gradient_bytes
 
     def tiled_layers(self) -> list[keras.layers.Layer]:
         """The dense layers whose kernels are updated in row tiles, once the trainer is compiled."""

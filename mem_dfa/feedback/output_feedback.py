@@ -22,7 +22,7 @@ from mem_dfa.feedback.signal import Signal, serialized
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
-from mem_dfa.shapes.layer_bytes import backpropagation_bytes
+from mem_dfa.shapes.layer_bytes import backpropagation_bytes, variable_bytes
 
 
 class OutputFeedback(Signal):
@@ -105,6 +105,12 @@ class OutputFeedback(Signal):
             # δ_i = e·B_i
             signal = self.matrices.project(block, tf.reshape(error, [batch, -1]), source)
             return tf.reshape(signal, [batch, *block.output_shape[1:]])
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Of the largest ∇B_i, which a step makes for one block at a time."""
+        learned = (self.learned(block) for block in self._chain.blocks)
+        return max(map(variable_bytes, learned))
 
     def learned(self, block: Block) -> Sequence[keras.Variable]:
         """B_i, where the kind trains it."""

@@ -54,6 +54,7 @@ def expected(feedback: str) -> list[np.ndarray]:
         *(("graph", 3, kind) for kind in KINDS),
         ("graph", 1, "regenerated"),
         ("xla", 3, "stored"),
+        ("xla", 3, "learned"),
     ],
 )
 def test_calls_do_not_change_the_step(

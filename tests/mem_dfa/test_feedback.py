@@ -284,7 +284,7 @@ def measured(kind: str, layers: int) -> tuple[int, int]:
     return left, timeline.step_requested_bytes
 
 
-@pytest.mark.parametrize("kind", ["regenerated", "shared"])
+@pytest.mark.parametrize("kind", ["regenerated", "shared", "regenerated_sparse", "convolutional"])
 def test_feedback_grows_neither_what_stays_nor_the_step_with_depth(kind: str) -> None:
     (few_left, few_step), (many_left, many_step) = (measured(kind, layers) for layers in (3, 9))
     # Constants would be a matrix a layer, draws at the start of the step as well. A layer's own
@@ -292,6 +292,15 @@ def test_feedback_grows_neither_what_stays_nor_the_step_with_depth(kind: str) ->
     # the batch, a chunk of nearly twice its size.
     assert many_left - few_left < 2 * MATRIX_BYTES
     assert many_step <= few_step + 6 * 2**10
+
+
+@pytest.mark.parametrize("kind", ["sparse", "learned"])
+def test_feedback_that_is_held_makes_no_step_grow_with_depth(kind: str) -> None:
+    few, many = (measured(kind, layers)[1] for layers in (3, 9))
+    assert many <= few + 6 * 2**10
+    # Of learned matrices the gradient of one is made at a time.
+    beside = MATRIX_BYTES if kind == "learned" else 0
+    assert many <= measured("stored", 9)[1] * 1.05 + beside
 
 
 def test_without_order_every_matrix_would_be_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

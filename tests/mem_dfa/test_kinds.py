@@ -23,6 +23,8 @@ TOLD = {
     "low_rank": {"rank": 2},
     "learned": {"feedback_decay": 0.125},
 }
+# How `stored`, `regenerated` and `shared` train alike is in test_feedback.
+NEWER = ("sparse", "regenerated_sparse", "low_rank", "convolutional", "learned")
 DRAWN_FROM = {"regenerated": "stored", "regenerated_sparse": "sparse"}
 # The first two are exact in float32, which Keras holds a penalty in.
 RATE, WEIGHT_DECAY, STEPS = 0.5, 2**-6, 2
@@ -179,13 +181,13 @@ def as_dfa(kind: str, optimizer: keras.optimizers.Optimizer, dtype: str) -> floa
     return distance(*changes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NEWER)
 def test_mem_dfa_is_dfa_with_each_kind(kind: str) -> None:
     assert as_dfa(kind, keras.optimizers.SGD(0.05), "float32") <= 1e-5
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NEWER)
 def test_mem_dfa_is_dfa_with_each_kind_in_float64(kind: str) -> None:
     assert as_dfa(kind, keras.optimizers.Adam(0.01), "float64") <= 1e-7
     assert as_dfa(kind, keras.optimizers.SGD(0.01, 0.9), "float64") <= 1e-7
