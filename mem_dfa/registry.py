@@ -110,29 +110,27 @@ class ModelEntry(Entry):
 
 
 FEEDBACK_KINDS: Mapping[str, Entry] = {
-    "stored": Entry("mem_dfa.feedback.kinds.stored:Stored", "every matrix is a variable"),
+    "stored": Entry("mem_dfa.feedback.stored:Stored", "every matrix is a variable"),
     "regenerated": Entry(
-        "mem_dfa.feedback.kinds.regenerated:Regenerated",
+        "mem_dfa.feedback.regenerated:Regenerated",
         "drawn from its seed whenever it is needed",
     ),
     "shared": Entry(
-        "mem_dfa.feedback.kinds.shared:Shared", "one matrix, of which each block takes a part"
+        "mem_dfa.feedback.shared:Shared", "one matrix, of which each block takes a part"
     ),
-    "sparse": Entry("mem_dfa.feedback.kinds.sparse:Sparse", "few non-zeros in each column"),
+    "sparse": Entry("mem_dfa.feedback.sparse:Sparse", "few non-zeros in each column"),
     "regenerated_sparse": Entry(
-        "mem_dfa.feedback.kinds.regenerated_sparse:RegeneratedSparse",
+        "mem_dfa.feedback.regenerated_sparse:RegeneratedSparse",
         "as `sparse`, drawn from its seed whenever it is needed",
     ),
     "low_rank": Entry(
-        "mem_dfa.feedback.kinds.low_rank:LowRank", "the product of two factors, one of them shared"
+        "mem_dfa.feedback.low_rank:LowRank", "the product of two factors, one of them shared"
     ),
     "convolutional": Entry(
-        "mem_dfa.feedback.kinds.convolutional:Convolutional",
+        "mem_dfa.feedback.convolutional:Convolutional",
         "a small kernel for each block that ends in an image",
     ),
-    "learned": Entry(
-        "mem_dfa.feedback.kinds.learned:Learned", "every matrix is trained with its block"
-    ),
+    "learned": Entry("mem_dfa.feedback.learned:Learned", "every matrix is trained with its block"),
 }
 
 FEEDBACK_INITIALIZERS: Mapping[str, Entry] = {

@@ -25,6 +25,8 @@ from mem_dfa.schedules.backward_sweep import BackwardSweep
 class DFA(Blockwise):
     """A backward sweep that keeps everything, with output feedback."""
 
+    signal: OutputFeedback
+
     def __init__(
         self,
         network: keras.Model,

@@ -33,6 +33,8 @@ from mem_dfa.schedules.second_forward import SecondForward
 class MemDFA(Blockwise):
     """A second forward pass that updates each block, with output feedback."""
 
+    signal: OutputFeedback
+
     def __init__(
         self,
         network: keras.Model,

@@ -33,7 +33,7 @@ class SSDFA(DFA):
 
         Args:
             network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `distributions.INITIALIZERS`, see `kinds.sparse`.
+            feedback_initializer: a name in `distributions.INITIALIZERS`, see `feedback.sparse`.
             feedback: "sparse" or "regenerated_sparse".
             **details: as of `DFA`.
 

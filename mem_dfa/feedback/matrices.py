@@ -1,6 +1,6 @@
 """Feedback matrices B_i, of shape (C, n_i): what is held of them between two uses.
 
-The kinds are in `kinds`, one a file. Whatever a kind holds, its matrices' entries have the standard
+Each kind has a file of its own, see `registry.FEEDBACK_KINDS`. Whatever a kind holds, its matrices' entries have the standard
 deviation that those of `stored` have, `sparse` ones apart, whose scale is the paper's.
 """
 

@@ -15,7 +15,7 @@ from mem_dfa.chain.block import Block
 from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer, check_initializer
-from mem_dfa.feedback.kinds.learned import gradient
+from mem_dfa.feedback.learned import gradient
 from mem_dfa.feedback.matrices import KINDS, NOTHING_SAID, KindArguments
 from mem_dfa.feedback.matrix_bytes import check_bytes, check_kind
 from mem_dfa.feedback.signal import Signal, serialized

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, MODELS, MemDFA, UnsupportedError, profiling
+from mem_dfa.feedback import regenerated as regenerated_kind
 from mem_dfa.feedback import tiles
 from mem_dfa.feedback.distributions import INITIALIZERS, for_kernel, for_matrix
-from mem_dfa.feedback.kinds import regenerated as regenerated_kind
 from mem_dfa.feedback.matrices import KINDS
 from mem_dfa.shapes.layer_bytes import variable_bytes
 from tests.mem_dfa.comparison import EXECUTIONS, LOSS, compiled

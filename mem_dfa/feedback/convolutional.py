@@ -30,8 +30,8 @@ from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution
-from mem_dfa.feedback.kinds.stored import Stored
 from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.stored import Stored
 from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
@@ -115,7 +115,8 @@ class Image:
             Which taps each class sees, shape (classes, taps), 0 or 1; and for each axis the number
             of each position's class along it, and how many there are.
         """
-        inside, numbers = np.ones((1, 1)), []
+        inside: np.ndarray = np.ones((1, 1))
+        numbers = []
         for size, taps in zip(self.shape, self.kernel_size, strict=True):
             seen = np.arange(size)[:, None] + np.arange(taps) - (taps - 1) // 2
             own, number = np.unique((seen >= 0) & (seen < size), axis=0, return_inverse=True)
@@ -143,4 +144,6 @@ def image_of(block: Block) -> Image | None:
             f"feedback='convolutional' received layer '{convolutions[-1].name}' with channels "
             "first: use data_format='channels_last', or feedback='stored'."
         )
-    return Image(shape[1:-1], shape[-1], tuple(convolutions[-1].kernel_size))
+    # No size is unknown: a block that is sent an error has a fixed width.
+    *sizes, channels = (int(size or 0) for size in shape[1:])
+    return Image(tuple(sizes), channels, tuple(convolutions[-1].kernel_size))

@@ -20,8 +20,8 @@ import tensorflow as tf
 from mem_dfa.chain.block import Block
 from mem_dfa.chain.factored_gradient import present_tensors
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.kinds.stored import Stored
 from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.stored import Stored
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 

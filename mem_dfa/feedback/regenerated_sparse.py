@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
-from mem_dfa.feedback.kinds.regenerated import HeldSeeds
-from mem_dfa.feedback.kinds.sparse import Sparse, selected
 from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.regenerated import HeldSeeds
+from mem_dfa.feedback.sparse import Sparse, selected
 from mem_dfa.graph.ordering import after, token
 
 
