@@ -1,7 +1,7 @@
 """Feedback matrices B_i, of shape (C, n_i): what is held of them between two uses.
 
-Each kind has a file of its own, see `registry.FEEDBACK_KINDS`. Whatever a kind holds, its matrices' entries have the standard
-deviation that those of `stored` have, `sparse` ones apart, whose scale is the paper's.
+Each kind has a file of its own, see `registry.FEEDBACK_KINDS`. Whatever a kind holds, the entries
+of its matrices have the standard deviation of `stored` ones; `sparse` ones have their paper's.
 """
 
 from __future__ import annotations
