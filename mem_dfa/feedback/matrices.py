@@ -40,7 +40,12 @@ NOTHING_SAID = KindArguments()
 
 
 class Matrices(ABC):
-    """The feedback matrices of a trainer's blocks."""
+    """The feedback matrices of a trainer's blocks.
+
+    Attributes:
+        blocks: those that are sent an error, by name.
+        widths: n_i of each.
+    """
 
     takes: frozenset[str] = frozenset()
     """Names of the `KindArguments` that mean something to this kind."""
@@ -71,6 +76,7 @@ class Matrices(ABC):
         """
         self.initializer, self.classes, self.arguments = initializer, classes, arguments
         self.blocks, self.seeds = {block.name: block for block in blocks}, seeds
+        self.widths = {block.name: block.width for block in blocks}
         self._refuse_unsupported()
         self.refuse_arguments(classes, arguments)
         self.held = self._hold(add_weight)

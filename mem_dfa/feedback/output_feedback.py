@@ -83,7 +83,7 @@ class OutputFeedback(Signal):
         return {
             "feedback_initializer": serialized(self.matrices.initializer),
             "feedback": self._kind,
-            "projected": list(self.matrices.blocks),
+            "projected": list(self.matrices.widths),
             **asdict(self.matrices.arguments),
         }
 
@@ -157,7 +157,7 @@ class OutputFeedback(Signal):
     def refuse_unfrozen(self) -> None:
         """Raise UnsupportedError for blocks that have something to train and no matrix."""
         for block in self._chain.blocks[:-1]:
-            if block.trainable_variables and block.name not in self.matrices.blocks:
+            if block.trainable_variables and block.name not in self.matrices.widths:
                 raise UnsupportedError(
                     f"{self._owner}: {block.name} ({block.layer_names}) was frozen when "
                     "the trainer was made and has no feedback matrix: unfreeze its layers before "
