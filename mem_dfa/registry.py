@@ -53,8 +53,9 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "name"]
-    """A whole number from 1, a size such as "64 MiB", or one of `choices`."""
+    kind: Literal["count", "size", "name", "groups"]
+    """A whole number from 1, a size such as "64 MiB", one of `choices`, or what makes groups of
+    blocks: a number, a size, "sqrt" or names."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -141,7 +142,16 @@ FEEDBACK_INITIALIZER = Option(
     "uniform",
     tuple(FEEDBACK_INITIALIZERS),
 )
-OPTIONS = (EVERY, BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER)
+GROUPS = Option(
+    "groups",
+    "groups",
+    'blocks in a group, "sqrt" of them, a size to stay within, or names of first blocks',
+    "sqrt",
+)
+ANCHOR = Option(
+    "anchor", "count", "every so many batches an exact step", "none; 10 of anchor_steps"
+)
+OPTIONS = (EVERY, BUDGET, SLICES, GROUPS, FEEDBACK, FEEDBACK_INITIALIZER, ANCHOR)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -165,7 +175,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="the output error, projected for each block by a random matrix",
         keeps="everything",
         look=Look("#56B4E9", "D", 3.6),
-        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER, ANCHOR),
     ),
     "mem_dfa": AlgorithmEntry(
         "mem_dfa.algorithms.mem_dfa:MemDFA",
@@ -173,7 +183,47 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="as `dfa`",
         keeps="nothing",
         look=Look("#D55E00", "o", 1.8),
-        options=(SLICES, FEEDBACK, FEEDBACK_INITIALIZER),
+        options=(SLICES, FEEDBACK, FEEDBACK_INITIALIZER, ANCHOR),
+    ),
+    "bdfa": AlgorithmEntry(
+        "mem_dfa.algorithms.bdfa:BDFA",
+        "blocked direct feedback alignment",
+        signal="as `dfa` at the top of each group of blocks; exact inside",
+        keeps="everything",
+        look=Look("#9060F0", "h", 3.2),
+        options=(GROUPS, FEEDBACK, FEEDBACK_INITIALIZER, ANCHOR),
+    ),
+    "mem_bdfa": AlgorithmEntry(
+        "mem_dfa.algorithms.mem_bdfa:MemBDFA",
+        "blocked direct feedback alignment in a second forward pass",
+        signal="as `bdfa`",
+        keeps="nothing",
+        look=Look("#F00048", "p", 1.8),
+        options=(GROUPS, SLICES, FEEDBACK, FEEDBACK_INITIALIZER, ANCHOR),
+    ),
+    "drtp": AlgorithmEntry(
+        "mem_dfa.algorithms.drtp:DRTP",
+        "direct random target projection",
+        signal="the targets, projected for each block by a random matrix",
+        keeps="nothing; one pass",
+        look=Look("#D8C078", "H", 2.0),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "lel": AlgorithmEntry(
+        "mem_dfa.algorithms.lel:LEL",
+        "local errors of fixed random classifiers",
+        signal="the error of the block's own random classifier",
+        keeps="nothing; one pass",
+        look=Look("#1818F0", "d", 2.0),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "anchor_steps": AlgorithmEntry(
+        "mem_dfa.algorithms.anchor_steps:AnchorSteps",
+        "the exact steps of `anchor` alone, its control",
+        signal="that of `bp`, on every 10th batch",
+        keeps="checkpoints",
+        look=Look("#784878", "1", 1.6),
+        options=(ANCHOR,),
     ),
     "checkpoint": AlgorithmEntry(
         "mem_dfa.algorithms.checkpoint:Checkpoint",

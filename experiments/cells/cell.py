@@ -152,7 +152,8 @@ def options_of(text: str) -> Options:
         name, separator, value = part.partition("=")
         if not separator or not name.isidentifier():
             raise ValueError(f"options is {text!r}, where name=value is meant")
-        found[name] = int(value) if kinds.get(name) == "count" else value
+        is_number = kinds.get(name) == "count" or (kinds.get(name) == "groups" and value.isdigit())
+        found[name] = int(value) if is_number else value
     return tuple(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.algorithms.anchored import Anchored
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.optimizer.step import Update
@@ -21,7 +21,7 @@ from mem_dfa.schedules.backward_sweep import BackwardSweep
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class DFA(Blockwise):
+class DFA(Anchored):
     """A backward sweep that keeps everything, with output feedback."""
 
     def __init__(
@@ -40,7 +40,8 @@ class DFA(Blockwise):
             feedback: "stored", "regenerated" or "shared", see `matrices`.
             projected: names of the blocks that get a matrix; None for those that have something to
                 train now. A saved trainer keeps its own, whatever was frozen since.
-            **details: `seed`, which the matrices are drawn from, and `name`.
+            **details: `seed`, which the matrices are drawn from, `name`, and `anchor`, as of
+                `Anchored`.
 
         Raises:
             UnsupportedError: the algorithm cannot train the network; unknown initializer or kind
@@ -61,4 +62,4 @@ class DFA(Blockwise):
         for size in reversed(sizes):
             kept -= size.kept
             peak = max(peak, kept + size.update_peak)
-        return peak
+        return max(peak, self.exact_step_bytes(batch_size))

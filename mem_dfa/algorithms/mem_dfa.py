@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.algorithms.anchored import Anchored
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.output_feedback import OutputFeedback
@@ -29,7 +29,7 @@ from mem_dfa.schedules.second_forward import SecondForward
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class MemDFA(Blockwise):
+class MemDFA(Anchored):
     """A second forward pass that updates each block, with output feedback."""
 
     def __init__(
@@ -51,7 +51,8 @@ class MemDFA(Blockwise):
                 `batch_slices.slice_counts`.
             feedback: "stored", "regenerated" or "shared", see `matrices`.
             projected: names of the blocks that get a matrix, as of `DFA`.
-            **details: `seed`, which the matrices are drawn from, and `name`.
+            **details: `seed`, which the matrices are drawn from, `name`, and `anchor`, as of
+                `Anchored`.
 
         Raises:
             UnsupportedError: the algorithm cannot train the network; `slices` is no number of them.
@@ -59,7 +60,9 @@ class MemDFA(Blockwise):
         if slices is not None and (
             isinstance(slices, bool) or not isinstance(slices, int) or slices < 1
         ):
-            raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
+            raise UnsupportedError(
+                f"{type(self).__name__} received slices={slices!r}: give 1, 2, … or None."
+            )
         super().__init__(network, **details)
         self.signal = OutputFeedback(self, feedback_initializer, feedback, projected)
         self.slices = slices
@@ -80,7 +83,8 @@ class MemDFA(Blockwise):
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         counts = slice_counts(blocks, batch_size, self.slices, tiled)
-        return chain_peak_bytes(blocks, counts, batch_size, tiled)
+        peak = chain_peak_bytes(blocks, counts, batch_size, tiled)
+        return max(peak, self.exact_step_bytes(batch_size))
 
     def tiled_layers(self) -> list[keras.layers.Layer]:
         """The dense layers whose kernels are updated in row tiles, once the trainer is compiled."""

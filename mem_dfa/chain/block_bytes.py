@@ -76,6 +76,10 @@ class Sized:
         self._example, self._unknown = example, unknown
         self._sizes: dict[int, tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]] = {}
 
+    def plan_for_same(self, other: Sized) -> None:
+        """Tell bytes for the inputs that another one is planned for."""
+        self.plan_for(other._example, other._unknown)
+
     def _sizes_for(
         self, batch_size: int
     ) -> tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]:

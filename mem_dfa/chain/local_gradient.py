@@ -43,7 +43,7 @@ class Recording:
         self.block = block
         self.variables = block.trainable_variables
         in_tiles = {id(layer.kernel) for layer in tiled}
-        inputs, values = block.hold_back(inputs, earlier)
+        inputs, values = block.hold_back(inputs, phase, earlier)
         values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [
