@@ -50,6 +50,11 @@ class Block(Sized):
         return block
 
     @property
+    def is_group(self) -> bool:
+        """Whether several of its atoms hold weights: blocks that were joined."""
+        return sum(bool(atom.weight_layers) for atom in self.atoms) > 1
+
+    @property
     def layers(self) -> list[keras.layers.Layer]:
         """The layers inside, nested models opened."""
         return [layer for atom in self.atoms for layer in atom.layers]
@@ -202,10 +207,8 @@ class Block(Sized):
 
 def name_of_run(blocks: Sequence[Block]) -> str:
     """The name of consecutive blocks together, such as `block_003_to_005`."""
-    first, last = (
-        block.name.removeprefix("block_").split("_to_") for block in (blocks[0], blocks[-1])
-    )
-    return f"block_{first[0]}_to_{last[-1]}"
+    first, _, _ = blocks[0].name.partition("_to_")
+    return f"{first}_to_{blocks[-1].name.rpartition('_')[2]}"
 
 
 def held_back_variables(
