@@ -50,11 +50,6 @@ class Block(Sized):
         return block
 
     @property
-    def is_group(self) -> bool:
-        """Whether several of its atoms hold weights: blocks that were joined."""
-        return sum(bool(atom.weight_layers) for atom in self.atoms) > 1
-
-    @property
     def layers(self) -> list[keras.layers.Layer]:
         """The layers inside, nested models opened."""
         return [layer for atom in self.atoms for layer in atom.layers]

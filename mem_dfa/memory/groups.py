@@ -105,7 +105,7 @@ def group_bytes(blocks: Sequence[Block], start: int, stop: int, batch_size: int)
     """While the group is updated: its input, what it keeps, its error signals and gradients."""
     # The batch itself is there before the step.
     inputs = blocks[start - 1].bytes(batch_size).output if start else 0
-    return inputs + Block.joined(blocks[start:stop]).bytes(batch_size).update_peak
+    return inputs + Block.joined(blocks[start:stop]).bytes(batch_size).replay_peak
 
 
 def _refuse_unknown(blocks: Sequence[Block], batch_size: int) -> None:
