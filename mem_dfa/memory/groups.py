@@ -47,7 +47,8 @@ def group_starts(
         return _within(f"{owner} received groups={groups!r}", blocks, limit_bytes, batch_size)
     names = groups.split(",") if isinstance(groups, str) else groups
     known = {block.name: position for position, block in enumerate(blocks)}
-    if isinstance(names, (str, int)) or not names or any(name not in known for name in names):
+    is_list = isinstance(names, Sequence) and len(names) > 0
+    if not is_list or any(name not in known for name in names):
         raise UnsupportedError(
             f"{owner} received groups={groups!r}: give the number of blocks in a group, from 1 to "
             f'{count}, "{SQRT}", a size such as "16 MiB", or names of blocks that begin a group, '

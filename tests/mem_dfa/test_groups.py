@@ -1,5 +1,6 @@
 """Blocked DFA: groups of blocks, between DFA and backpropagation."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.mem_dfa.comparison import LOSS, change, compiled, distance, recorded
 
 BLOCKED = {"bdfa": "dfa", "mem_bdfa": "mem_dfa"}
 WIDTHS = (7, 6, 5, 6)
-RATE, DECAY = 0.5, 0.03
+RATE, DECAY = 2**-1, 2**-5  # which Keras rounds to float32
 
 
 def network(dtype: str = "float32") -> keras.Model:
@@ -43,11 +44,11 @@ def changed(
     algorithm: str,
     dtype: str = "float32",
     steps: int = 3,
-    optimizer: keras.optimizers.Optimizer | None = None,
+    optimizer: Callable[[], keras.optimizers.Optimizer] = lambda: keras.optimizers.SGD(0.1, 0.9),
     **how,  # noqa: ANN003
 ) -> list[np.ndarray]:
     trainer = ALGORITHMS[algorithm](network(dtype), **how)
-    compiled(trainer, optimizer or keras.optimizers.SGD(0.1, 0.9), run_eagerly=True)
+    compiled(trainer, optimizer(), run_eagerly=True)
     return change(trainer, steps, dtype, data(dtype))
 
 
@@ -72,7 +73,7 @@ def test_one_group_is_backpropagation(algorithm: str) -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_the_second_pass_changes_nothing() -> None:
-    kinds = {"groups": 2, "optimizer": keras.optimizers.Adam(0.01)}
+    kinds = {"groups": 2, "optimizer": keras.optimizers.Adam}
     both = [changed(name, "float64", 5, **kinds) for name in BLOCKED]
     assert distance(*both) <= 1e-7
 
@@ -124,10 +125,11 @@ def test_groups_are_asked_for_in_four_ways() -> None:
     assert starts(2) == starts("sqrt") == [0, 1, 3]
     assert starts(5) == [0]
     assert starts(["block_004"]) == starts("block_004") == starts("block_001,block_004") == [0, 3]
-    bytes_of_two = int(group_bytes(chain.blocks, 1, 3, 32) * 1.05) + 1
-    found = starts(f"{bytes_of_two} B", 32)
-    sizes = [b - a for a, b in zip(found, [*found[1:], 5], strict=True)]
-    assert max(sizes) == 2
+    # From the last block on, as many as fit.
+    sizes = [group_bytes(chain.blocks, *span, 32) for span in ((2, 5), (3, 5), (1, 3), (0, 2))]
+    assert sizes == [4608, 3840, 4608, 4096]
+    assert starts(f"{int(4608 * 1.05) + 1} B", 32) == [0, 2]
+    assert starts(f"{int(4608 * 1.05)} B", 32) == [0, 2, 3]
     assert starts("1 GiB", 32) == [0]
 
 
@@ -143,7 +145,7 @@ def test_a_budget_below_the_least_says_the_least() -> None:
     least = int(str(said.value).split(" takes ")[1].split()[0])
     trainer = ALGORITHMS["mem_bdfa"](network(), groups=f"{least} B", batch_size=32)
     assert trainer.predict_step_bytes(32) <= least
-    with pytest.raises(UnsupportedError, match="batch_size=..., or a number of blocks"):
+    with pytest.raises(UnsupportedError, match=r"batch_size=\.\.\., or a number"):
         ALGORITHMS["mem_bdfa"](network(), groups="1 MiB")
 
 
@@ -164,7 +166,7 @@ def timeline_of(layers: int, groups: int | str) -> tuple[profiling.Timeline, int
 def test_memory_is_flat_in_depth_and_linear_in_the_size_of_a_group() -> None:
     # A group keeps each activation; beside them are its input and, from two blocks on, two error
     # signals.
-    for layers, groups, activations in ((5, 1, 3), (9, 1, 3), (5, 2, 5), (9, 2, 5), (9, 4, 7)):
+    for layers, groups, activations in ((5, 1, 3), (5, 2, 5), (9, 2, 5), (9, 4, 7)):
         timeline, predicted = timeline_of(layers, groups)
         assert timeline.step_requested_bytes == pytest.approx(
             activations * ACTIVATION_BYTES, rel=0.03
