@@ -13,13 +13,18 @@ from mem_dfa import registry
 from mem_dfa.errors import UnsupportedError as UnsupportedError
 
 if TYPE_CHECKING:
+    from mem_dfa.algorithms.anchor_steps import AnchorSteps as AnchorSteps
     from mem_dfa.algorithms.asrbp import ASRBP as ASRBP
     from mem_dfa.algorithms.base import Algorithm as Algorithm
+    from mem_dfa.algorithms.bdfa import BDFA as BDFA
     from mem_dfa.algorithms.bp import BP as BP
     from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
     from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA
     from mem_dfa.algorithms.dfa import DFA as DFA
+    from mem_dfa.algorithms.drtp import DRTP as DRTP
     from mem_dfa.algorithms.fa import FA as FA
+    from mem_dfa.algorithms.lel import LEL as LEL
+    from mem_dfa.algorithms.mem_bdfa import MemBDFA as MemBDFA
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
     from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
     from mem_dfa.algorithms.revnet import RevNet as RevNet

@@ -53,8 +53,9 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "share", "name"]
-    """A whole number from 1, a size such as "64 MiB", a share from 0 to 1, or one of `choices`."""
+    kind: Literal["count", "size", "share", "name", "groups"]
+    """A whole number from 1, a size such as "64 MiB", a share from 0 to 1, one of `choices`, or
+    what makes groups of blocks: a number, a size, "sqrt" or names."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -164,8 +165,18 @@ RANK = Option("rank", "count", "of matrices of low rank", "the root of the class
 FEEDBACK_DECAY = Option(
     "feedback_decay", "share", "what goes of learned feedback, and of its weights, each step", "0"
 )
-OUTPUT_FEEDBACK = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK, FEEDBACK_DECAY)
-OPTIONS = (EVERY, BUDGET, SLICES, *OUTPUT_FEEDBACK)
+GROUPS = Option(
+    "groups",
+    "groups",
+    'blocks in a group, "sqrt" of them, a size to stay within, or names of first blocks',
+    "sqrt",
+)
+ANCHOR = Option(
+    "anchor", "count", "every so many batches an exact step", "none; 10 of anchor_steps"
+)
+MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)
+OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
+OPTIONS = (EVERY, BUDGET, SLICES, GROUPS, *OUTPUT_FEEDBACK)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -214,6 +225,46 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="nothing",
         look=Look("#D55E00", "o", 1.8),
         options=(SLICES, *OUTPUT_FEEDBACK),
+    ),
+    "bdfa": AlgorithmEntry(
+        "mem_dfa.algorithms.bdfa:BDFA",
+        "blocked direct feedback alignment",
+        signal="as `dfa` at the top of each group of blocks; exact inside",
+        keeps="everything",
+        look=Look("#9060F0", "h", 3.2),
+        options=(GROUPS, *OUTPUT_FEEDBACK),
+    ),
+    "mem_bdfa": AlgorithmEntry(
+        "mem_dfa.algorithms.mem_bdfa:MemBDFA",
+        "blocked direct feedback alignment in a second forward pass",
+        signal="as `bdfa`",
+        keeps="nothing",
+        look=Look("#F00048", "p", 1.8),
+        options=(GROUPS, SLICES, *OUTPUT_FEEDBACK),
+    ),
+    "drtp": AlgorithmEntry(
+        "mem_dfa.algorithms.drtp:DRTP",
+        "direct random target projection",
+        signal="the targets, projected for each block by a random matrix",
+        keeps="nothing; one pass",
+        look=Look("#D8C078", "H", 2.0),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "lel": AlgorithmEntry(
+        "mem_dfa.algorithms.lel:LEL",
+        "local errors of fixed random classifiers",
+        signal="the error of the block's own random classifier",
+        keeps="nothing; one pass",
+        look=Look("#1818F0", "d", 2.0),
+        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+    ),
+    "anchor_steps": AlgorithmEntry(
+        "mem_dfa.algorithms.anchor_steps:AnchorSteps",
+        "the exact steps of `anchor` alone, its control",
+        signal="that of `bp`, on every 10th batch",
+        keeps="checkpoints",
+        look=Look("#784878", "1", 1.6),
+        options=(ANCHOR,),
     ),
     "checkpoint": AlgorithmEntry(
         "mem_dfa.algorithms.checkpoint:Checkpoint",

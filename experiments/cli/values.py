@@ -103,6 +103,21 @@ def count(text: str, least: int = 1) -> int:
     return value
 
 
+def groups(text: str) -> int | str:
+    """A number of blocks, a size, "sqrt" or names; which names there are only a model tells."""
+    parts = [part.strip() for part in text.split(",")]
+    if text.strip().isdigit():
+        return count(text)
+    if text.strip()[:1].isdigit():
+        return size(text)
+    if not all(re.fullmatch(r"sqrt|block_[0-9]{1,9}", part) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} makes no groups; take a number of blocks, sqrt, a size such as '16 MiB', or "
+            "names of first blocks such as block_001,block_005"
+        )
+    return ",".join(parts)
+
+
 def learning_rate(text: str) -> float:
     """A finite rate above 0."""
     try:
@@ -134,5 +149,6 @@ HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "rate": (learning_rate, "X"),
     "share": (share, "X"),
     "size": (size, "SIZE"),
+    "groups": (groups, "GROUPS"),
 }
 """How the kinds of arguments are read and named in the help."""

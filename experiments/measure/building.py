@@ -73,7 +73,7 @@ def build_trainer(cell: Cell) -> keras.Model:
     options: dict[str, Any] = dict(cell.options)
     if ":" in cell.algorithm:
         options = {name: _literal(value) for name, value in options.items()}
-    if "budget" in options:
+    if {"budget", "groups"} & set(options):
         options["batch_size"] = cell.batch_size
     with refusing(f"algorithm '{cell.algorithm}' cannot train model '{cell.model}'"):
         trainer = algorithm(network, seed=cell.seed, **options)

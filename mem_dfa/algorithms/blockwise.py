@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -39,7 +40,11 @@ class Blockwise(Algorithm):
             UnsupportedError: the network cannot be cut.
         """
         super().__init__(network, **details)
-        self.chain = Chain.from_model(network, alone=self.alone)
+        self.chain = self.cut(network)
+
+    def cut(self, network: keras.Model) -> Chain:
+        """The network in blocks."""
+        return Chain.from_model(network, alone=self.alone)
 
     @abstractmethod
     def schedule(self, update: Update, batch_size: int | None) -> Schedule:
@@ -51,7 +56,7 @@ class Blockwise(Algorithm):
         """
 
     def update_blocks(
-        self, inputs: tf.Tensor, y: Any, sample_weight: Any, update: Update
+        self, inputs: tf.Tensor, y: Any, sample_weight: Any, schedule: Schedule
     ) -> tf.Tensor:
         """Update every block once and return the network's output, shape (batch, ...)."""
         outputs: list[tf.Tensor] = []
@@ -61,7 +66,7 @@ class Blockwise(Algorithm):
             outputs.append(output)
             return error
 
-        self.schedule(update, inputs.shape[0]).run(inputs, Targets(y, sample_weight, error_of))
+        schedule.run(inputs, Targets(y, sample_weight, error_of))
         return outputs[0]
 
     def _refuse_at_compile(self) -> None:
@@ -89,10 +94,16 @@ class Blockwise(Algorithm):
                 )
         refuse_borrowed(self.chain.blocks)
         warn_if_whole(self.optimizer, self.trainable_variables)
-        warn_if_one_block(name, self.chain.blocks)
+        warn_if_one_block(name, self.chain.pieces)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""
+        return self.step_by(self.schedule, data)
+
+    def step_by(
+        self, schedule: Callable[[Update, int | None], Schedule], data: Any
+    ) -> dict[str, tf.Tensor]:
+        """`train_step` with the passes that `schedule` makes, such as the algorithm's own."""
         self.signal.refuse_unfrozen()  # layers may have been unfrozen since `compile`
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs = _as_input(x, self.chain.input)
@@ -102,7 +113,8 @@ class Blockwise(Algorithm):
             self.optimizer.build(self.trainable_variables)
         update = Update(self.optimizer, compiled=bool(self.jit_compile))
         with self.signal.way_back(self):
-            y_pred = self.update_blocks(inputs, y, sample_weight, update)
+            passes = schedule(update, inputs.shape[0])
+            y_pred = self.update_blocks(inputs, y, sample_weight, passes)
         update.finish()
         self.signal.end_step()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

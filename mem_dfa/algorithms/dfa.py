@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.algorithms.anchored import Anchored
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
@@ -22,7 +22,7 @@ from mem_dfa.schedules.backward_sweep import BackwardSweep
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class DFA(Blockwise):
+class DFA(Anchored):
     """A backward sweep that keeps everything, with output feedback."""
 
     signal: OutputFeedback
@@ -50,7 +50,8 @@ class DFA(Blockwise):
             rank: of a matrix of low rank, r; None for ⌈√C⌉.
             feedback_decay: what share of learned matrices, and of their blocks' kernels, goes each
                 step.
-            **details: `seed`, which the matrices are drawn from, and `name`.
+            **details: `seed`, which the matrices are drawn from, `name`, and `anchor`, as of
+                `Anchored`.
 
         Raises:
             UnsupportedError: the algorithm cannot train the network; see `OutputFeedback`.
@@ -71,4 +72,4 @@ class DFA(Blockwise):
         for size in reversed(sizes):
             kept -= size.kept
             peak = max(peak, kept + size.update_peak)
-        return peak + self.signal.gradient_bytes
+        return max(peak + self.signal.gradient_bytes, self.exact_step_bytes(batch_size))

@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.algorithms.anchored import Anchored
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.matrices import KindArguments
@@ -30,7 +30,7 @@ from mem_dfa.schedules.second_forward import SecondForward
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class MemDFA(Blockwise):
+class MemDFA(Anchored):
     """A second forward pass that updates each block, with output feedback."""
 
     signal: OutputFeedback
@@ -61,7 +61,8 @@ class MemDFA(Blockwise):
             rank: of a matrix of low rank, r; None for ⌈√C⌉.
             feedback_decay: what share of learned matrices, and of their blocks' kernels, goes each
                 step.
-            **details: `seed`, which the matrices are drawn from, and `name`.
+            **details: `seed`, which the matrices are drawn from, `name`, and `anchor`, as of
+                `Anchored`.
 
         Raises:
             UnsupportedError: the algorithm cannot train the network; `slices` is no number of them.
@@ -69,7 +70,9 @@ class MemDFA(Blockwise):
         if slices is not None and (
             isinstance(slices, bool) or not isinstance(slices, int) or slices < 1
         ):
-            raise UnsupportedError(f"MemDFA received slices={slices!r}: give 1, 2, … or None.")
+            raise UnsupportedError(
+                f"{type(self).__name__} received slices={slices!r}: give 1, 2, … or None."
+            )
         super().__init__(network, **details)
         arguments = KindArguments(nonzeros, rank, feedback_decay)
         self.signal = OutputFeedback(self, feedback_initializer, feedback, projected, arguments)
@@ -95,7 +98,7 @@ class MemDFA(Blockwise):
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         counts = slice_counts(blocks, batch_size, self.slices, tiled)
         peak = chain_peak_bytes(blocks, counts, batch_size, tiled)
-        return peak + self.signal.gradient_bytes
+        return max(peak + self.signal.gradient_bytes, self.exact_step_bytes(batch_size))
 
     def tiled_layers(self) -> list[keras.layers.Layer]:
         """The dense layers whose kernels are updated in row tiles, once the trainer is compiled."""

@@ -38,6 +38,17 @@ class Block(Sized):
         self.name, self._is_head = name, is_head
         self.output: keras.KerasTensor = None
 
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """Consecutive blocks as one, inside which the gradient is BP's; one stays what it is."""
+        first, last = blocks[0], blocks[-1]
+        if first is last:
+            return first
+        block = cls(name_of_run(blocks), [atom for each in blocks for atom in each.atoms])
+        block.output = last.output
+        block.plan_for_same(first)
+        return block
+
     @property
     def layers(self) -> list[keras.layers.Layer]:
         """The layers inside, nested models opened."""
@@ -143,7 +154,7 @@ class Block(Sized):
         return all(is_linear(reader) and follows_shapes(reader) for reader in readers)
 
     def hold_back(
-        self, inputs: Tensor, earlier: Tensor | None
+        self, inputs: Tensor, phase: str, earlier: Tensor | None
     ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
         """Make everything in a run wait for `earlier`, a scalar from `token`; None for nothing.
 
@@ -151,6 +162,11 @@ class Block(Sized):
         held back are the seeds (all blocks would otherwise draw when the step starts), and the
         input or the weights, whichever is smaller, because under XLA waiting costs an addition an
         element.
+
+        Args:
+            inputs: a_{i-1}, shape (batch, ...).
+            phase: see `run`.
+            earlier: the token.
 
         Returns:
             The input, and the values that are to stand for variables during the run.
@@ -160,7 +176,7 @@ class Block(Sized):
         weights = [weight for layer in self.layers for weight in layer.weights]
         weight_values = sum(math.prod(weight.shape) for weight in weights)
         fewer = weight_values < math.prod(size or 1 for size in inputs.shape)
-        with scope("replay", self.name):
+        with scope(phase, self.name):
             # A gradient or a function of a layer's own reaches for the variables themselves.
             if fewer and self.runs_only_keras and self._starts_with_weights:
                 return inputs, held_back_variables([*weights, *self.seed_variables], earlier)
@@ -182,6 +198,12 @@ class Block(Sized):
             if value is not None and value is not given.get(id(variable)):
                 variable.assign(value)
         return outputs
+
+
+def name_of_run(blocks: Sequence[Block]) -> str:
+    """The name of consecutive blocks together, such as `block_003_to_005`."""
+    first, _, _ = blocks[0].name.partition("_to_")
+    return f"{first}_to_{blocks[-1].name.rpartition('_')[2]}"
 
 
 def held_back_variables(

@@ -29,6 +29,7 @@ class BlockBytes:
         output: of a_i.
         forward_peak: while it runs and nothing is kept, its input included.
         update_peak: while it is differentiated and updated, its own activations and error signals.
+        replay_peak: the same where the next block needs its output.
         backward_peak: the same with the error signal at its input.
         unknown: why these are estimates only; else empty.
     """
@@ -37,12 +38,13 @@ class BlockBytes:
     output: int
     forward_peak: int
     update_peak: int
+    replay_peak: int
     backward_peak: int
     unknown: str = ""
 
 
 # Where not even the nominal size tells anything, blocks count alike.
-ALIKE = BlockBytes(kept=1, output=1, forward_peak=2, update_peak=2, backward_peak=3)
+ALIKE = BlockBytes(kept=1, output=1, forward_peak=2, update_peak=2, replay_peak=2, backward_peak=3)
 
 
 class Sized:
@@ -56,6 +58,11 @@ class Sized:
         """Take consecutive atoms of a chain."""
         self.atoms = tuple(atoms)
         self.plan_for(None, "no batch is known")
+
+    @property
+    def is_group(self) -> bool:
+        """Whether several of its atoms hold weights: blocks that were joined."""
+        return sum(bool(atom.weight_layers) for atom in self.atoms) > 1
 
     def follow(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Shape and dtype of a_i where those of a_{i-1} are like `inputs`."""
@@ -75,6 +82,10 @@ class Sized:
         """
         self._example, self._unknown = example, unknown
         self._sizes: dict[int, tuple[list[tuple[Call, LayerBytes]], keras.KerasTensor]] = {}
+
+    def plan_for_same(self, other: Sized) -> None:
+        """Tell bytes for the inputs that another one is planned for."""
+        self.plan_for(other._example, other._unknown)
 
     def _sizes_for(
         self, batch_size: int
@@ -120,6 +131,10 @@ class Sized:
             forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
+            # In a single block no error signal is formed at an input, beside which it would count.
+            replay_peak=backward_peak_bytes(
+                layers, 1, output_bytes=spec_bytes(output) if self.is_group else 0
+            ),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),
             unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )

@@ -7,8 +7,9 @@ atom that holds weights together with the weightless and normalising atoms after
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -33,12 +34,14 @@ class Chain:
 
     Attributes:
         blocks: the blocks in the order of the forward pass; the last one ends in the logits z.
+        pieces: the blocks as the model is cut, of which `blocks` are groups.
         head: the model's last activation and what only reshapes after it, or may be an activation
             itself; empty for a model that ends in logits.
         input: the model's symbolic input (its shape and dtype).
     """
 
     blocks: tuple[Block, ...]
+    pieces: tuple[Block, ...]
     head: Block
     input: keras.KerasTensor
 
@@ -85,13 +88,23 @@ class Chain:
         blocks = tuple(Block(f"block_{i:03d}", group) for i, group in enumerate(groups, start=1))
         head = Block("head", tail, is_head=True)
         refuse_shared((*blocks, head))
-        chain = cls(blocks, head, model.inputs[0])
+        chain = cls(blocks, blocks, head, model.inputs[0])
         # A nested model's own tensors have the shapes it was built with, not those of this call.
         output = chain.input
         for block in chain.blocks_and_head:
             output = block.output = block.follow(output)
         chain.see(chain.input.shape)
         return chain
+
+    def grouped(self, starts: Sequence[int]) -> Chain:
+        """The chain whose blocks are groups of consecutive blocks of this one.
+
+        Args:
+            starts: positions, from 0 on and rising, of the blocks that begin a group.
+        """
+        borders = itertools.pairwise([*starts, len(self.blocks)])
+        groups = tuple(Block.joined(self.blocks[start:stop]) for start, stop in borders)
+        return replace(self, blocks=groups)
 
     @property
     def blocks_and_head(self) -> tuple[Block, ...]:
@@ -106,14 +119,18 @@ class Chain:
         sizes = tuple(NOMINAL_SIZE if size is None else size for size in shape[1:])
         unknown = "" if None not in shape[1:] else f"its batches have the shape {tuple(shape)}"
         example = spec_of(self.input, 1, sizes)
-        try:
-            for block in self.blocks:
-                block.plan_for(example, unknown)
-                example = block.follow(example)
-        except Exception:
-            # The nominal size need not suit the net. A batch that does not says so when it runs.
-            for block in self.blocks:
-                block.plan_for(None, unknown or f"it does not take batches of shape {tuple(shape)}")
+        for blocks in (self.pieces, self.blocks):
+            try:
+                following = example
+                for block in blocks:
+                    block.plan_for(following, unknown)
+                    following = block.follow(following)
+            except Exception:
+                # The nominal size need not suit the net. A batch that does not says so when it
+                # runs.
+                unknown = unknown or f"it does not take batches of shape {tuple(shape)}"
+                for block in blocks:
+                    block.plan_for(None, unknown)
 
     def require_known_bytes(self, batch_size: int) -> None:
         """Raise UnknownBytesError, with the reason, where bytes of a block are estimates only."""
@@ -124,14 +141,15 @@ class Chain:
 
     def summary(self) -> str:
         """A table: one line a block with its layers, output shape and number of parameters."""
-        lines = [f"{'block':<10} {'output':<22} {'parameters':>12}  layers"]
+        column = max(len("block_000"), *(len(block.name) for block in self.blocks)) + 1
+        lines = [f"{'block':<{column}} {'output':<22} {'parameters':>12}  layers"]
         for block in self.blocks:
             names = ", ".join(layer.name for layer in block.layers)
             several = len(block.weight_layers)
             note = f" [{several} weight layers: gradient of BP inside]" if several > 1 else ""
             shape, parameters = str(block.output_shape), f"{block.parameters:,}"
-            lines.append(f"{block.name:<10} {shape:<22} {parameters:>12}  {names}{note}")
+            lines.append(f"{block.name:<{column}} {shape:<22} {parameters:>12}  {names}{note}")
         if self.head.atoms:
             names = ", ".join(atom.name for atom in self.head.atoms)
-            lines.append(f"{'head':<10} {self.head.output_shape!s:<22} {0:>12,}  {names}")
+            lines.append(f"{'head':<{column}} {self.head.output_shape!s:<22} {0:>12,}  {names}")
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TypeAlias
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 from mem_dfa.chain.block import Block
 from mem_dfa.chain.factored_gradient import TiledGradient, recorded_uses, tiled_gradients
 from mem_dfa.chain.outside import NOTHING_SEEN, Seen
+from mem_dfa.graph.ordering import in_turn
 from mem_dfa.graph.profile_scope import scope
 
 Tensor: TypeAlias = tf.Tensor
@@ -43,7 +45,7 @@ class Recording:
         self.block = block
         self.variables = block.trainable_variables
         in_tiles = {id(layer.kernel) for layer in tiled}
-        inputs, values = block.hold_back(inputs, earlier)
+        inputs, values = block.hold_back(inputs, phase, earlier)
         values = [*values, *seen.values(earlier)]
         stand_ins = {id(variable): value for variable, value in values}
         self._sources = [
@@ -86,12 +88,14 @@ class Recording:
         with scope("backward", self.block.name):
             # In mixed precision e has the dtype of the logits, which need not be the block's.
             error = tf.cast(error, self.outputs.dtype)
-            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i
-            found = self._tape.gradient(
-                self.outputs,
-                [*self._sources, *(use.outputs for use in uses)],
-                output_gradients=error,
-            )
+            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i. In a group of blocks each layer's δ is
+            # done with before the next one's: the error signals of all would be held otherwise.
+            with in_turn() if self.block.is_group else nullcontext():
+                found = self._tape.gradient(
+                    self.outputs,
+                    [*self._sources, *(use.outputs for use in uses)],
+                    output_gradients=error,
+                )
             errors, found = found[len(self._sources) :], found[: len(self._sources)]
             input_error = found.pop() if self._has_input_error else None
             tiled = tiled_gradients(self._uses, errors)

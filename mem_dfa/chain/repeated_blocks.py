@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from mem_dfa.chain.block import Block
+from mem_dfa.chain.block import Block, name_of_run
 from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.chain.sliceable import can_be_sliced
 from mem_dfa.graph.ordering import after
@@ -45,10 +45,10 @@ class _AnyOf(Block):
         return [(variable, after(read(variable, handle), earlier)) for variable, handle in pairs]
 
     def hold_back(
-        self, inputs: Tensor, earlier: Tensor | None
+        self, inputs: Tensor, phase: str, earlier: Tensor | None
     ) -> tuple[Tensor, list[tuple[keras.Variable, Tensor]]]:
         """XLA looks into functions and starts what does not depend on `earlier`: all weights do."""
-        with scope("replay", self.name):
+        with scope(phase, self.name):
             return inputs, self.values(earlier)
 
 
@@ -57,7 +57,7 @@ class Alike:
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         """Take consecutive blocks of one signature."""
-        self.name = f"{blocks[0].name}_to_{blocks[-1].name.removeprefix('block_')}"
+        self.name = name_of_run(blocks)
         self._like, self._call = blocks[0], TracedOnce()
 
     def call(self, body: Callable[..., Any], block: Block, *arguments: Any) -> Any:

@@ -7,6 +7,7 @@ weights, so that it is saved with it.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +72,24 @@ class Signal:
 
     def end_step(self) -> None:
         """What the signal changes at the end of a step, when every weight is updated."""
+
+
+class LocalSignal(Signal, ABC):
+    """A signal made of a block's own output and the targets alone: what a local sweep needs."""
+
+    @abstractmethod
+    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """δ_i of any block but the last, whose signal is e.
+
+        Args:
+            block: which.
+            outputs: a_i, before which nothing of it may be made.
+            y: the labels, as they were given.
+            sample_weight: as it was given, or None.
+
+        Returns:
+            δ_i, shape of a_i, times the optimizer's loss scale.
+        """
 
 
 class Exact(Signal):

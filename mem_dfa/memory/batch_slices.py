@@ -126,7 +126,7 @@ def peak_bytes(
     # The batch itself is there before the step.
     inputs = blocks[number - 1].bytes(batch_size).output if number else 0
     if slices == 1:
-        return inputs + block.bytes(batch_size, tiled).update_peak
+        return inputs + block.bytes(batch_size, tiled).replay_peak
     own = block.bytes(-(-batch_size // slices), tiled)
     output = block.bytes(batch_size).output // slices
     kept_input = inputs // slices if cut_input else inputs
@@ -135,7 +135,7 @@ def peak_bytes(
     last = min(2 * kept_input, inputs) + (slices - 2) * output + own.kept
     # The gradients of the slices so far lie beside those of the one at work.
     beside = max(first, last, kept_input + (slices - 1) * output)
-    return beside + own.update_peak + _weight_bytes(block, tiled)
+    return beside + own.replay_peak + _weight_bytes(block, tiled)
 
 
 def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:

@@ -59,7 +59,10 @@ class LayerBytes:
 
 
 def backward_peak_bytes(
-    layers: Sequence[LayerBytes], weight_copies: int = 2, input_error_bytes: int = 0
+    layers: Sequence[LayerBytes],
+    weight_copies: int = 2,
+    input_error_bytes: int = 0,
+    output_bytes: int = 0,
 ) -> int:
     """The greatest sum while the backward pass goes from the last layer to the first.
 
@@ -69,6 +72,7 @@ def backward_peak_bytes(
             and the new weights, which TensorFlow writes beside the old ones as long as another
             operation may still read those.
         input_error_bytes: of the error signal at the first layer's input; 0 if none is formed.
+        output_bytes: of the last layer's output, if something else needs it; else 0.
     """
     # What works in place has its output counted where the buffer was made.
     holding = [layer for layer in layers if layer.kept_bytes or layer.scratch_bytes]
@@ -81,6 +85,8 @@ def backward_peak_bytes(
         # Its own output is still there when its error signal arrives, not when it is passed on.
         peak = max(peak, kept + layer.output_bytes)
         kept -= layer.kept_bytes
+        if layer is holding[-1]:
+            kept += output_bytes
         peak = max(peak, kept + layer.output_bytes + error_at_input + update + layer.scratch_bytes)
     return peak + max((layer.waiting_bytes for layer in layers), default=0)
 

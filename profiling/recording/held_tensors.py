@@ -12,7 +12,7 @@ from typing import Any
 
 from mem_dfa.profiling.words import FEEDBACK, INPUT, OPTIMIZER_STATE, PARAMETER, RESIDENT
 
-_BLOCK = re.compile(r"block_\d+$")
+_BLOCK = re.compile(r"block_\d+(_to_\d+)?$")
 _POINTER = ctypes.pythonapi.PyCapsule_GetPointer
 _POINTER.restype = ctypes.c_void_p
 _POINTER.argtypes = [ctypes.py_object, ctypes.c_char_p]

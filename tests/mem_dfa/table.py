@@ -44,6 +44,14 @@ TABLE = {
     "ssdfa": Row(is_block_by_block=True),
     "asrbp": Row(is_block_by_block=True),
     "mem_dfa": Row(is_block_by_block=True, replays=True),
+    "bdfa": Row(is_block_by_block=True),
+    "mem_bdfa": Row(is_block_by_block=True, replays=True),
+    "drtp": Row(is_block_by_block=True),
+    "lel": Row(is_block_by_block=True),
+    # Of every batch, so that the common tests see it train.
+    "anchor_steps": Row(
+        is_exact=True, is_block_by_block=True, replays=True, arguments={"anchor": 1}
+    ),
     "checkpoint": Row(is_exact=True, is_block_by_block=True, replays=True, again={"every": 1}),
     "checkpoint_fa": Row(replays=True, again={"every": 1}),
     "revnet": Row(is_exact=True, is_block_by_block=True, replays=True, needs_reversible=True),

@@ -1,0 +1,52 @@
+"""A fixed random classifier for each block: z_i = a_i·B_iᵀ, e_i = dL/dz at z_i, δ_i = e_i·B_i."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mem_dfa.chain.block import Block
+from mem_dfa.feedback.output_feedback import OutputFeedback
+from mem_dfa.feedback.signal import LocalSignal
+from mem_dfa.graph.profile_scope import scope
+from mem_dfa.memory.whole_pass import kept_trackers
+
+
+class FixedClassifiers(OutputFeedback, LocalSignal):
+    """Feedback matrices of which the transposed classify each block's output.
+
+    z_i goes the way of the logits: through the model's last activation, if it has one, and into
+    the loss.
+    """
+
+    def __init__(self, trainer: Any, *details: Any) -> None:
+        """Make a matrix for each block but the last; see `OutputFeedback`."""
+        super().__init__(trainer, *details)
+        self._trainer = trainer
+
+    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """δ_i = dL/da_i of the block's own classifier; see `LocalSignal.signal`."""
+        batch, last = tf.shape(outputs)[0], self._chain.blocks[-1]
+        flat = tf.reshape(outputs, [batch, block.width])
+        with scope("backward", block.name):
+            matrix = tf.cast(self.matrices.matrix(block, flat), flat.dtype)
+            # z_i = a_i·B_iᵀ
+            logits = tf.matmul(flat, matrix, transpose_b=True)
+            logits = tf.cast(tf.reshape(logits, [batch, *last.output_shape[1:]]), last.output.dtype)
+        # e_i = dL/dz at z_i
+        error = self._error(logits, y, sample_weight)
+        with scope("backward", block.name):
+            # δ_i = e_i·B_i
+            signal = tf.cast(tf.reshape(error, [batch, last.width]), flat.dtype) @ matrix
+            return tf.reshape(signal, [batch, *block.output_shape[1:]])
+
+    def _error(self, logits: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """dL/dz for these logits; nothing of the loss is logged."""
+        with scope("forward", "loss"), tf.GradientTape() as tape, kept_trackers(self._trainer):
+            tape.watch(logits)
+            outputs = self._chain.head.run(logits, "forward")
+            loss = self._trainer._compile_loss(y, outputs, sample_weight)
+            scaled = self._trainer.optimizer.scale_loss(loss)
+        with scope("backward", "loss"):
+            return tf.convert_to_tensor(tape.gradient(scaled, logits))

@@ -1,0 +1,70 @@
+"""The targets through a fixed random matrix for each block: δ_n = e, δ_i = −y·B_i / B."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.chain.block import Block
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback.output_feedback import OutputFeedback
+from mem_dfa.feedback.signal import LocalSignal
+from mem_dfa.graph.ordering import after, token
+from mem_dfa.graph.profile_scope import scope
+
+MEANS = ("sum_over_batch_size", "mean")
+
+
+class TargetProjection(OutputFeedback, LocalSignal):
+    """Output feedback in which −y/B, with y one-hot, takes the place of e."""
+
+    def __init__(self, trainer: Any, *details: Any) -> None:
+        """Make a feedback matrix for each block but the last; see `OutputFeedback`."""
+        super().__init__(trainer, *details)
+        self._trainer = trainer
+
+    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """δ_i = −y·B_i / B, with the examples' weights; see `LocalSignal.signal`.
+
+        Raises:
+            UnsupportedError: the labels are neither one-hot nor numbers of classes.
+        """
+        logits = self._chain.blocks[-1].output
+        with scope("backward", block.name):
+            target = -self._one_hot(y, logits)
+            if sample_weight is not None:
+                weight = tf.cast(tf.convert_to_tensor(sample_weight), target.dtype)
+                ranks = len(target.shape) - len(weight.shape)
+                target *= weight[(..., *[tf.newaxis] * ranks)]
+            # Keras's mean is over all that has a label: examples, or positions in them.
+            labels = tf.reduce_prod(tf.shape(target)[:-1])
+            target /= tf.cast(labels, target.dtype)
+            # All projections would otherwise start with the step.
+            target = after(self._trainer.optimizer.scale_loss(target), token([outputs]))
+        return self.project(block, target)
+
+    def refuse_at_compile(self, loss: Any) -> None:
+        """Raise UnsupportedError where e cannot be had at the logits, or the loss is no mean."""
+        super().refuse_at_compile(loss)
+        reduction = getattr(keras.tree.flatten(loss)[0], "reduction", MEANS[0])
+        if reduction not in MEANS:
+            raise UnsupportedError(
+                f"{self._owner} received a loss with reduction={reduction!r}: its signal −y·B is "
+                f"that of a mean over the batch; use one of {', '.join(MEANS)}."
+            )
+
+    def _one_hot(self, y: Any, logits: keras.KerasTensor) -> tf.Tensor:
+        y, classes = tf.convert_to_tensor(y), logits.shape[-1]
+        if len(y.shape) == len(logits.shape) and y.shape[1:] == logits.shape[1:]:
+            return tf.cast(y, logits.dtype)
+        if len(y.shape) == len(logits.shape) and y.shape[-1] == 1:
+            y = tf.squeeze(y, -1)
+        if y.dtype.is_integer and y.shape[1:] == logits.shape[1:-1]:
+            return tf.one_hot(y, classes, dtype=logits.dtype)
+        raise UnsupportedError(
+            f"{self._owner} received labels of shape {tuple(y.shape)} and type {y.dtype.name} for "
+            f"logits of shape {tuple(logits.shape)}: its signal is made of one-hot labels of "
+            f"{classes} classes; give such or whole numbers of classes, or train with 'lel'."
+        )
