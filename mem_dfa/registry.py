@@ -171,9 +171,9 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "mem_dfa.algorithms.mem_dfa:MemDFA",
         "direct feedback alignment in a second forward pass",
         signal="as `dfa`",
-        keeps="nothing",
+        keeps="nothing, or what a budget has room for",
         look=Look("#D55E00", "o", 1.8),
-        options=(SLICES, FEEDBACK, FEEDBACK_INITIALIZER),
+        options=(BUDGET, SLICES, FEEDBACK, FEEDBACK_INITIALIZER),
     ),
     "checkpoint": AlgorithmEntry(
         "mem_dfa.algorithms.checkpoint:Checkpoint",
