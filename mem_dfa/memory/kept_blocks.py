@@ -10,8 +10,9 @@ or from the output of the kept block before it. A step has three phases:
     second pass:  of the runs, last to first; held are the outputs that earlier runs start from
 
 Of the plans that fit, the best one recomputes fewest operations and, of those, has fewest of them
-in slices of the batch in the first pass. It is found exactly: a plan for the first blocks is
-dropped only for another one that is no worse for whatever follows.
+in slices of the batch in the first pass. It is found exactly, up to
+`RESOLUTION`: a plan for the first blocks is dropped only for another one that is no worse for
+whatever follows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+
+
+# Plans whose bytes differ by less than such a share of the limit count as alike.
+RESOLUTION = 256
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> tuple[tuple[Part, 
     states = [_State()]
     for number, cost in enumerate(costs):
         longer = (after for state in states for after in _followed(state, cost, costs[number - 1]))
-        states = _not_dominated([state for state in longer if state.greatest <= limit_bytes])
+        fitting = [state for state in longer if state.greatest <= limit_bytes]
+        states = _not_dominated(fitting, max(1, limit_bytes // RESOLUTION))
     # No run is left to start.
     states = [state for state in states if state.last is not _Last.START]
     if not states:
@@ -202,14 +208,23 @@ def _with_recomputed(state: _State, cost: BlockCost, kind: _Last) -> _State:
     )
 
 
-def _not_dominated(states: Sequence[_State]) -> list[_State]:
-    """Those for which there is no other one, ending alike, that is no worse in anything."""
-    chosen: dict[_Last, list[_State]] = {last: [] for last in _Last}
+def _not_dominated(states: Sequence[_State], grain: int) -> list[_State]:
+    """Those for which there is no other one, ending alike, that is no worse in anything.
+
+    Args:
+        states: plans for the same blocks.
+        grain: bytes that make no difference.
+    """
+    chosen: list[_State] = []
+    needs: dict[_Last, list[tuple[int, ...]]] = {last: [] for last in _Last}
     for state in sorted(states, key=lambda s: (s.price, s.needs)):
-        better = chosen[state.last]
-        if not any(all(a <= b for a, b in zip(o.needs, state.needs, strict=True)) for o in better):
-            better.append(state)
-    return [state for found in chosen.values() for state in found]
+        own, better = tuple(size // grain for size in state.needs), needs[state.last]
+        a, b, c, d = own
+        if any(w <= a and x <= b and y <= c and z <= d for w, x, y, z in better):
+            continue
+        better.append(own)
+        chosen.append(state)
+    return chosen
 
 
 def _parts(state: _State, count: int) -> tuple[Part, ...]:

@@ -1,10 +1,10 @@
 """A second forward pass of some blocks; the others are kept from the first one on.
 
     first pass:   z = f_n(… f_1(x)),  e = dL/dz; kept is what the plan says
-    then for each kept block, last to first:
-                  δ_i = e·B_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
-    second pass:  for each run of the other blocks, last to first, from the input of its first one:
-                  a_i = f_i(a_{i-1}; W_i) again,  δ_i = e·B_i,  W_i ← W_i − η·G_iᵀ δ_i,  free a_{i-1}
+    kept blocks:  for each, last to first:  δ_i = e·B_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
+    second pass:  for each run of the others, last to first, from what came into its first one:
+                  a_i = f_i(a_{i-1}; W_i) again,  δ_i = e·B_i,
+                  W_i ← W_i − η·G_iᵀ δ_i,  free a_{i-1}
 
 Once e is there, the updates may come in any order: δ_i needs no other block's, and each a_i was, or
 is, computed before W_i changes. Kept blocks come first, so that their bytes are not held beside
