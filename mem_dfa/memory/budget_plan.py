@@ -54,15 +54,23 @@ class Planner:
     def _cost(self, number: int) -> BlockCost:
         blocks, batch_size, _, tiled = self._given
         block, counts = blocks[number], self._least
+        inputs = blocks[number - 1].bytes(batch_size).output if number else 0
         size = block.bytes(batch_size, tiled)
         in_slices = number == 0 or counts[number - 1] > 1
+        replay_peak = self._replay_peak(number, counts, in_slices)
+        # One slice at a time; those of the output add up, and of an input that was made whole no
+        # slice is freed by itself.
+        of_a_slice = block.bytes(-(-batch_size // counts[number]), tiled).forward_peak
+        slices_peak = of_a_slice + size.output + (0 if in_slices else inputs)
         return BlockCost(
             kept=size.kept,
-            input=blocks[number - 1].bytes(batch_size).output if number else 0,
+            input=inputs,
             output=size.output,
             forward_peak=size.forward_peak if number else size.output,
+            # What keeps nothing takes no more than a replay.
+            slices_peak=min(slices_peak, replay_peak),
             update_peak=size.update_peak,
-            replay_peak=self._replay_peak(number, counts, in_slices),
+            replay_peak=replay_peak,
             start_peak=self._replay_peak(number, counts, number == 0),
             is_sliced=counts[number] > 1,
             operations=block.operations_count(batch_size),

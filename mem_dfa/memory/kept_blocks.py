@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-
 # Plans whose bytes differ by less than such a share of the limit count as alike.
 RESOLUTION = 256
 
@@ -35,6 +34,7 @@ class BlockCost:
         input: bytes of its input; 0 of the batch, which is there before the step.
         output: bytes of its output.
         forward_peak: bytes while it runs and nothing is kept, its input included.
+        slices_peak: the same in slices of the batch, if they are the least that a replay takes.
         update_peak: bytes while it is differentiated and updated, what it keeps included.
         replay_peak: bytes, at the least, while it is run again and updated, its input included.
         start_peak: the same where a run starts with it, so that its input is there whole.
@@ -46,6 +46,7 @@ class BlockCost:
     input: int
     output: int
     forward_peak: int
+    slices_peak: int
     update_peak: int
     replay_peak: int
     start_peak: int
@@ -194,8 +195,9 @@ def _with_kept(state: _State, cost: BlockCost, before: BlockCost) -> Iterator[_S
 def _with_recomputed(state: _State, cost: BlockCost, kind: _Last) -> _State:
     starts_run = state.last not in _IN_A_RUN
     again = cost.start_peak if starts_run else cost.replay_peak
-    # In slices the first pass, which keeps nothing, takes less than the second.
-    first = again if kind is _Last.SLICED and cost.is_sliced else cost.forward_peak
+    first = cost.forward_peak
+    if kind is _Last.SLICED and cost.is_sliced:
+        first = cost.slices_peak
     # What a run starts from is held, and counted, already.
     first -= cost.input if starts_run else 0
     return replace(
