@@ -16,7 +16,8 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import kept_blocks
 from mem_dfa.memory.batch_slices import peak_bytes, slice_counts
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.kept_blocks import BlockCost, Part
+from mem_dfa.memory.kept_blocks import Part
+from mem_dfa.memory.partial_plan import BlockCost
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,7 @@ class SecondForward(Schedule):
     def _first_pass(
         self, blocks: Sequence[Block], counts: Sequence[int], inputs: tf.Tensor
     ) -> tf.Tensor:
-        """What consecutive blocks make of their input, slice by slice through those sliced alike.
-
-        Of all blocks these are the logits z = f_n(… f_1(x)).
-        """
+        """What consecutive blocks make of their input, slice by slice through those sliced alike."""
         activations, size = [inputs], inputs.shape[0] or tf.shape(inputs)[0]
         numbered = zip(blocks, counts, strict=True)
         for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):
@@ -91,17 +88,10 @@ class SecondForward(Schedule):
         error: tf.Tensor,
         done: tf.Tensor | None,
     ) -> tf.Tensor | None:
-        """Replay consecutive blocks and update each.
+        """Replay consecutive blocks, each in its count of slices, and update each.
 
-        Args:
-            blocks: which.
-            counts: in how many slices each is worked on.
-            activations: the input of the first, in a list that nothing else holds it beside.
-            error: e.
-            done: a token of what has to be over before.
-
-        Returns:
-            A token of the last update.
+        The input of the first is in a list, which it is taken out of; nothing else is to hold it.
+        Nothing starts before the token `done`; one of the last update is returned.
         """
         size = error.shape[0] or tf.shape(error)[0]
         errors = {count: cut_errors(error, count, size) for count in set(counts)}

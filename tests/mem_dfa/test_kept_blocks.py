@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from mem_dfa import DFA, MemDFA, UnsupportedError
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.kept_blocks import BlockCost, Part, cheapest, least_peak
+from mem_dfa.memory.kept_blocks import Part, cheapest, least_peak
+from mem_dfa.memory.partial_plan import BlockCost
 from tests.mem_dfa.comparison import EXECUTIONS, batch, change, compiled, distance, recorded
 
 layers = keras.layers
@@ -273,7 +274,7 @@ def test_a_budget_below_the_least_is_refused_with_the_least() -> None:
 
 
 def test_budgets_that_are_no_size_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="budget='much'.*64 MiB"):
+    with pytest.raises(UnsupportedError, match=r"budget='much'.*64 MiB"):
         MemDFA(net(), budget="much")
 
 
