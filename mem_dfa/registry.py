@@ -222,9 +222,9 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "mem_dfa.algorithms.mem_dfa:MemDFA",
         "direct feedback alignment in a second forward pass",
         signal="as `dfa`",
-        keeps="nothing",
+        keeps="nothing, or what a budget has room for",
         look=Look("#D55E00", "o", 1.8),
-        options=(SLICES, *OUTPUT_FEEDBACK),
+        options=(BUDGET, SLICES, *OUTPUT_FEEDBACK),
     ),
     "bdfa": AlgorithmEntry(
         "mem_dfa.algorithms.bdfa:BDFA",

@@ -71,13 +71,14 @@ class Anchored(Blockwise):
     def exact_schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
         """Forward with checkpoints, then segment by segment backward."""
         given = (type(self).__name__, self.chain.pieces, Exact(), update)
-        return BackwardSweep(*given, segments=self._plan(batch_size or NOMINAL_BATCH).segments)
+        return BackwardSweep(*given, segments=self.exact_plan(batch_size or NOMINAL_BATCH).segments)
 
     def exact_step_bytes(self, batch_size: int) -> int:
         """What an exact step takes, from shapes; 0 where there is none."""
-        return 0 if self.anchor is None else self._plan(batch_size).peak_bytes
+        return 0 if self.anchor is None else self.exact_plan(batch_size).peak_bytes
 
-    def _plan(self, batch_size: int) -> Plan:
+    def exact_plan(self, batch_size: int) -> Plan:
+        """Which blocks an exact step runs again."""
         return least_peak(block_costs(self.chain.pieces, batch_size))
 
 

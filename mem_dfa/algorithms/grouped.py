@@ -42,6 +42,7 @@ class Grouped(Blockwise):
         # The chain is cut while the trainer is made.
         self.groups, self.batch_size = groups, batch_size
         super().__init__(network, **details)
+        self.batch_size = batch_size
 
     def cut(self, network: keras.Model) -> Chain:
         """The network in groups of blocks."""

@@ -27,6 +27,7 @@ def slice_counts(
     batch_size: int | None,
     slices: int | None = None,
     tiled: Sequence[keras.layers.Layer] = (),
+    allowed_bytes: int = 0,
 ) -> list[int]:
     """In how many slices each block is worked on: 1 where that does not set the peak.
 
@@ -36,6 +37,7 @@ def slice_counts(
         slices: how many where there are some; None for `DEFAULT_SLICES`, or fewer where they would
             be smaller than `LEAST_SLICE_BYTES`.
         tiled: dense layers whose kernels are updated in row tiles.
+        allowed_bytes: that a block may take, so that it is whole where that takes no more.
     """
     batch_size = batch_size or NOMINAL_BATCH
     widest = max(block.bytes(batch_size).output for block in blocks)
@@ -48,7 +50,7 @@ def slice_counts(
         min(peak, peak_bytes(blocks, number, batch_size, count, tiled)) if free[number] else peak
         for number, peak in enumerate(whole)
     ]
-    chain_peak = max(best)
+    chain_peak = max(allowed_bytes, *best)
     counts = [
         count if peak > chain_peak and least < peak else 1
         for peak, least in zip(whole, best, strict=True)

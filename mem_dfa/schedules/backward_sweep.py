@@ -17,7 +17,6 @@ from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
-from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.checkpoint_plan import Segment
 from mem_dfa.schedules.schedule import Schedule, Targets
 
@@ -78,29 +77,6 @@ class BackwardSweep(Schedule):
             recordings.append(Recording(block, activation, phase, earlier, passes_on, seen=seen))
             activation = recordings[-1].outputs
         return recordings
-
-    def _project(
-        self,
-        projection: OutputFeedback,
-        recording: Recording,
-        error: tf.Tensor,
-        done: tf.Tensor | None,
-    ) -> tf.Tensor | None:
-        """A block updated by a signal made of e, and a token of that."""
-        block = recording.block
-        if not recording.variables:
-            return done
-        # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
-        # activations.
-        with scope("backward", block.name):
-            late_error = after(error, done)
-        signal = projection.project(block, late_error)
-        outputs = recording.outputs if projection.learned(block) else None
-        gradients = recording.gradients(signal, self._scale_loss)
-        if outputs is not None:
-            gradients += projection.learn(block, outputs, late_error, gradients)
-        # W_i ← W_i − η·G_iᵀ δ_i
-        return self._update.apply(block.name, gradients, self._trained(block))
 
     def _pass_on(
         self, recording: Recording, error: tf.Tensor | None

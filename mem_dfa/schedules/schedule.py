@@ -11,7 +11,11 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.local_gradient import Recording
+from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import Signal
+from mem_dfa.graph.ordering import after
+from mem_dfa.graph.profile_scope import scope
 from mem_dfa.optimizer.step import Update
 
 
@@ -57,3 +61,26 @@ class Schedule(ABC):
     def _trained(self, block: Block) -> list[keras.Variable]:
         """What is changed when a block is updated: its own weights, and what is learned beside."""
         return [*block.trainable_variables, *self._signal.learned(block)]
+
+    def _project(
+        self,
+        projection: OutputFeedback,
+        recording: Recording,
+        error: tf.Tensor,
+        done: tf.Tensor | None,
+    ) -> tf.Tensor | None:
+        """A block updated by a signal made of e, and a token of that."""
+        block = recording.block
+        if not recording.variables:
+            return done
+        # δ_i = e·B_i, one block at a time: all of them at once would be as large as the
+        # activations.
+        with scope("backward", block.name):
+            late_error = after(error, done)
+        signal = projection.project(block, late_error)
+        outputs = recording.outputs if projection.learned(block) else None
+        gradients = recording.gradients(signal, self._scale_loss)
+        if outputs is not None:
+            gradients += projection.learn(block, outputs, late_error, gradients)
+        # W_i ← W_i − η·G_iᵀ δ_i
+        return self._update.apply(block.name, gradients, self._trained(block))

@@ -58,10 +58,43 @@ class SecondForward(Schedule):
         counts = slice_counts(blocks, batch_size, self._slices, wide)
         first_counts = first_pass_counts(blocks, counts, batch_size, wide)
         # z = f_n(… f_1(x)),  e = dL/dz; nothing else is kept
-        error = targets.error_of(self._first_pass(inputs, first_counts))
-        done, size = token([error]), batch_size or tf.shape(inputs)[0]
+        error = targets.error_of(self._first_pass(blocks, first_counts, inputs))
+        self._second_pass(blocks, counts, [inputs], error, token([error]))
+
+    def _first_pass(
+        self, blocks: Sequence[Block], counts: Sequence[int], inputs: tf.Tensor
+    ) -> tf.Tensor:
+        """What consecutive blocks make of their input, slice by slice through those sliced alike."""
+        activations, size = [inputs], inputs.shape[0] or tf.shape(inputs)[0]
+        numbered = zip(blocks, counts, strict=True)
+        for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):
+            alike = [block for block, _ in run]
+            with scope("forward", alike[0].name):
+                waiting = cut(activations, count, size)
+            activations = []
+            while waiting:
+                activation = waiting.pop(0)
+                with scope("forward", alike[0].name):
+                    if activations:
+                        activation = after(activation, token(activations[-1:]))
+                activations.append(self._repeated.rehearse(self._rehearsal, alike, activation))
+        return cut(activations, 1, size)[0]
+
+    def _second_pass(
+        self,
+        blocks: Sequence[Block],
+        counts: Sequence[int],
+        activations: list[tf.Tensor],
+        error: tf.Tensor,
+        done: tf.Tensor | None,
+    ) -> tf.Tensor | None:
+        """Replay consecutive blocks, each in its count of slices, and update each.
+
+        The input of the first is in a list, which it is taken out of; nothing else is to hold it.
+        Nothing starts before the token `done`; one of the last update is returned.
+        """
+        size = error.shape[0] or tf.shape(error)[0]
         errors = {count: cut_errors(error, count, size) for count in set(counts)}
-        activations = [inputs]
         numbered = zip(blocks, counts, strict=True)
         for (alike, count), run in itertools.groupby(
             numbered, key=lambda pair: (self._repeated.of(pair[0]), pair[1])
@@ -82,23 +115,7 @@ class SecondForward(Schedule):
                     activations, done = self._replay(
                         block, activations, errors[count], done, source
                     )
-
-    def _first_pass(self, inputs: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
-        """The logits z = f_n(… f_1(x)), slice by slice through blocks sliced alike."""
-        activations, size = [inputs], inputs.shape[0] or tf.shape(inputs)[0]
-        numbered = zip(self._blocks, counts, strict=True)
-        for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):
-            blocks = [block for block, _ in run]
-            with scope("forward", blocks[0].name):
-                waiting = cut(activations, count, size)
-            activations = []
-            while waiting:
-                activation = waiting.pop(0)
-                with scope("forward", blocks[0].name):
-                    if activations:
-                        activation = after(activation, token(activations[-1:]))
-                activations.append(self._repeated.rehearse(self._rehearsal, blocks, activation))
-        return cut(activations, 1, size)[0]
+        return done
 
     def _replay(
         self,
