@@ -17,8 +17,10 @@ MEASURED_STEPS = 5
 REPEATS = 3  # odd, so that the median is one of the measured values
 _LONGEST = 150  # characters of a file's name, before what tells it from all others
 
-Options = tuple[tuple[str, int | str], ...]
+Options = tuple[tuple[str, int | float | str], ...]
 Kind = Literal["count", "layers", "seed", "rate", "name"]
+_READ: Mapping[str, Callable[[str], int | float]] = {"count": int, "fraction": float}
+"""How tables tell the values of options that are no text."""
 Report = Callable[[str, float], None]
 """Who is told how far something is: takes a note, and which part is done, 0 to 1."""
 
@@ -147,12 +149,12 @@ def stem(told: str, key: str) -> str:
 def options_of(text: str) -> Options:
     """The options that a row tells, such as "budget=64 MiB; every=2"; ValueError if it is none."""
     kinds = {option.name: option.kind for option in registry.OPTIONS}
-    found: dict[str, int | str] = {}
+    found: dict[str, int | float | str] = {}
     for part in text.split("; "):
         name, separator, value = part.partition("=")
         if not separator or not name.isidentifier():
             raise ValueError(f"options is {text!r}, where name=value is meant")
-        found[name] = int(value) if kinds.get(name) == "count" else value
+        found[name] = _READ.get(kinds.get(name, ""), str)(value)
     return tuple(sorted(found.items()))
 
 

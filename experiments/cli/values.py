@@ -114,11 +114,25 @@ def learning_rate(text: str) -> float:
     return rate
 
 
+def fraction(text: str) -> float:
+    """A number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; take a number from 0 to below 1"
+        )
+    return value
+
+
 HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "count": (count, "N"),
     "layers": (layers, "N"),
     "seed": (lambda text: count(text, 0), "N"),
     "rate": (learning_rate, "X"),
+    "fraction": (fraction, "X"),
     "size": (size, "SIZE"),
 }
 """How the kinds of arguments are read and named in the help."""

@@ -153,7 +153,9 @@ class Algorithm(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's own, in which error signals pass layers back as the `signal` says."""
         with self.signal.way_back(self):
-            return super().train_step(data)
+            logs = super().train_step(data)
+        self.signal.end_step()
+        return logs
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras."""

@@ -104,6 +104,7 @@ class Blockwise(Algorithm):
         with self.signal.way_back(self):
             y_pred = self.update_blocks(inputs, y, sample_weight, update)
         update.finish()
+        self.signal.end_step()
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def output_error(

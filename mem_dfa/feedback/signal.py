@@ -69,6 +69,9 @@ class Signal:
         """
         return ()
 
+    def end_step(self) -> None:
+        """What else changes with a step, when every weight is updated."""
+
 
 class Exact(Signal):
     """The error signal of backpropagation."""
