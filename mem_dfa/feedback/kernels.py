@@ -27,7 +27,7 @@ from mem_dfa.chain.rematerialised import without_rematerialisation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer, check_initializer, for_kernel
 from mem_dfa.feedback.signal import Signal, serialized
-from mem_dfa.feedback.way_back import random_way_back
+from mem_dfa.feedback.way_back import Values, random_way_back
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 # Elementwise, or with nothing before it to send an error to: their own gradient is used.
@@ -98,18 +98,22 @@ class KernelFeedback(Signal):
         """The trainer's argument that made it."""
         return {"feedback_initializer": serialized(self._initializer)}
 
+    def changing(self, pairs: Sequence[tuple[keras.Variable, Any]]) -> Sequence[keras.Variable]:
+        """For each pair the variable that K is made of, where a step changes it; here B stays."""
+        return ()
+
     def kernel(
-        self, own: keras.Variable, feedback: Any, error: tf.Tensor
+        self, value: tf.Tensor | tf.Variable, feedback: Any, error: tf.Tensor
     ) -> tf.Tensor | tf.Variable:
         """K, the kernel that the error signal passes backward through.
 
         Args:
-            own: W, the layer's kernel.
-            feedback: what is held for it, here B of its shape.
+            value: of what is `changing`, as it was when the layer ran, else of B.
+            feedback: what is held for the layer's own kernel.
             error: the signal at the layer's output. What has to be made waits for it, otherwise
                 TensorFlow makes that for all layers when the step starts.
         """
-        return feedback.value
+        return value
 
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError for a layer that cannot run a second time, on the way back."""
@@ -123,13 +127,17 @@ class KernelFeedback(Signal):
             stack.enter_context(without_rematerialisation([trainer]))
             for layer, pairs in self.kernels:
                 kernels = functools.partial(self._standing_in, pairs)
-                stack.enter_context(random_way_back(layer, kernels))
+                stack.enter_context(random_way_back(layer, kernels, self.changing(pairs)))
             yield
 
     def _standing_in(
-        self, pairs: Sequence[tuple[keras.Variable, Any]], error: tf.Tensor
+        self, pairs: Sequence[tuple[keras.Variable, Any]], error: tf.Tensor, values: Values
     ) -> list[tuple[keras.Variable, Any]]:
-        return [(own, self.kernel(own, feedback, error)) for own, feedback in pairs]
+        values = values or [feedback.value for _, feedback in pairs]
+        return [
+            (own, self.kernel(value, feedback, error))
+            for (own, feedback), value in zip(pairs, values, strict=True)
+        ]
 
     def _refuse_unsupported(self, layer: keras.layers.Layer, network: keras.Model) -> None:
         if not (is_linear(layer) or isinstance(layer, WITHOUT_KERNEL)):

@@ -81,6 +81,10 @@ class LearnedKernels(KernelFeedback):
         inside = {id(variable) for variable in block.trainable_variables}
         return [pair for pair in self.pairs if id(pair[0]) in inside]
 
+    def changing(self, pairs: Sequence[tuple[keras.Variable, Any]]) -> Sequence[keras.Variable]:
+        """B, which is learned."""
+        return [feedback for _, feedback in pairs]
+
     def learned(self, block: Block) -> Sequence[keras.Variable]:
         """B of the block's layers."""
         return [feedback for _, feedback in self._learned_in(block)]

@@ -12,7 +12,7 @@ M has the shape of W_i and a distribution's entries, of which s is the standard 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,8 @@ from mem_dfa.feedback.distributions import (
 from mem_dfa.feedback.kernels import KernelFeedback, fans
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
+
+Value = tf.Tensor | tf.Variable
 
 
 class SignSymmetry(KernelFeedback):
@@ -51,6 +53,10 @@ class SignSymmetry(KernelFeedback):
                         "are its signs, which would let no error signal pass: give the layer "
                         "another kernel_initializer, or train with 'fa'."
                     )
+
+    def changing(self, pairs: Sequence[tuple[keras.Variable, Any]]) -> Sequence[keras.Variable]:
+        """W, whose signs are taken."""
+        return [own for own, _ in pairs]
 
     def _distribution(self, layer: keras.layers.Layer, own: keras.Variable) -> Distribution:
         """Of M for one kernel."""
@@ -77,10 +83,10 @@ class UniformSigns(SignSymmetry):
         """The standard deviation s."""
         return self._distribution(layer, own).deviation
 
-    def kernel(self, own: keras.Variable, feedback: float, error: tf.Tensor) -> tf.Tensor:
+    def kernel(self, value: Value, feedback: float, error: tf.Tensor) -> tf.Tensor:
         """K from W and s."""
         # K_i = s·sign(W_i)
-        return constant(feedback, tf.as_dtype(own.dtype)) * late_sign(own, error)
+        return constant(feedback, value.dtype) * late_sign(value, error)
 
 
 @dataclass(frozen=True)
@@ -136,13 +142,13 @@ class RedrawnSigns(SignSymmetry):
         finally:
             self._seeds_of_step = []
 
-    def kernel(self, own: keras.Variable, feedback: Drawn, error: tf.Tensor) -> tf.Tensor:
+    def kernel(self, value: Value, feedback: Drawn, error: tf.Tensor) -> tf.Tensor:
         """K from W and a draw."""
         seed = after(self._seeds_of_step[feedback.number], token([error]))
-        flat = tf.abs(feedback.distribution.matrix(seed, 1, math.prod(own.shape)))
-        sizes = tf.cast(tf.reshape(flat, constant(own.shape, tf.int32)), own.dtype)
+        flat = tf.abs(feedback.distribution.matrix(seed, 1, math.prod(value.shape)))
+        sizes = tf.cast(tf.reshape(flat, constant(value.shape, tf.int32)), value.dtype)
         # K_i = |M_t| ⊙ sign(W_i)
-        return sizes * late_sign(own, error)
+        return sizes * late_sign(value, error)
 
 
 class FixedSigns(SignSymmetry):
@@ -160,12 +166,12 @@ class FixedSigns(SignSymmetry):
             name=f"feedback_{layer.name}_{own.name}",
         )
 
-    def kernel(self, own: keras.Variable, feedback: keras.Variable, error: tf.Tensor) -> tf.Tensor:
+    def kernel(self, value: Value, feedback: keras.Variable, error: tf.Tensor) -> tf.Tensor:
         """K from W and |M|."""
         # K_i = |M| ⊙ sign(W_i)
-        return feedback.value * late_sign(own, error)
+        return feedback.value * late_sign(value, error)
 
 
-def late_sign(own: keras.Variable, error: tf.Tensor) -> tf.Tensor:
+def late_sign(value: Value, error: tf.Tensor) -> tf.Tensor:
     """sign(W), not made before the error signal that it is for."""
-    return tf.sign(after(own.value, token([error])))
+    return tf.sign(after(value, token([error])))
