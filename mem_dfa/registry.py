@@ -53,9 +53,9 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "share", "name", "groups"]
-    """A whole number from 1, a size such as "64 MiB", a share from 0 to 1, one of `choices`, or
-    what makes groups of blocks: a number, a size, "sqrt" or names."""
+    kind: Literal["count", "size", "fraction", "name", "groups"]
+    """A whole number from 1, a size such as "64 MiB", a number from 0 to below 1, one of `choices`,
+    or what makes groups of blocks: a number, a size, "sqrt" or names."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -143,6 +143,18 @@ FEEDBACK_INITIALIZERS: Mapping[str, Entry] = {
     "normal": Entry("mem_dfa.feedback.distributions:normal", "N(0, 1/(n·C))"),
 }
 
+WAYS_BACK: Mapping[str, Entry] = {
+    "random": Entry("mem_dfa.feedback.kernels:KernelFeedback", "a fixed random kernel"),
+    "usf": Entry("mem_dfa.feedback.sign_symmetry:UniformSigns", "signs of W times one number"),
+    "brsf": Entry(
+        "mem_dfa.feedback.sign_symmetry:RedrawnSigns", "signs of W times sizes drawn each step"
+    ),
+    "frsf": Entry("mem_dfa.feedback.sign_symmetry:FixedSigns", "signs of W times fixed sizes"),
+    "learned": Entry(
+        "mem_dfa.feedback.learned_kernels:LearnedKernels", "a random kernel, trained as W is"
+    ),
+}
+
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
@@ -157,13 +169,16 @@ FEEDBACK_INITIALIZER = Option(
     "feedback_initializer",
     "name",
     "what random weights are drawn from",
-    "uniform",
+    "uniform; xavier_uniform for signs of W",
     tuple(FEEDBACK_INITIALIZERS),
 )
 NONZEROS = Option("nonzeros", "count", "non-zeros in each column of a sparse matrix", "1")
 RANK = Option("rank", "count", "of matrices of low rank", "the root of the classes, rounded up")
+WAY_BACK = Option(
+    "way_back", "name", "what error signals pass layers by", "random", tuple(WAYS_BACK)
+)
 FEEDBACK_DECAY = Option(
-    "feedback_decay", "share", "what goes of learned feedback, and of its weights, each step", "0"
+    "feedback_decay", "fraction", "of W and learned feedback, lost in each step", "0"
 )
 GROUPS = Option(
     "groups",
@@ -176,7 +191,7 @@ ANCHOR = Option(
 )
 MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)
 OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
-OPTIONS = (EVERY, BUDGET, SLICES, GROUPS, *OUTPUT_FEEDBACK)
+OPTIONS = (EVERY, BUDGET, SLICES, GROUPS, WAY_BACK, *OUTPUT_FEEDBACK)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -192,7 +207,39 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="passes each layer by a random kernel",
         keeps="everything",
         look=Look("#E69F00", "s", 3.6),
+        options=(FEEDBACK_INITIALIZER, WAY_BACK, FEEDBACK_DECAY),
+    ),
+    "usf": AlgorithmEntry(
+        "mem_dfa.algorithms.sign_symmetry:USF",
+        "uniform sign-concordant feedback",
+        signal="passes each layer by the signs of its kernel",
+        keeps="everything",
+        look=Look("#AACC77", "<", 2.8),
         options=(FEEDBACK_INITIALIZER,),
+    ),
+    "brsf": AlgorithmEntry(
+        "mem_dfa.algorithms.sign_symmetry:BRSF",
+        "batchwise random sign-concordant feedback",
+        signal="as `usf`, times random sizes drawn each step",
+        keeps="everything",
+        look=Look("#9966FF", ">", 2.2),
+        options=(FEEDBACK_INITIALIZER,),
+    ),
+    "frsf": AlgorithmEntry(
+        "mem_dfa.algorithms.sign_symmetry:FRSF",
+        "fixed random sign-concordant feedback",
+        signal="as `usf`, times fixed random sizes",
+        keeps="everything",
+        look=Look("#220044", "p", 1.6),
+        options=(FEEDBACK_INITIALIZER,),
+    ),
+    "arbp": AlgorithmEntry(
+        "mem_dfa.algorithms.arbp:ARBP",
+        "adaptive random backpropagation; with decay Kolen and Pollack's",
+        signal="as `fa`, by kernels that are learned",
+        keeps="everything",
+        look=Look("#DD1144", "h", 2.4),
+        options=(FEEDBACK_INITIALIZER, FEEDBACK_DECAY),
     ),
     "dfa": AlgorithmEntry(
         "mem_dfa.algorithms.dfa:DFA",
@@ -280,7 +327,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="as `fa`",
         keeps="checkpoints",
         look=Look("#603000", "v", 3.2),
-        options=(EVERY, BUDGET, FEEDBACK_INITIALIZER),
+        options=(EVERY, BUDGET, FEEDBACK_INITIALIZER, WAY_BACK, FEEDBACK_DECAY),
     ),
     "revnet": AlgorithmEntry(
         "mem_dfa.algorithms.revnet:RevNet",

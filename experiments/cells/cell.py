@@ -18,10 +18,13 @@ REPEATS = 3  # odd, so that the median is one of the measured values
 _LONGEST = 150  # characters of a file's name, before what tells it from all others
 
 Options = tuple[tuple[str, int | float | str], ...]
-READ: Mapping[str, Callable[[str], int | float]] = {"count": int, "share": float}
-"""How values of options are read from a table; others are words."""
-
 Kind = Literal["count", "layers", "seed", "rate", "name"]
+_READ: Mapping[str, Callable[[str], int | float | str]] = {
+    "count": int,
+    "fraction": float,
+    "groups": lambda text: int(text) if text.isdigit() else text,
+}
+"""How tables tell the values of options that are no text."""
 Report = Callable[[str, float], None]
 """Who is told how far something is: takes a note, and which part is done, 0 to 1."""
 
@@ -155,7 +158,7 @@ def options_of(text: str) -> Options:
         name, separator, value = part.partition("=")
         if not separator or not name.isidentifier():
             raise ValueError(f"options is {text!r}, where name=value is meant")
-        found[name] = READ.get(kinds.get(name, ""), str)(value)
+        found[name] = _READ.get(kinds.get(name, ""), str)(value)
     return tuple(sorted(found.items()))
 
 

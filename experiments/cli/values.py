@@ -129,17 +129,17 @@ def learning_rate(text: str) -> float:
     return rate
 
 
-def share(text: str) -> float:
-    """A number from 0 to less than 1."""
+def fraction(text: str) -> float:
+    """A number from 0 to below 1."""
     try:
-        part = float(text)
+        value = float(text)
     except ValueError:
-        part = math.nan
-    if not 0 <= part < 1:
+        value = math.nan
+    if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no share; take a number from 0 to less than 1"
+            f"{text!r} is not allowed; take a number from 0 to below 1"
         )
-    return part
+    return value
 
 
 HOW: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -147,7 +147,7 @@ HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "layers": (layers, "N"),
     "seed": (lambda text: count(text, 0), "N"),
     "rate": (learning_rate, "X"),
-    "share": (share, "X"),
+    "fraction": (fraction, "X"),
     "size": (size, "SIZE"),
     "groups": (groups, "GROUPS"),
 }

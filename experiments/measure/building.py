@@ -85,7 +85,7 @@ def _is_own(cell: Cell) -> bool:
     return catalogue.is_own_model(cell.model)
 
 
-def _literal(value: int | str) -> Any:
+def _literal(value: int | float | str) -> Any:
     """What an option of a user's own class is: a number or the like, else a text."""
     try:
         return ast.literal_eval(str(value))

@@ -20,7 +20,7 @@ from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
-from mem_dfa.feedback.kernels import KernelFeedback
+from mem_dfa.feedback.ways_back import kernel_feedback
 from mem_dfa.memory import checkpoint_plan
 from mem_dfa.memory.budget import budget_bytes, refuse_unknown
 from mem_dfa.memory.checkpoint_plan import Plan
@@ -139,18 +139,28 @@ class CheckpointFA(Checkpoint):
     def __init__(
         self,
         network: keras.Model,
-        feedback_initializer: str | Initializer = "uniform",
+        feedback_initializer: str | Initializer | None = None,
+        way_back: str = "random",
+        feedback_decay: float = 0.0,
         **details: Any,
     ) -> None:
         """Wrap `network`.
 
         Args:
             network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
+            feedback_initializer: as of `FA`.
+            way_back: as of `FA`.
+            feedback_decay: as of `FA`.
             **details: as of `Checkpoint`; `seed` is what the random kernels are drawn from.
 
         Raises:
-            UnsupportedError: the algorithm cannot train the network; unknown initializer.
+            UnsupportedError: the algorithm cannot train the network; unknown initializer or way
+                back; a decay that makes no sense.
         """
         super().__init__(network, **details)
-        self.signal = KernelFeedback(self, feedback_initializer)
+        self.way_back = way_back
+        self.signal = kernel_feedback(self, way_back, feedback_initializer, feedback_decay)
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras."""
+        return {**super().get_config(), "way_back": self.way_back}

@@ -34,6 +34,11 @@ class Distribution:
     draw: exact_random.Draw
     scale: float
 
+    @property
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return self.scale / math.sqrt(3) if self.draw is exact_random.uniform else self.scale
+
     def matrix(self, seed: tf.Tensor | Sequence[int], rows: int, columns: int) -> tf.Tensor:
         """Shape (rows, columns), float32; `seed` has shape (2,)."""
         return self.draw(seed, rows, columns) * constant(self.scale, tf.float32)
@@ -105,6 +110,24 @@ def for_matrix(initializer: str, classes: int, width: int) -> Distribution:
     return INITIALIZERS[initializer](classes, width)
 
 
+def distribution_of_kernel(
+    initializer: str, fan_in: int, fan_out: int, is_dense: bool
+) -> Distribution:
+    """Distribution of a random kernel with the shape of a layer's own.
+
+    Args:
+        initializer: a name in INITIALIZERS.
+        fan_in: number of inputs of one output unit.
+        fan_out: number of outputs of one input unit.
+        is_dense: a matrix, not a convolution's kernel.
+    """
+    # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs. Nøkland's
+    # FA copies the layer's own initialisation, U(±1/√fan_in).
+    swapped = initializer in ("uniform", "signs") or (initializer == "he_normal" and is_dense)
+    fans = (fan_out, fan_in) if swapped else (fan_in, fan_out)
+    return INITIALIZERS[initializer](*fans)
+
+
 def for_kernel(
     initializer: str | Initializer, fan_in: int, fan_out: int, is_dense: bool, seed: int
 ) -> Callable[..., tf.Tensor]:
@@ -119,11 +142,7 @@ def for_kernel(
     """
     if isinstance(initializer, keras.initializers.Initializer):
         return seeded(initializer, seed)
-    # zpp-mem draws the dense B as (outputs, inputs): its fan-in is the layer's outputs. Nøkland's
-    # FA copies the layer's own initialisation, U(±1/√fan_in).
-    swapped = initializer in ("uniform", "signs") or (initializer == "he_normal" and is_dense)
-    fans = (fan_out, fan_in) if swapped else (fan_in, fan_out)
-    return _for_keras(INITIALIZERS[initializer](*fans), seed)
+    return _for_keras(distribution_of_kernel(initializer, fan_in, fan_out, is_dense), seed)
 
 
 def _for_keras(distribution: Distribution, seed: int) -> Callable[..., tf.Tensor]:

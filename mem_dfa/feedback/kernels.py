@@ -1,15 +1,16 @@
-"""Error signals that pass layers by random kernels: feedback alignment's way back.
+"""Error signals that pass layers by other kernels than the layers' own: feedback alignment.
 
-    δ_{i-1} = J_i(B_i)ᵀ δ_i
+    δ_{i-1} = J_i(K_i)ᵀ δ_i,  K_i = B_i
 
-J_i(B_i) is the layer's Jacobian with a kernel of another kind in place of W_i.
+J_i(K_i) is the layer's Jacobian with K_i in place of W_i. Here K_i is a fixed random kernel B_i;
+what K_i is otherwise is said by `sign_symmetry` and `learned_kernels`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,23 +20,14 @@ import tensorflow as tf
 from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 
-from mem_dfa.chain.atom import (
-    NORMALISATIONS,
-    LayerAtom,
-    is_linear,
-    leaf_layers,
-    with_call,
-    without_activation,
-)
+from mem_dfa.chain.atom import NORMALISATIONS, LayerAtom, is_linear, leaf_layers
 from mem_dfa.chain.block import Block
-from mem_dfa.chain.foreign_code import is_keras_only
-from mem_dfa.chain.outside import NOTHING_SEEN, Seen
 from mem_dfa.chain.refuse_unrepeatable import refuse_unrepeatable
-from mem_dfa.chain.rehearsal import run_noted
 from mem_dfa.chain.rematerialised import without_rematerialisation
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer, check_initializer, for_kernel
 from mem_dfa.feedback.signal import Signal, serialized
+from mem_dfa.feedback.way_back import Values, random_way_back
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 # Elementwise, or with nothing before it to send an error to: their own gradient is used.
@@ -45,73 +37,83 @@ WITHOUT_KERNEL = (*NORMALISATIONS, keras.layers.PReLU, keras.layers.Embedding)
 class KernelFeedback(Signal):
     """A fixed random kernel for each dense or convolutional layer that sends an error back."""
 
-    def __init__(
-        self,
-        trainer: Any,
-        initializer: str | Initializer,
-    ) -> None:
+    default_initializer = "uniform"
+    """What kernels are drawn from where nothing is said."""
+    is_trained = False
+    """Whether what is held is trained by the trainer's optimizer."""
+
+    def __init__(self, trainer: Any, initializer: str | Initializer | None = None) -> None:
         """Draw the kernels.
 
         Args:
             trainer: whose `network` they are for, which holds and saves them.
-            initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
+            initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer; None for
+                `default_initializer`.
 
         Raises:
             UnsupportedError: unknown initializer, or a layer for which no kernel can stand in.
         """
-        check_initializer(initializer)
-        self._initializer, network = initializer, trainer.network
-        self.kernels: list[tuple[keras.layers.Layer, list[tuple[keras.Variable, ...]]]] = []
+        self._initializer = self.default_initializer if initializer is None else initializer
+        check_initializer(self._initializer)
+        self._owner, network = type(trainer).__name__, trainer.network
+        self.kernels: list[tuple[keras.layers.Layer, list[tuple[keras.Variable, Any]]]] = []
         layers = list({id(layer): layer for layer in leaf_layers(network)}.values())
         seeds = iter(np.random.default_rng(trainer.seed).integers(2**31 - 1, size=2 * len(layers)))
         error_is_used = False  # by a layer with weights further down
         for layer in layers:
             if not layer.weights:
                 continue
-            _refuse_unsupported(layer, network)
+            self._refuse_unsupported(layer, network)
             if error_is_used and is_linear(layer):
-                kernels = [v for v in layer.weights if v.name in KERNELS]
-                pairs = [
-                    (kernel, trainer.add_weight(**self._weight(layer, kernel, int(next(seeds)))))
-                    for kernel in kernels
-                ]
+                own = [v for v in layer.weights if v.name in KERNELS]
+                pairs = [(v, self._held_for(trainer, layer, v, int(next(seeds)))) for v in own]
                 self.kernels.append((layer, pairs))
             error_is_used = True
         # Where Keras finds the layers' kernels first: it is their place in a saved trainer.
         trainer._random_kernels = self.kernels
 
-    def _weight(
-        self, layer: keras.layers.Layer, kernel: keras.Variable, seed: int
-    ) -> dict[str, Any]:
-        """The random kernel for one of a layer's own, as `add_weight` takes it."""
-        is_dense = len(kernel.shape) == 2
-        return {
-            "shape": kernel.shape,
-            "initializer": for_kernel(self._initializer, *fans(layer, kernel), is_dense, seed),
-            "trainable": False,
-            "name": f"feedback_{layer.name}_{kernel.name}",
-        }
+    def _held_for(
+        self, trainer: Any, layer: keras.layers.Layer, own: keras.Variable, seed: int
+    ) -> Any:
+        """What `kernel` makes K of: here a variable with the shape of the layer's own kernel."""
+        is_dense = len(own.shape) == 2
+        return trainer.add_weight(
+            shape=own.shape,
+            initializer=for_kernel(self._initializer, *fans(layer, own), is_dense, seed),
+            trainable=self.is_trained,
+            name=f"feedback_{layer.name}_{own.name}",
+        )
+
+    @property
+    def pairs(self) -> list[tuple[keras.Variable, Any]]:
+        """Of all layers, W and what is held for it."""
+        return [pair for _, pairs in self.kernels for pair in pairs]
 
     @property
     def held(self) -> Sequence[keras.Variable]:
         """The random kernels."""
-        return [feedback for _, pairs in self.kernels for _, feedback in pairs]
+        return [feedback for _, feedback in self.pairs]
 
     def get_config(self) -> dict[str, Any]:
         """The trainer's argument that made it."""
         return {"feedback_initializer": serialized(self._initializer)}
 
+    def changing(self, pairs: Sequence[tuple[keras.Variable, Any]]) -> Sequence[keras.Variable]:
+        """For each pair the variable that K is made of, where a step changes it; here B stays."""
+        return ()
+
     def kernel(
-        self, layer: keras.layers.Layer, own: keras.Variable, feedback: keras.Variable
+        self, value: tf.Tensor | tf.Variable, feedback: Any, error: tf.Tensor
     ) -> tf.Tensor | tf.Variable:
-        """The kernel that the error signal passes backward through.
+        """K, the kernel that the error signal passes backward through.
 
         Args:
-            layer: which.
-            own: W, the layer's kernel.
-            feedback: B, the random kernel of its shape.
+            value: of what is `changing`, as it was when the layer ran, else of B.
+            feedback: what is held for the layer's own kernel.
+            error: the signal at the layer's output. What has to be made waits for it, otherwise
+                TensorFlow makes that for all layers when the step starts.
         """
-        return feedback.value
+        return value
 
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError for a layer that cannot run a second time, on the way back."""
@@ -124,70 +126,27 @@ class KernelFeedback(Signal):
         with ExitStack() as stack:
             stack.enter_context(without_rematerialisation([trainer]))
             for layer, pairs in self.kernels:
-                kernels = functools.partial(self._standing_in, layer, pairs)
-                stack.enter_context(random_way_back(layer, kernels))
+                kernels = functools.partial(self._standing_in, pairs)
+                stack.enter_context(random_way_back(layer, kernels, self.changing(pairs)))
             yield
 
     def _standing_in(
-        self, layer: keras.layers.Layer, pairs: Sequence[tuple[keras.Variable, ...]]
+        self, pairs: Sequence[tuple[keras.Variable, Any]], error: tf.Tensor, values: Values
     ) -> list[tuple[keras.Variable, Any]]:
-        return [(own, self.kernel(layer, own, feedback)) for own, feedback in pairs]
+        values = values or [feedback.value for _, feedback in pairs]
+        return [
+            (own, self.kernel(value, feedback, error))
+            for (own, feedback), value in zip(pairs, values, strict=True)
+        ]
 
-
-@contextmanager
-def random_way_back(
-    layer: keras.layers.Layer, kernels: Callable[[], list[tuple[keras.Variable, Any]]]
-) -> Iterator[None]:
-    """Within the context the layer's input gradient is formed with other kernels.
-
-    Its output and the gradients of its weights stay the true ones.
-
-    Args:
-        layer: which.
-        kernels: gives each of its kernels with what stands for it.
-    """
-    original = layer.call
-    plain = False  # whether the layer runs as it is, to be differentiated
-    keras_only = is_keras_only(layer)
-
-    def way_back(
-        run: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, error: tf.Tensor, seen: Seen
-    ) -> tf.Tensor:
-        nonlocal plain
-        mapping = kernels()
-        plain = True
-        try:
-            with (
-                keras.StatelessScope(state_mapping=[*seen.values(None), *mapping]),
-                seen.draws(),
-                without_activation(layer),
-                tf.GradientTape(watch_accessed_variables=False) as tape,
-            ):
-                tape.watch(inputs)
-                outputs = run(inputs)
-        finally:
-            plain = False
-        # δ_{i-1} = J_i(B_i)ᵀ δ_i
-        return tape.gradient(outputs, inputs, output_gradients=error)
-
-    def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-        if plain:
-            return original(inputs, *args, **kwargs)
-        with without_activation(layer):
-            run = functools.partial(original, tf.stop_gradient(inputs), *args, **kwargs)
-            outputs, seen = (run(), NOTHING_SEEN) if keras_only else run_noted(layer, run)
-
-        @tf.custom_gradient
-        def carry(outputs: tf.Tensor, inputs: tf.Tensor) -> Any:
-            # Through __call__, which casts the kernels as the layer's dtype policy says.
-            again = lambda inputs: layer(inputs, *args, **kwargs)  # noqa: E731
-            return tf.identity(outputs), lambda error: (error, way_back(again, inputs, error, seen))
-
-        outputs = carry(outputs, inputs)
-        return outputs if layer.activation is None else layer.activation(outputs)
-
-    with with_call(layer, call):
-        yield
+    def _refuse_unsupported(self, layer: keras.layers.Layer, network: keras.Model) -> None:
+        if not (is_linear(layer) or isinstance(layer, WITHOUT_KERNEL)):
+            raise UnsupportedError(
+                f"{self._owner} cannot train layer '{layer.name}' ({type(layer).__name__}) of "
+                f"model '{network.name}': other kernels stand in for those of dense, einsum-dense "
+                "and convolutional layers only, not inside recurrent, attention, wrapper or custom "
+                "layers; use such layers, or train with 'bp'."
+            )
 
 
 def fans(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, int]:
@@ -206,13 +165,3 @@ def fans(layer: keras.layers.Layer, kernel: keras.Variable) -> tuple[int, int]:
     if isinstance(layer, BaseConvTranspose):
         return receptive * shape[-1], receptive * shape[-2]
     return receptive * shape[-2], receptive * shape[-1]
-
-
-def _refuse_unsupported(layer: keras.layers.Layer, network: keras.Model) -> None:
-    if not (is_linear(layer) or isinstance(layer, WITHOUT_KERNEL)):
-        raise UnsupportedError(
-            f"FA cannot train layer '{layer.name}' ({type(layer).__name__}) of model "
-            f"'{network.name}': random kernels stand in for those of dense, einsum-dense and "
-            "convolutional layers only, not inside recurrent, attention, wrapper or custom "
-            "layers; use such layers, or train with 'bp'."
-        )

@@ -71,7 +71,7 @@ class Signal:
         return ()
 
     def end_step(self) -> None:
-        """What the signal changes at the end of a step, when every weight is updated."""
+        """What else changes with a step, when every weight is updated."""
 
 
 class LocalSignal(Signal, ABC):

@@ -40,6 +40,10 @@ class Row:
 TABLE = {
     "bp": Row(is_exact=True, opens=False, takes_outputs=True),
     "fa": Row(takes_outputs=True),
+    "usf": Row(takes_outputs=True),
+    "brsf": Row(takes_outputs=True),
+    "frsf": Row(takes_outputs=True),
+    "arbp": Row(takes_outputs=True),
     "dfa": Row(is_block_by_block=True),
     "ssdfa": Row(is_block_by_block=True),
     "asrbp": Row(is_block_by_block=True),
