@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
     from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
     from mem_dfa.algorithms.revnet import RevNet as RevNet
+    from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
     from mem_dfa.shapes.prediction import predict as predict
 
@@ -30,6 +31,7 @@ MODELS = registry.Loaded(registry.MODELS)
 
 _PLACES = {
     "Algorithm": "mem_dfa.algorithms.base",
+    "Alignment": "mem_dfa.alignment",
     "Chain": "mem_dfa.chain.chain",
     "predict": "mem_dfa.shapes.prediction",
     **{name: module for module, name in (e.place.split(":") for e in registry.ALGORITHMS.values())},
