@@ -2,8 +2,8 @@
 
     angle_i = arccos( g_i·h_i / (‖g_i‖ ‖h_i‖) )
 
-g_i is what the algorithm gives the optimizer for the weights of block i, h_i is BP's gradient of the
-same weights on the same batch. At 0° they agree, at 90° they have nothing in common. While the
+g_i is what the algorithm gives the optimizer for the weights of block i, h_i is BP's gradient of
+the same weights on the same batch. At 0° they agree, at 90° they have nothing in common. While the
 weights learn to make fixed random feedback useful, the angle falls (Lillicrap et al., 2016).
 """
 
@@ -40,8 +40,8 @@ class Alignment(keras.callbacks.Callback):
     `fit`'s history gets `alignment_block_001` and so on, in degrees, and `alignment_network`.
 
     Attributes:
-        measured: a row for each block and for the network: `epoch`, of finished ones, `block`,
-            `block_layers` and `angle_degrees`, which is not a number where either has no gradient.
+        measured: a row for each block and for the network: `after_epoch`, 0 before training,
+            `block`, `block_layers` and `angle_degrees`, not a number where a gradient is zero.
     """
 
     def __init__(self, x: Any, y: Any, sample_weight: Any = None) -> None:
@@ -106,7 +106,7 @@ class Alignment(keras.callbacks.Callback):
 
 
 def _row(epoch: int, block: str, layers: str, angle: float) -> dict[str, Any]:
-    return {"epoch": epoch, "block": block, "block_layers": layers, "angle_degrees": angle}
+    return {"after_epoch": epoch, "block": block, "block_layers": layers, "angle_degrees": angle}
 
 
 def angle_degrees(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:

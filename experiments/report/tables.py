@@ -18,11 +18,12 @@ from mem_dfa.experiments.terminal import screen
 _TITLES = {
     results.FILE_NAME: "every measured cell, a row each",
     trainings.EPOCHS.name: "what each epoch of every training gave",
+    schemas.ALIGNMENTS.name: "how far each block's updates point away from backpropagation's",
     schemas.BENCH.name: "step times of cells that took turns",
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }
-_TOO_LONG = (trainings.EPOCHS.name, fit_rows.TRIES.name)  # for the page
+_TOO_LONG = (trainings.EPOCHS.name, schemas.ALIGNMENTS.name, fit_rows.TRIES.name)  # for the page
 _TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
 _TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
 _MEASURED = [

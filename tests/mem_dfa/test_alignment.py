@@ -71,7 +71,7 @@ def test_exact_gradients_are_at_0_degrees_and_so_is_every_last_block(algorithm: 
     half = len(blocks) // 2
     assert blocks[:half] == blocks[half:]
     assert blocks[half - 2 : half] == [f"block_{half - 1:03d}", "network"]
-    assert [row["epoch"] for row in alignment.measured] == half * [0] + half * [1]
+    assert [row["after_epoch"] for row in alignment.measured] == half * [0] + half * [1]
     told = {row["block"]: row["angle_degrees"] for row in alignment.measured[half:]}
     assert {name: history[f"alignment_{name}"] for name in told} == {
         name: [angle] for name, angle in told.items()
@@ -181,7 +181,7 @@ def test_blocks_that_are_frozen_have_no_angle() -> None:
     alignment = Alignment(*blobs(EXAMPLES))
     alignment.set_model(compiled(BP(net), keras.optimizers.SGD()))
     alignment.on_epoch_begin(4)
-    named = [(row["epoch"], row["block"]) for row in alignment.measured]
+    named = [(row["after_epoch"], row["block"]) for row in alignment.measured]
     assert named == [(4, "block_001"), (4, "block_003"), (4, "network")]
 
 
