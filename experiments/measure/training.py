@@ -107,8 +107,11 @@ class Progress(keras.callbacks.Callback):
         if self.alignment:
             # One that goes on has measured the epoch before, which is known.
             new = range(0 if epoch == 0 else epoch + 1, epoch + 2)
-            angles = [one for one in self.alignment.measured if one["after_epoch"] in new]
-            row["alignments"] = angles
+            row["alignments"] = [
+                one | {"angle_degrees": round(one["angle_degrees"], 3)}
+                for one in self.alignment.measured
+                if one["after_epoch"] in new
+            ]
         self.rows.append(row)
         if self.cell.training_file:
             save(Path(self.cell.training_file), self.model, self.rows)

@@ -39,7 +39,6 @@ _FAMILIES: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
     ],
     "local": [("lel", {}), ("drtp", {})],
 }
-_FREE = ("seed", "learning_rate")
 _REFERENCES = Path(__file__).with_name("references.csv")
 
 Accuracies = dict[str, dict[int, list[float]]]
@@ -87,8 +86,13 @@ def aligned() -> tuple[Cell, ...]:
     )
 
 
+def setting(cell: Cell) -> str:
+    """What is the same for all seeds and rates of a rule at one depth."""
+    return cell.key("seed", "learning_rate")
+
+
 def best_rates(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> dict[str, float]:
-    """The rate with the best training accuracy, by the cell's key without seed and rate.
+    """The rate with the best training accuracy, by `setting`.
 
     Of the search's seed alone, which accuracies are not told of; test images have no say.
     """
@@ -97,7 +101,7 @@ def best_rates(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> dict[st
         if cell.seed == SEARCH_SEED:
             for last in trainings.read(folder, cell)[-1:]:
                 reached = last["train_accuracy"] or 0.0  # it has none where it diverged
-                tried.setdefault(cell.key(*_FREE), {})[cell.learning_rate] = reached
+                tried.setdefault(setting(cell), {})[cell.learning_rate] = reached
     return {key: max(rates, key=rates.__getitem__) for key, rates in tried.items()}
 
 
@@ -105,7 +109,7 @@ def passed_over(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> set[Ce
     """Cells that nobody has to train, because the search among these cells chose another rate."""
     best = best_rates(folder, cells)
     unknown = {
-        cell.key(*_FREE)
+        setting(cell)
         for cell in cells
         if cell.seed == SEARCH_SEED and not trainings.read(folder, cell)
     }
@@ -113,8 +117,10 @@ def passed_over(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> set[Ce
         cell
         for cell in cells
         if cell.seed != SEARCH_SEED
-        and (key := cell.key(*_FREE)) in best.keys() - unknown
+        and (key := setting(cell)) in best.keys() - unknown
         and cell.learning_rate != best[key]
+        # What others computed, with the first rate, is compared with the same.
+        and (cell.layers not in TABLED or cell.learning_rate != RATES[0])
     }
 
 
@@ -123,7 +129,7 @@ def accuracies(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> Accurac
     best = best_rates(folder, cells)
     found: Accuracies = {}
     for cell in cells:
-        if cell.seed != SEARCH_SEED and best.get(cell.key(*_FREE)) == cell.learning_rate:
+        if cell.seed != SEARCH_SEED and best.get(setting(cell)) == cell.learning_rate:
             for last in trainings.read(folder, cell)[-1:]:
                 by_depth = found.setdefault(cell.name, {})
                 by_depth.setdefault(cell.depth or 0, []).append(100 * last["test_accuracy"])

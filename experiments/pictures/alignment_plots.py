@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.pictures import canvas, findings
 from mem_dfa.experiments.pictures.canvas import Drawn, look_of
@@ -18,7 +19,7 @@ _NETWORK = "network"  # in the place of a block's name
 _RIGHT_ANGLE = 90
 
 Angles = Mapping[int, Sequence[float]]
-"""Of the blocks in order, after so many epochs; 0 is before training."""
+"""Of the hidden blocks in order, after so many epochs; 0 is before training."""
 
 
 def against_block(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -31,16 +32,17 @@ def against_block(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     hidden = {
         cell.name: statistics.fmean(last)
         for cell, own in angles.items()
-        if (last := [angle for angle in own[max(own)][:-1] if not math.isnan(angle)])
+        if (last := [angle for angle in own[max(own)] if not math.isnan(angle)])
     }
     first = next(iter(read))
     finding = findings.aligned(hidden, first.epochs)
     notes = [
         "Grey before training, in colour after each epoch, the last one darkest; dotted is 90°, "
-        "where an update has nothing in common with bp's. The last block always has bp's own.",
+        "where an update has nothing in common with bp's. Hidden blocks alone: the last one always "
+        "has bp's own update.",
         f"One batch of {first.batch_size} training images; {first.epochs} epochs, "
-        f"{first.optimizer} {first.learning_rate:g}, seed {first.seed}. Said above are means over "
-        "the hidden blocks.",
+        f"{first.optimizer} {first.learning_rate:g}, seed {first.seed}. In the heading are means "
+        "over blocks.",
         *canvas.listed("Not measured", [cell.name for cell in missing]),
     ]
     rows = math.ceil(len(angles) / _ACROSS)
@@ -52,6 +54,7 @@ def against_block(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
             axes.set_visible(False)
         for axes, (cell, own) in zip(panels.flat, angles.items(), strict=False):
             canvas.prepare(axes, _panel(cell), ylim=(0, 120), yticks=(0, 30, 60, 90, 120))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _draw(axes, cell, own)
         for axes in panels[:, 0]:
             axes.set_ylabel("angle (°)")
@@ -74,7 +77,7 @@ def _by_epoch(rows: Sequence[Row]) -> dict[int, list[float]]:
         if row["block"] != _NETWORK:
             known = row["angle_degrees"]
             found.setdefault(row["after_epoch"], []).append(math.nan if known is None else known)
-    return found
+    return {epoch: blocks[:-1] for epoch, blocks in found.items()}
 
 
 def _draw(axes: Axes, cell: Cell, angles: Angles) -> None:

@@ -134,8 +134,9 @@ def at_depth(accuracies: Mapping[str, Mapping[int, float]]) -> str:
     apart = round(base, 1) - round(others[name], 1)
     how = f"{abs(apart):.1f} points {'behind' if apart >= 0 else 'ahead of'} bp's {base:.1f} %"
     far = sum(base - value > _FAR for value in others.values())
-    rest = f"{far} of {len(others)} rules are more than {_FAR} points behind"
-    return f"At {depth} hidden layers {name} is best, {how}; {rest if far else 'none is far behind'}"
+    count, verb = far or "none", "are" if far > 1 else "is"
+    rest = f"{count} of {len(others)} rules {verb} more than {_FAR} points behind"
+    return f"At {depth} hidden layers {name} is best, {how}; {rest}"
 
 
 def aligned(angles: Mapping[str, float], epochs: int) -> str:
@@ -146,7 +147,8 @@ def aligned(angles: Mapping[str, float], epochs: int) -> str:
     low, high = (f"{angles[name]:.0f}°" for name in (near, far))
     if low == high:
         return f"After {epochs} epochs the updates of all rules are {low} from bp's"
-    return f"After {epochs} epochs updates are {low} from bp's by {near}, and {high} by {far}"
+    apart = f"{near}'s updates are nearest to bp's, {low}, {far}'s farthest, {high}"
+    return f"After {epochs} epochs {apart}"
 
 
 def largest(sizes: Mapping[str, int]) -> str:

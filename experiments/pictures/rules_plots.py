@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper import rules
@@ -15,6 +16,9 @@ from mem_dfa.profiling.render.palette import QUIET
 _GREY = {"bp": ":", "dfa": "--"}  # what every family is compared with
 _STYLES = ("-", "--", ":")  # of an algorithm's several options
 _PANELS = (2, 2)
+_TICKS = (10, 50, 70, 80, 90, 95, 97, 98, 99)  # of accuracy
+_LIMITS = (0, 99)
+_LEAST_ERROR = 0.1  # for the scale, which has no place for none
 
 
 def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
@@ -33,21 +37,31 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         for name, line in found.items()
     }
     finding = findings.at_depth(means)
-    families = [
-        (name, own) for name, own in rules.FAMILIES.items() if not set(own) <= _GREY.keys()
-    ]
+    families = [(name, own) for name, own in rules.FAMILIES.items() if not set(own) <= _GREY.keys()]
     with canvas.captioned(title, _notes(folder, cells, found), (11.0, 7.6), finding) as figure:
         panels = figure.subplots(*_PANELS, sharey=True).flat
         for number, (axes, (family, own)) in enumerate(zip(panels, families, strict=True)):
             name = f"{'abcd'[number]}  {family}"
             canvas.prepare(axes, name, xlabel="hidden layers", ylabel="test accuracy (%)")
+            axes.tick_params(labelleft=True)
             axes.set_xticks(range(len(depths)), list(map(str, depths)))
-            axes.set(xlim=(-0.3, len(depths) - 0.7), ylim=(0, 100))
+            axes.set_yscale("function", functions=(_up, _down))
+            axes.set(xlim=(-0.3, len(depths) - 0.7), ylim=_LIMITS)
+            axes.set_yticks(_TICKS, list(map(str, _TICKS)))
             ends = [_grey(axes, name, means[name], depths) for name in _GREY if name in means]
             told = [name for name in own if name in found and name not in _GREY]
             ends += _draw_lines(axes, {name: found[name] for name in told}, depths)
             labels.label_ends(axes, ends)
     return Drawn(figure, _notes(folder, cells, found), missing, finding=finding)
+
+
+def _up(accuracy: np.ndarray) -> np.ndarray:
+    """Where an accuracy (%) stands: by the logarithm of the error, of which little is left."""
+    return -np.log10(np.maximum(100 - accuracy, _LEAST_ERROR))
+
+
+def _down(place: np.ndarray) -> np.ndarray:
+    return 100 - 10**-place
 
 
 def _grey(axes: Axes, name: str, line: Mapping[int, float], depths: Sequence[int]) -> Label:
@@ -83,6 +97,6 @@ def _notes(folder: str, cells: Sequence[Cell], found: rules.Accuracies) -> list[
         f"{first.optimizer}, batch {first.batch_size}; "
         f"{several if counts[-1] > 1 else 'one seed'}.",
         f"The learning rate, {rates}, is chosen for each rule and depth by the training accuracy "
-        "of another seed.",
+        "of another seed. Upwards errors are shown on a logarithmic scale.",
         *canvas.listed("Not trained", unknown),
     ]

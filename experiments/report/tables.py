@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.report import fit_table
+from mem_dfa.experiments.paper import rules
+from mem_dfa.experiments.report import fit_table, rules_table
 from mem_dfa.experiments.store import files, fit_rows, results, schemas, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
@@ -58,6 +59,14 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
         for row in results.newest_rows(rows)
     ]
     found = [Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest))]
+    for layers in rules.TABLED:
+        title = f"Every rule of learning, {layers} hidden layers: test accuracy (%)"
+        lines, problem = [], ""
+        try:
+            lines = rules_table.lines(folder, layers)
+        except UNREADABLE as error:
+            problem = f"{trainings.EPOCHS.name} cannot be read ({error})"
+        found.append(Section(f"rules_{layers}", title, trainings.EPOCHS.name, lines, problem))
     readers = {fit_rows.ANSWERS.name: _fits}
     for file in sorted((folder / files.TABLES).glob("*.csv")):
         name = f"{files.TABLES}/{file.name}"

@@ -34,9 +34,7 @@ def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
     return next((one[: cell.epochs] for one in found if len(one) >= cell.epochs), [])
 
 
-def read_alignments(
-    folder: str | os.PathLike[str], cells: Sequence[Cell]
-) -> dict[Cell, list[Row]]:
+def read_alignments(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> dict[Cell, list[Row]]:
     """The angles of each cell's training, of those that have any; of several the newest counts."""
     newest: dict[str, list[Row]] = {}
     for row in Table(folder, ALIGNMENTS).read():
