@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _row(out: str, cell: Cell, repeats: int) -> Row:
-    """What is known of a cell: its bytes, weighed now, or the end of its training."""
+    """What is known of a cell: its bytes, weighed now, or how its training ended."""
     if not cell.epochs:
         return bench.weigh(out, cell, repeats)
     epochs = trainings.read(out, cell)

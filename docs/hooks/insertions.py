@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import signals
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.report import facts, fit_table, readme, rules_table
@@ -25,6 +26,7 @@ def texts(results: str) -> dict[str, str]:
     tables["table_accuracy_residual"] = _residual(results)
     tables["table_fit"] = _fits(results)
     tables |= {f"table_rules_{layers}": _rules(results, layers) for layers in rules.TABLED}
+    tables["table_signals"] = table(signals.HEADS, signals.rows())
     tables["broken_claims"] = _broken(results)
     tables |= {f"table_{name}": "\n".join(lines) for name, lines in readme.tables(results).items()}
     return {**facts.texts(results), **tables}
