@@ -96,7 +96,7 @@ def test_a_training_tells_angles_of_algorithms_and_of_nothing_else() -> None:
 
 
 def test_what_has_no_blocks_is_trained_without_angles() -> None:
-    """A peer, data that may be read once alone, and a network that cannot be cut."""
+    """No algorithm, data that may be read once alone, and a network that cannot be cut."""
 
     class Doubled(keras.Model):
         def __init__(self) -> None:
@@ -107,10 +107,9 @@ def test_what_has_no_blocks_is_trained_without_angles() -> None:
             return 2 * self.dense(x)
 
     (planned,) = cells(f"sweep --algo bp {LINE}")
-    peer = dataclasses.replace(planned, algorithm="remat_scope")
-    assert training.alignment_of(peer, building.build_trainer(peer)) is None
-    own = dataclasses.replace(planned, dataset="package.module:data")
     trainer = building.build_trainer(planned)
+    assert training.alignment_of(planned, trainer.network) is None
+    own = dataclasses.replace(planned, dataset="package.module:data")
     assert training.alignment_of(own, trainer) is None
     assert training.alignment_of(planned, trainer) is not None
     network = Doubled()
