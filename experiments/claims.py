@@ -5,6 +5,7 @@ each part, and its cells to ``measurements.csv``. Exit status: 0 when all hold, 
 
 Step bytes are judged as the median of fresh processes, growth with depth by requested bytes, which
 the allocator's rounding does not touch, and time by algorithms that take turns in one process.
+Accuracies are those of trainings that are recorded, which ``python -m experiments.reproduce`` does.
 """
 
 import functools
@@ -17,7 +18,8 @@ from mem_dfa.experiments.checks.claims import PARTS, PASS, cells_of, claims, jud
 from mem_dfa.experiments.cli import arguments, values
 from mem_dfa.experiments.cli.program import command, tell_dataset
 from mem_dfa.experiments.engine import processes, worker
-from mem_dfa.experiments.store import results
+from mem_dfa.experiments.store import results, trainings
+from mem_dfa.experiments.store.schemas import Row
 from mem_dfa.experiments.terminal import screen
 
 TITLES = {"follow": "timeline", "distances": "gradients", "wide_update": "one wide layer"}
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     with screen.progress("checking", quiet=True) as report:
         device = processes.check([probe], report)[0].device
     tell_dataset("auto", probe)
-    row = functools.cache(functools.partial(bench.weigh, options.out))
+    row = functools.cache(functools.partial(_row, options.out))
     result = functools.cache(_result)
     verdicts = set()
     for part in [options.part] if options.part else PARTS:
@@ -55,6 +57,16 @@ def main(argv: Sequence[str]) -> int:
         screen.show(table(findings, "Claims"))
         verdicts |= {finding["verdict"] for finding in findings}
     return 0 if verdicts == {PASS} else 1
+
+
+def _row(out: str, cell: Cell, repeats: int) -> Row:
+    """What is known of a cell: its bytes, weighed now, or how its training ended."""
+    if not cell.epochs:
+        return bench.weigh(out, cell, repeats)
+    epochs = trainings.read(out, cell)
+    if not epochs:
+        screen.note(f"not trained: {cell.title} seed {cell.seed}")
+    return {"accuracy": epochs[-1]["test_accuracy"]} if epochs else {}
 
 
 def _result(task: str, cells: tuple[Cell, ...]) -> dict[str, object]:

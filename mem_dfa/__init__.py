@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.sign_symmetry import BRSF as BRSF
     from mem_dfa.algorithms.sign_symmetry import FRSF as FRSF
     from mem_dfa.algorithms.sign_symmetry import USF as USF
+    from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
     from mem_dfa.shapes.prediction import predict as predict
 
@@ -41,6 +42,7 @@ MODELS = registry.Loaded(registry.MODELS)
 
 _PLACES = {
     "Algorithm": "mem_dfa.algorithms.base",
+    "Alignment": "mem_dfa.alignment",
     "Chain": "mem_dfa.chain.chain",
     "predict": "mem_dfa.shapes.prediction",
     **{name: module for module, name in (e.place.split(":") for e in registry.ALGORITHMS.values())},

@@ -7,7 +7,10 @@ from mem_dfa.experiments.report.tables import title_of
 from mem_dfa.experiments.store import schemas
 from mem_dfa.experiments.store.table import bounds_of
 
-_SCHEMAS = (schemas.MEASUREMENTS, schemas.ANSWERS, schemas.TRIES, schemas.BENCH, schemas.EPOCHS)
+_SCHEMAS = (
+    *(schemas.MEASUREMENTS, schemas.ANSWERS, schemas.TRIES, schemas.BENCH),
+    *(schemas.EPOCHS, schemas.ALIGNMENTS),
+)
 MEANINGS = {
     "algorithm": "its name, or `package.module:Class`",
     "model": "the network's name",
@@ -77,6 +80,10 @@ MEANINGS = {
     "train_accuracy": "on the training images",
     "test_loss": "on the test images",
     "test_accuracy": "on the test images",
+    "after_epoch": "epochs trained until then, 0 before training",
+    "block": "name of a block, or `network` for all",
+    "block_layers": "the block's layers",
+    "angle_degrees": "between the algorithm's update and BP's, on the held batch",
     **{
         f"{name}_{end}": f"{word} of the processes"
         for name in schemas.SPREAD_COLUMNS

@@ -5,8 +5,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import signals
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.report import facts, fit_table, readme
+from mem_dfa.experiments.paper import rules
+from mem_dfa.experiments.report import facts, fit_table, readme, rules_table
 from mem_dfa.experiments.store import files, trainings
 
 
@@ -23,6 +25,8 @@ def texts(results: str) -> dict[str, str]:
         tables[f"{model}_epochs"] = str(max(cell.epochs for cell in cells))
     tables["table_accuracy_residual"] = _residual(results)
     tables["table_fit"] = _fits(results)
+    tables |= {f"table_rules_{layers}": _rules(results, layers) for layers in rules.TABLED}
+    tables["table_signals"] = table(signals.HEADS, signals.rows())
     tables["broken_claims"] = _broken(results)
     tables |= {f"table_{name}": "\n".join(lines) for name, lines in readme.tables(results).items()}
     return {**facts.texts(results), **tables}
@@ -52,6 +56,13 @@ def _residual(results: str) -> str:
         epochs = trainings.read(results, Cell(algorithm, model, **how))
         rows.append([f"`{model}`, `{algorithm}`", *(f"{e['test_accuracy']:.2%}" for e in epochs)])
     return table(["", *(f"epoch {number}" for number in (1, 2, 3))], rows)
+
+
+def _rules(results: str, layers: int) -> str:
+    """What every rule reached, beside what was computed independently."""
+    lines = rules_table.lines(results, layers)
+    rows = [[f"`{line['rule']}`", *list(line.values())[1:]] for line in lines]
+    return table(rules_table.HEADS, rows)
 
 
 def _fits(results: str) -> str:

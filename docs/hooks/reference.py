@@ -119,6 +119,8 @@ def _api() -> Iterable[str]:
     yield _documented(places["Algorithm"], "[feedback_bytes, predict_step_bytes]")
     for entry in registry.ALGORITHMS.values():
         yield _documented(entry.place.replace(":", "."), "false")
+    yield "## Callbacks"
+    yield _documented("mem_dfa.alignment.Alignment", "false")
     yield "## Blocks and predictions"
     yield _documented("mem_dfa.chain.chain.Chain", "[from_model, summary]")
     yield _documented("mem_dfa.shapes.prediction.predict")

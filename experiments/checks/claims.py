@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mem_dfa.experiments.cells.catalogue import dataset
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import DEFAULTS, Cell
 from mem_dfa.experiments.checks.quantities import QUANTITIES, Claim, NotMeasuredError
 from rich.table import Table
-
-from mem_dfa import registry
 
 Finding = dict[str, Any]
 PASS, FAIL = "holds", "does not hold"
@@ -45,19 +43,19 @@ def claims(part: str, *known: Any, **given: Any) -> list[Claim]:
 
 
 def cells_of(text: str, **given: Any) -> list[Cell]:
-    """The cells of a text such as "bp,mem_dfa conv20 10,20 execution=xla; bp vgg16 -".
+    """The cells of a text such as "bp,mem_dfa conv20 10,20 execution=xla; bp vgg16 - seed=0,1".
 
-    It names algorithms, models, numbers of layers ("-" for all), and what else the cells have; what
-    it does not is ``given``, or the command line's default, on the CPU.
+    It names algorithms, models, numbers of layers ("-" for all), and what else the cells have, its
+    options among that; what it does not is ``given``, or the command line's default, on the CPU.
     """
     cells = []
     for group in filter(None, text.split("; ")):
         algorithms, models, depths, *words = group.split()
-        said = {name: _value(value) for name, value in (word.split("=") for word in words)}
-        own = {"device": "cpu", **given, **said}
-        own["options"] = {o.name: own.pop(o.name) for o in registry.OPTIONS if o.name in own}
-        lists = (part.split(",") for part in (models, depths, algorithms))
-        for model, depth, algorithm in itertools.product(*lists):
+        said = dict(word.split("=") for word in words)
+        names = (models, depths, algorithms, *said.values())
+        for model, depth, algorithm, *values in itertools.product(*(n.split(",") for n in names)):
+            own = {"device": "cpu", **given, **dict(zip(said, map(_value, values), strict=True))}
+            own["options"] = {name: own.pop(name) for name in [*own] if name not in DEFAULTS}
             data = {"dataset": dataset("auto", model, own.get("data_dir"))}
             cells.append(Cell(algorithm, model, _value(depth), **(data | own)))
     return cells

@@ -8,6 +8,7 @@ from typing import Any
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.checks import reading
+from mem_dfa.experiments.paper import rules
 
 from mem_dfa.units import MEBIBYTE
 
@@ -102,6 +103,28 @@ def _peak_distance(claim: Claim) -> int:
     return max(abs(one["peak_bytes"] - one["allocator_peak_bytes"]) for one in found)
 
 
+def _accuracies(claim: Claim) -> dict[str, float]:
+    """Test accuracies (%) of rules, the mean over their seeds; of trainings that are recorded."""
+    shares = claim.column("accuracy", repeats=1)
+    found: dict[str, list[float]] = {}
+    for cell, share in zip(claim.cells, shares, strict=True):
+        found.setdefault(cell.name, []).append(100 * share)
+    return {name: statistics.fmean(own) for name, own in found.items()}
+
+
+def _accuracy_distance(claim: Claim) -> float:
+    """In points, of one rule from what was computed independently."""
+    ((name, reached),) = _accuracies(claim).items()
+    return abs(reached - rules.references()[name, claim.cells[0].layers or 0])
+
+
+def _accuracy_overlap(claim: Claim, number: float) -> float:
+    """By how many points the best of the other rules is above the worst of the first ones."""
+    reached = list(_accuracies(claim).values())
+    first, others = reached[: int(number)], reached[int(number) :]
+    return max(others) - min(first)
+
+
 def _budget_step_bytes(claim: Claim, share: float) -> float:
     return claim.column("step_bytes", [claim.within(claim.budget(share))])[0] / MEBIBYTE
 
@@ -144,6 +167,9 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     "recording_time": ("ratio", lambda claim: _median_ratio(*claim.found("follow")["seconds"])),
     # Of a recording with so many events, of no cell.
     "reading_time": ("s", lambda claim, events: reading.seconds(int(events))),
+    # After the last epoch, of rules that are trained with one rate.
+    "accuracy_distance": ("points", _accuracy_distance),
+    "accuracy_overlap": ("points", _accuracy_overlap),
     "budget": ("MiB", lambda claim, share: claim.budget(share) / MEBIBYTE),
     "budget_step_bytes": ("MiB", _budget_step_bytes),
     "budget_step_time": ("ratio", _budget_step_time),

@@ -14,10 +14,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.measure import building
 from mem_dfa.profiling import TraceError, files
 
+from mem_dfa import Algorithm, Alignment, UnsupportedError
 from mem_dfa.data import batches
 
 Rows = list[dict[str, Any]]
@@ -26,7 +28,7 @@ Rows = list[dict[str, Any]]
 def train(cell: Cell, report: Report) -> dict[str, Any]:
     """Trains and tests from the last finished epoch on: a row an epoch, and the last one's test.
 
-    An epoch's seconds are with tracing and without tests.
+    An epoch's seconds are with tracing, without tests and without what tells how updates align.
     """
     trainer = building.build_trainer(cell)
     training, test = building.splits(cell)
@@ -36,13 +38,15 @@ def train(cell: Cell, report: Report) -> dict[str, Any]:
     if rows:
         done = f"{len(rows)} of {cell.epochs}: test accuracy {rows[-1]['test_accuracy']:.4f}"
         report(f"goes on after epoch {done}", len(rows) / cell.epochs)
+    alignment = alignment_of(cell, trainer)
     trainer.fit(
         training,
         validation_data=test,
         initial_epoch=len(rows),
         epochs=cell.epochs,
         verbose=0,
-        callbacks=[Progress(cell, report, rows)],
+        # The clock of an epoch starts and stops with the last.
+        callbacks=[*filter(None, [alignment]), Progress(cell, report, rows, alignment)],
     )
     return {
         "history": rows,
@@ -52,13 +56,31 @@ def train(cell: Cell, report: Report) -> dict[str, Any]:
     }
 
 
+def alignment_of(cell: Cell, trainer: keras.Model) -> Alignment | None:
+    """What measures the updates of a trainer's blocks on the batch that steps are measured on.
+
+    None for what is no algorithm of blocks. Data of the user's own are not read once more: they may
+    differ from one reading to the next.
+    """
+    if catalogue.is_own(cell.dataset) or not isinstance(trainer, Algorithm):
+        return None
+    alignment = Alignment(*building.first_batch(cell))
+    try:
+        alignment.set_model(trainer)
+    except UnsupportedError:  # bp trains networks that have no blocks
+        return None
+    return alignment
+
+
 class Progress(keras.callbacks.Callback):
     """Reports about a hundred times an epoch, and appends a row for each epoch to ``rows``."""
 
-    def __init__(self, cell: Cell, report: Report, rows: Rows) -> None:
+    def __init__(
+        self, cell: Cell, report: Report, rows: Rows, alignment: Alignment | None = None
+    ) -> None:
         """Keeps whom to tell."""
         super().__init__()
-        self.cell, self.report, self.rows = cell, report, rows
+        self.cell, self.report, self.rows, self.alignment = cell, report, rows, alignment
         self._started_s = self._trained_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -82,6 +104,14 @@ class Progress(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "train_time_s": round(before_s + self._trained_s, 3)}
         for name in ("loss", "accuracy"):
             row |= {f"train_{name}": float(logs[name]), f"test_{name}": float(logs[f"val_{name}"])}
+        if self.alignment:
+            # One that goes on has measured the epoch before, which is known.
+            new = range(0 if epoch == 0 else epoch + 1, epoch + 2)
+            row["alignments"] = [
+                one | {"angle_degrees": round(one["angle_degrees"], 3)}
+                for one in self.alignment.measured
+                if one["after_epoch"] in new
+            ]
         self.rows.append(row)
         if self.cell.training_file:
             save(Path(self.cell.training_file), self.model, self.rows)

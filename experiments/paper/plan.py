@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.store import fit_rows, results, traces, trainings
 from mem_dfa.experiments.store.table import Row
 
@@ -83,6 +84,7 @@ def missing(wanted: Wanted, out: str) -> Wanted:
         else:
             lacking = {cell.key() for cell in results.select(rows, every, how.repeats).missing}
             lacking |= {c.key() for c in cells if c.epochs and not trainings.read(out, c)}
+            lacking -= {cell.key() for cell in rules.passed_over(out, cells)}
             found[how] = [cell for cell in cells if cell.key() in lacking]
     return {how: cells for how, cells in found.items() if cells}
 

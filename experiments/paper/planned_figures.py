@@ -7,6 +7,7 @@ from typing import Any
 
 from mem_dfa.experiments.cells.catalogue import EXECUTIONS, dataset
 from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.paper.plan import PlannedFigure
 from mem_dfa.experiments.paper.settings import CHOSEN, LIKE, NETS, SEARCH_SEED
 
@@ -186,6 +187,14 @@ _FIGURES: dict[str, tuple] = {
     "tradeoff_liao_cifar": (
         "liao_cifar on CIFAR-10, batch 100: memory, accuracy and time of every algorithm",
         _every_training("liao_cifar", 10),
+    ),
+    "rules_depth_mlp": (
+        "depth_mlp on MNIST: test accuracy of every rule against hidden layers",
+        rules.planned(),
+    ),
+    "alignment_depth_mlp": (
+        "depth_mlp on MNIST, 8 hidden layers: angle between each block's update and bp's",
+        rules.aligned(),
     ),
     "fit_vgg16": (
         "VGG-16: the largest batch that trains in 1 GiB",

@@ -7,7 +7,10 @@ _ADAM = {"dataset": "mnist", "optimizer": "adam"}
 # diverges on liao_cifar.
 _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
 # What is trained to tell accuracies, and on what.
-NETS = {"mlp": _ADAM, "mnist_conv": _ADAM, "liao_cifar": _SGD, "vgg16": _SGD}
+NETS = {
+    **dict.fromkeys(("mlp", "mnist_conv", "depth_mlp"), _ADAM),
+    **dict.fromkeys(("liao_cifar", "vgg16"), _SGD),
+}
 CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
     "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},

@@ -8,11 +8,13 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper.plan import PlannedFigure
 from mem_dfa.experiments.pictures import (
     accuracy_plots,
+    alignment_plots,
     canvas,
     findings,
     fit_plots,
     memory_accuracy_plots,
     memory_plots,
+    rules_plots,
     search_plots,
     tradeoff_plots,
 )
@@ -68,6 +70,8 @@ DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
     "search": search_plots.against_learning_rate,
     "tradeoff": memory_accuracy_plots.memory_accuracy_time,
     "fit": fit_plots.largest_batches,
+    "rules": rules_plots.against_depth,
+    "alignment": alignment_plots.against_block,
 }
 """By the first word of a figure's name; each takes the folder of results, the title and cells."""
 

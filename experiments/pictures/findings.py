@@ -12,6 +12,7 @@ from mem_dfa import registry
 
 _LEVEL = 0.05  # by which a line may differ from its end and is still level
 _BASE = "bp"  # what all else is compared with
+_FAR = 10  # points of accuracy
 _FAMILIES = {True: "exact gradients", False: "random feedback"}
 Points = Sequence[tuple[float, float]]
 
@@ -114,6 +115,40 @@ def behind(accuracies: Mapping[str, float], epochs: int) -> str:
     how = "behind" if reached <= base else "ahead of"
     apart = f"{abs(base - reached):.1f} points {how} bp: {reached:.1f} against {base:.1f} %"
     return f"After {epochs} epochs {name}, the best of random feedback, is {apart}"
+
+
+def at_depth(accuracies: Mapping[str, Mapping[int, float]]) -> str:
+    """Who is nearest to bp in the deepest net that bp trains, and how many are far behind.
+
+    Args:
+        accuracies: in %, against hidden layers, by rule.
+    """
+    if _BASE not in accuracies:
+        return ""
+    depth = max(accuracies[_BASE])
+    base = accuracies[_BASE][depth]
+    others = {n: line[depth] for n, line in accuracies.items() if n != _BASE and depth in line}
+    if not others:
+        return ""
+    name = max(others, key=others.__getitem__)
+    apart = round(base, 1) - round(others[name], 1)
+    how = f"{abs(apart):.1f} points {'behind' if apart >= 0 else 'ahead of'} bp's {base:.1f} %"
+    far = sum(base - value > _FAR for value in others.values())
+    count, verb = far or "none", "are" if far > 1 else "is"
+    rest = f"{count} of {len(others)} rules {verb} more than {_FAR} points behind"
+    return f"At {depth} hidden layers {name} is best, {how}; {rest}"
+
+
+def aligned(angles: Mapping[str, float], epochs: int) -> str:
+    """Whose updates are nearest to bp's, and whose farthest, of angles in degrees by rule."""
+    if len(angles) < 2:
+        return ""
+    near, far = (pick(angles, key=angles.__getitem__) for pick in (min, max))
+    low, high = (f"{angles[name]:.0f}°" for name in (near, far))
+    if low == high:
+        return f"After {epochs} epochs the updates of all rules are {low} from bp's"
+    apart = f"{near}'s updates are nearest to bp's, {low}, {far}'s farthest, {high}"
+    return f"After {epochs} epochs {apart}"
 
 
 def largest(sizes: Mapping[str, int]) -> str:

@@ -45,7 +45,9 @@ def label_ends(axes: Axes, ends: Sequence[Label]) -> None:
     axes.get_xlim(), axes.get_ylim()  # settles limits that are still to be found
     to_axes = (axes.transData + axes.transAxes.inverted()).transform
     placed = sorted(((to_axes((end.x, end.y)), end) for end in ends), key=lambda one: one[0][1])
-    gap = _GAP_INCHES / (_SHARE * cast(Figure, axes.get_figure()).get_figheight())
+    place = axes.get_subplotspec()
+    rows = place.get_gridspec().nrows if place else 1
+    gap = _GAP_INCHES / (_SHARE * cast(Figure, axes.get_figure()).get_figheight() / rows)
     heights = apart([float(point[1]) for point, _ in placed], gap)
     for (point, end), height in zip(placed, heights, strict=True):
         # Dotted, not to be taken for a line of data.

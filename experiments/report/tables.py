@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.report import fit_table
+from mem_dfa.experiments.paper import rules
+from mem_dfa.experiments.report import fit_table, rules_table
 from mem_dfa.experiments.store import files, fit_rows, results, schemas, trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.terminal import screen
@@ -18,11 +19,12 @@ from mem_dfa.experiments.terminal import screen
 _TITLES = {
     results.FILE_NAME: "every measured cell, a row each",
     trainings.EPOCHS.name: "what each epoch of every training gave",
+    schemas.ALIGNMENTS.name: "how far each block's updates point away from backpropagation's",
     schemas.BENCH.name: "step times of cells that took turns",
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }
-_TOO_LONG = (trainings.EPOCHS.name, fit_rows.TRIES.name)  # for the page
+_TOO_LONG = (trainings.EPOCHS.name, schemas.ALIGNMENTS.name, fit_rows.TRIES.name)  # for the page
 _TRAINED = ["algorithm", "model", "accuracy_label", "epochs", "optimizer", "learning_rate"]
 _TRAINED_ON = ["batch_size", "layers", "execution", "device", "tensorflow"]
 _MEASURED = [
@@ -57,6 +59,14 @@ def sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
         for row in results.newest_rows(rows)
     ]
     found = [Section("accuracy", "Test accuracy", results.FILE_NAME, _accuracies(newest))]
+    for layers in rules.TABLED:
+        title = f"Every rule of learning, {layers} hidden layers: test accuracy (%)"
+        lines, problem = [], ""
+        try:
+            lines = rules_table.lines(folder, layers)
+        except UNREADABLE as error:
+            problem = f"{trainings.EPOCHS.name} cannot be read ({error})"
+        found.append(Section(f"rules_{layers}", title, trainings.EPOCHS.name, lines, problem))
     readers = {fit_rows.ANSWERS.name: _fits}
     for file in sorted((folder / files.TABLES).glob("*.csv")):
         name = f"{files.TABLES}/{file.name}"

@@ -45,6 +45,12 @@ EPOCHS = Schema(
     "test_accuracy timestamp".split(),
     ["algorithm", "model", "epoch", "test_accuracy"],
 )
+ALIGNMENTS = Schema(
+    "tables/alignments.csv",
+    f"{_cell('steps', 'epochs')} after_epoch block block_layers angle_degrees timestamp".split(),
+    ["algorithm", "model", "after_epoch", "block"],
+)
+"""One row per block, and one of the whole network, before training and after each epoch."""
 TIMES = ["median_s", "min_s", "max_s", "ratio_to_bp", "ratio_min", "ratio_max"]
 TIMES += ["ratio_first_quartile", "ratio_third_quartile"]
 BENCH = Schema(

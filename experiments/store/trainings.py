@@ -13,7 +13,7 @@ from pathlib import Path
 from mem_dfa.experiments.cells.cell import Cell, on_devices, stem
 from mem_dfa.experiments.store import files, results
 from mem_dfa.experiments.store.files import ResultsError
-from mem_dfa.experiments.store.schemas import EPOCHS, Row
+from mem_dfa.experiments.store.schemas import ALIGNMENTS, EPOCHS, Row
 from mem_dfa.experiments.store.table import Table
 
 from mem_dfa.data import prepared
@@ -32,6 +32,19 @@ def read(folder: str | os.PathLike[str], cell: Cell) -> Epochs:
     trainings = _trainings(folder)
     found = [trainings.get(one.key(*_FREE), []) for one in on_devices(cell)]
     return next((one[: cell.epochs] for one in found if len(one) >= cell.epochs), [])
+
+
+def read_alignments(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> dict[Cell, list[Row]]:
+    """The angles of each cell's training, of those that have any; of several the newest counts."""
+    newest: dict[str, list[Row]] = {}
+    for row in Table(folder, ALIGNMENTS).read():
+        key = Cell.of(row).key(*_FREE)
+        known = newest.get(key, [])
+        goes_on = known and known[-1]["after_epoch"] <= row["after_epoch"]
+        newest[key] = [*known, row] if goes_on else [row]
+    keys = {cell: [one.key(*_FREE) for one in on_devices(cell)] for cell in cells}
+    found = {cell: next((newest[k] for k in own if k in newest), []) for cell, own in keys.items()}
+    return {cell: rows for cell, rows in found.items() if rows}
 
 
 def diverged(folder: str | os.PathLike[str], cell: Cell) -> bool:
@@ -104,6 +117,9 @@ def keep(
     """
     with files.undisturbed():
         try:
+            angles = [angle for epoch in epochs for angle in epoch.get("alignments", ())]
+            if angles:
+                Table(folder, ALIGNMENTS).append([{**row, **angle} for angle in angles])
             if epochs:
                 Table(folder, EPOCHS).append([{**row, **epoch} for epoch in epochs])
         finally:

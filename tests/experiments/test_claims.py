@@ -10,11 +10,13 @@ import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.checks import reading
-from mem_dfa.experiments.checks.claims import FAIL, PARTS, PASS, judge
+from mem_dfa.experiments.checks.claims import FAIL, PARTS, PASS, cells_of, judge
 from mem_dfa.experiments.checks.claims import claims as claims_of
 from mem_dfa.experiments.checks.quantities import QUANTITIES, Claim
 from mem_dfa.experiments.engine import processes, worker
 from mem_dfa.experiments.store import results
+
+from tests.experiments.made import history
 
 
 def judged(quantity: str, limit: float | str, *numbers: float | None) -> dict[str, Any]:
@@ -113,3 +115,14 @@ def test_a_machine_on_which_everything_fails(
     measured = [row for row in rows if not row["claim"].startswith("reading ")]
     assert {(row["verdict"], row["measured"]) for row in measured} == {(FAIL, "")}
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_accuracies_are_those_of_recorded_trainings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not trained is named, and nothing is trained for a claim."""
+    first, second = cells_of("bp,fa mlp - dataset=mnist epochs=2")
+    history(tmp_path, first, [0.5, 0.75, 0.9])
+    assert claims._row(str(tmp_path), first, 1) == {"accuracy": 0.75}
+    assert claims._row(str(tmp_path), second, 1) == {}
+    assert capsys.readouterr().err.strip().endswith(f"not trained: {second.title} seed 0")

@@ -111,6 +111,48 @@ def test_how_far_random_feedback_is_behind(accuracies: dict[str, float], said: s
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        (
+            {"bp": {1: 98, 8: 97.24}, "usf": {1: 99, 8: 96.5}, "dfa": {8: 83}, "fa": {8: 64}},
+            "At 8 hidden layers usf is best, 0.7 points behind bp's 97.2 %; 2 of 3 rules are more "
+            "than 10 points behind",
+        ),
+        (
+            {"bp": {8: 90}, "usf": {8: 91}, "dfa": {8: 79}},
+            "At 8 hidden layers usf is best, 1.0 points ahead of bp's 90.0 %; 1 of 2 rules is more "
+            "than 10 points behind",
+        ),
+        (
+            {"bp": {8: 90}, "usf": {8: 90}, "fa": {1: 10}},
+            "At 8 hidden layers usf is best, 0.0 points behind bp's 90.0 %; none of 1 rules is "
+            "more than 10 points behind",
+        ),
+        ({"bp": {8: 90}, "fa": {1: 90}}, ""),
+        ({"fa": {8: 90}}, ""),
+    ],
+)
+def test_who_learns_at_depth(accuracies: dict[str, dict[int, float]], said: str) -> None:
+    assert findings.at_depth(accuracies) == said
+
+
+@pytest.mark.parametrize(
+    ("angles", "said"),
+    [
+        (
+            {"fa": 70.2, "usf": 31, "dfa": 88},
+            "After 3 epochs usf's updates are nearest to bp's, 31°, dfa's farthest, 88°",
+        ),
+        ({"fa": 90.1, "dfa": 89.9}, "After 3 epochs the updates of all rules are 90° from bp's"),
+        ({"fa": 70}, ""),
+        ({}, ""),
+    ],
+)
+def test_whose_updates_are_nearest(angles: dict[str, float], said: str) -> None:
+    assert findings.aligned(angles, 3) == said
+
+
+@pytest.mark.parametrize(
     ("sizes", "said"),
     [
         ({"bp": 400, "microbatch": 1000}, "microbatch trains batches 2.5 times as large as bp's"),
