@@ -14,8 +14,8 @@ from mem_dfa.errors import UnsupportedError as UnsupportedError
 
 if TYPE_CHECKING:
     from mem_dfa.algorithms.anchor_steps import AnchorSteps as AnchorSteps
-    from mem_dfa.algorithms.asrbp import ASRBP as ASRBP
     from mem_dfa.algorithms.arbp import ARBP as ARBP
+    from mem_dfa.algorithms.asrbp import ASRBP as ASRBP
     from mem_dfa.algorithms.base import Algorithm as Algorithm
     from mem_dfa.algorithms.bdfa import BDFA as BDFA
     from mem_dfa.algorithms.bp import BP as BP
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
     from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
     from mem_dfa.algorithms.revnet import RevNet as RevNet
-    from mem_dfa.algorithms.ssdfa import SSDFA as SSDFA
     from mem_dfa.algorithms.sign_symmetry import BRSF as BRSF
     from mem_dfa.algorithms.sign_symmetry import FRSF as FRSF
     from mem_dfa.algorithms.sign_symmetry import USF as USF
+    from mem_dfa.algorithms.ssdfa import SSDFA as SSDFA
     from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
     from mem_dfa.shapes.prediction import predict as predict

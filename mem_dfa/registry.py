@@ -287,7 +287,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="as `bdfa`",
         keeps="nothing",
         look=Look("#F00048", "p", 1.8),
-        options=(GROUPS, SLICES, *OUTPUT_FEEDBACK),
+        options=(GROUPS, BUDGET, SLICES, *OUTPUT_FEEDBACK),
     ),
     "drtp": AlgorithmEntry(
         "mem_dfa.algorithms.drtp:DRTP",

@@ -127,6 +127,15 @@ class OutputFeedback(Signal):
         with scope("backward", block.name):
             return [gradient(outputs, error, gradients, one) for one in self.learned(block)]
 
+    def refuse_learned(self) -> None:
+        """Raise UnsupportedError for matrices that learn from e, where e does not come."""
+        if any(self.learned(block) for block in self._chain.blocks):
+            raise UnsupportedError(
+                f"{self._owner} received feedback={self._kind!r}, which learns from the output "
+                "error, but its blocks are updated before there is one: use another kind, or train "
+                "with 'asrbp'."
+            )
+
     def end_step(self) -> None:
         """B_i ← (1 − λ)·B_i and W_i ← (1 − λ)·W_i, for the kernels of blocks with a learned B_i."""
         decay, done = self.matrices.arguments.feedback_decay, None

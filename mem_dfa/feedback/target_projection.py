@@ -24,6 +24,7 @@ class TargetProjection(OutputFeedback, LocalSignal):
         """Make a feedback matrix for each block but the last; see `OutputFeedback`."""
         super().__init__(trainer, *details)
         self._trainer = trainer
+        self.refuse_learned()
 
     def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
         """δ_i = −y·B_i / B, with the examples' weights; see `LocalSignal.signal`.
