@@ -33,8 +33,10 @@ BAD = [
     ("--learning-rate", "-1e-3", "above 0"),
     ("--learning-rate", "nan", "above 0"),
     ("--seed", "-1", "from 0 to"),
+    ("--feedback-decay", "1", "from 0 to less than 1"),
+    ("--feedback-decay", "nan", "from 0 to less than 1"),
     ("--feedback", "forgotten", "stored, regenerated, shared"),
-    ("--feedback", "shared", "dfa and mem_dfa"),  # GOOD asks for bp
+    ("--feedback", "shared", "asrbp and mem_dfa"),  # GOOD asks for bp
     ("--classes", "0", "from 1 to"),
 ]
 

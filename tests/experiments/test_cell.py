@@ -26,6 +26,7 @@ CHANGES = [
     {"optimizer": "adam"},
     {"options": {"slices": 2}},
     {"options": {"feedback": "shared"}},
+    {"options": {"feedback_decay": 0.001}},
     {"batch_size": 8},
     {"layers": 5},
     {"dataset": "mnist"},
