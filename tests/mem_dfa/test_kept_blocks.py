@@ -277,6 +277,8 @@ def test_a_budget_below_the_least_is_refused_with_the_least() -> None:
 def test_budgets_that_are_no_size_are_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"budget='much'.*64 MiB"):
         MemDFA(net(), budget="much")
+    with pytest.raises(UnsupportedError, match=r"budget=None.*64 MiB"):
+        MemDFA(net()).plan(16)
 
 
 def test_batches_of_no_fixed_size_need_one() -> None:
