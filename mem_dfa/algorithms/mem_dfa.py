@@ -96,8 +96,14 @@ class MemDFA(Anchored):
         """What is kept within the budget of batches of that size, once the trainer is compiled.
 
         Raises:
-            UnsupportedError: no plan fits; says the least budget for which one does.
+            UnsupportedError: no plan fits, which says the least budget for which one does; or
+                there is no budget.
         """
+        if self.budget is None:
+            raise UnsupportedError(
+                "MemDFA received budget=None, which keeps no block and has no plan: give "
+                'budget=..., such as "64 MiB".'
+            )
         refuse_unknown(
             f"MemDFA received budget={self.budget!r}",
             lambda: self.chain.require_known_bytes(batch_size),

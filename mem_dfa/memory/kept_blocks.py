@@ -96,18 +96,18 @@ def _not_dominated(states: Sequence[PartialPlan], grain: int) -> list[PartialPla
     return chosen
 
 
-def _parts(state: PartialPlan, count: int) -> tuple[Part, ...]:
+def _parts(plan: PartialPlan, count: int) -> tuple[Part, ...]:
     """The parts of a plan for `count` blocks."""
+    plans = [plan]
+    while plans[0].before is not None:
+        plans.insert(0, plans[0].before)
     parts: list[Part] = []
     stop = count
     for start in reversed(range(count)):
-        earlier = state.before
-        recomputed = state.last in IN_A_RUN
+        earlier, own = plans[start], plans[start + 1]
+        recomputed = own.last in IN_A_RUN
         if start == 0 or (earlier.last in IN_A_RUN) != recomputed:
-            is_sliced = state.last is Last.SLICED
-            parts.append(
-                Part(start, stop, recomputed, is_sliced, held=state.starts if recomputed else 0)
-            )
+            held = own.starts if recomputed else 0
+            parts.append(Part(start, stop, recomputed, own.last is Last.SLICED, held))
             stop = start
-        state = earlier
     return tuple(reversed(parts))

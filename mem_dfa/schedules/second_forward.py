@@ -64,7 +64,7 @@ class SecondForward(Schedule):
     def _first_pass(
         self, blocks: Sequence[Block], counts: Sequence[int], inputs: tf.Tensor
     ) -> tf.Tensor:
-        """What consecutive blocks make of an input, slice by slice through those sliced alike."""
+        """What consecutive blocks make of their input, slice by slice where they are sliced."""
         activations, size = [inputs], inputs.shape[0] or tf.shape(inputs)[0]
         numbered = zip(blocks, counts, strict=True)
         for count, run in itertools.groupby(numbered, key=lambda pair: pair[1]):

@@ -146,7 +146,8 @@ def net(dtype: str = "float32", dropout: float = 0.4) -> keras.Model:
 def within(network: keras.Model, share: float, **how) -> keras.Model:  # noqa: ANN003
     """A trainer whose budget lies between MEM-DFA's bytes, 0, and DFA's, 1, for 16 examples."""
     optimizer = how.pop("optimizer", None) or keras.optimizers.SGD(0.01, 0.9)
-    least, most = (make(network).predict_step_bytes(16) for make in (MemDFA, DFA))
+    probe = compiled(MemDFA(network), keras.optimizers.SGD())
+    least, most = (one.predict_step_bytes(16) for one in (probe, DFA(network)))
     budget = int((least + share * (most - least)) * (1 + PREDICTION_MARGIN)) + 1
     return compiled(MemDFA(network, budget=budget, batch_size=16), optimizer, **how)
 
@@ -216,11 +217,11 @@ def test_kept_blocks_run_once_and_the_others_twice(share: float) -> None:
 
 
 def wide() -> keras.Model:
-    """A dense layer whose kernel is updated in tiles, behind convolutions."""
+    """A dense layer whose kernel is updated in tiles, behind convolutions that take more."""
     keras.utils.set_random_seed(0)
-    body = [layers.Conv2D(16, 3, padding="same", activation="relu") for _ in range(4)]
-    tail = [layers.Flatten(), layers.Dense(1100, "relu"), layers.Dense(3)]
-    return keras.Sequential([keras.Input((8, 8, 3)), *body, *tail])
+    body = [layers.Conv2D(64, 3, padding="same", activation="relu") for _ in range(4)]
+    tail = [layers.MaxPooling2D(4), layers.Flatten(), layers.Dense(1100, "relu"), layers.Dense(3)]
+    return keras.Sequential([keras.Input((16, 16, 3)), *body, *tail])
 
 
 def residual() -> keras.Model:
@@ -276,6 +277,8 @@ def test_a_budget_below_the_least_is_refused_with_the_least() -> None:
 def test_budgets_that_are_no_size_are_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"budget='much'.*64 MiB"):
         MemDFA(net(), budget="much")
+    with pytest.raises(UnsupportedError, match=r"budget=None.*64 MiB"):
+        MemDFA(net()).plan(16)
 
 
 def test_batches_of_no_fixed_size_need_one() -> None:
