@@ -23,6 +23,7 @@ from mem_dfa.algorithms.base import Algorithm
 from mem_dfa.chain.block import Block
 from mem_dfa.chain.chain import Chain
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.optimizer.kept_gradients import kept_gradients
 from mem_dfa.random_state import restored_draws
 
 NETWORK = "network"
@@ -147,7 +148,7 @@ def gradients(trainer: Algorithm, batch: tuple) -> tuple[dict[int, np.ndarray], 
     found = []
     # Keras's own step is BP whatever the trainer's is: the loss, weights, masks are the same.
     for step in (trainer.train_step, lambda data: keras.Model.train_step(trainer, data)):
-        with _undisturbed(trainer), _kept(trainer) as kept:
+        with _undisturbed(trainer), kept_gradients(trainer) as kept:
             step(batch)
         found.append({id(v): _array(kept, v) for v in trainer.network.trainable_variables})
     return tuple(found)
@@ -158,41 +159,6 @@ def _array(kept: dict[int, Any], variable: keras.Variable) -> np.ndarray:
     if kept.get(id(variable)) is None:
         return np.zeros(variable.shape)
     return keras.ops.convert_to_numpy(tf.convert_to_tensor(kept[id(variable)]))
-
-
-class _Keeping(keras.optimizers.Optimizer):
-    """Keeps the gradients that it is given, and changes nothing."""
-
-    def __init__(self, trained: keras.optimizers.Optimizer) -> None:
-        """In the place of `trained`, whose step number and loss scale it tells."""
-        super().__init__(learning_rate=0.0)
-        self._trained, self.built = trained, True
-        self.kept: dict[int, Any] = {}
-
-    @property
-    def iterations(self) -> keras.Variable:
-        """Steps that were taken, which some algorithms draw by."""
-        return self._trained.iterations
-
-    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
-        """As the optimizer that it stands for: in float16 gradients would vanish."""
-        return self._trained.scale_loss(loss)
-
-    def apply(self, grads: Sequence, trainable_variables: Sequence | None = None) -> None:
-        """Keep the gradients."""
-        for variable, gradient in zip(trainable_variables or (), grads, strict=True):
-            self.kept[id(variable)] = gradient
-
-
-@contextmanager
-def _kept(trainer: Algorithm) -> Iterator[dict[int, Any]]:
-    """Gradients by their variables' ids, of a step that is taken in the context."""
-    trained = trainer.optimizer
-    trainer.optimizer = keeping = _Keeping(trained)
-    try:
-        yield keeping.kept
-    finally:
-        trainer.optimizer = trained
 
 
 @contextmanager

@@ -188,14 +188,8 @@ _FIGURES: dict[str, tuple] = {
         "liao_cifar on CIFAR-10, batch 100: memory, accuracy and time of every algorithm",
         _every_training("liao_cifar", 10),
     ),
-    "rules_depth_mlp": (
-        "depth_mlp on MNIST: test accuracy of every rule against hidden layers",
-        rules.planned(),
-    ),
-    "alignment_depth_mlp": (
-        "depth_mlp on MNIST, 8 hidden layers: angle between each block's update and bp's",
-        rules.aligned(),
-    ),
+    "rules_depth_mlp": ("depth_mlp on MNIST: every rule's test accuracy", rules.planned()),
+    "alignment_depth_mlp": ("depth_mlp, 8 layers: each update's angle to bp's", rules.aligned()),
     "fit_vgg16": (
         "VGG-16: the largest batch that trains in 1 GiB",
         _cells(_ALL, "vgg16", dataset="synthetic", steps=3),
