@@ -285,7 +285,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "mem_dfa.algorithms.mem_bdfa:MemBDFA",
         "blocked direct feedback alignment in a second forward pass",
         signal="as `bdfa`",
-        keeps="nothing",
+        keeps="nothing, or what a budget has room for",
         look=Look("#F00048", "p", 1.8),
         options=(GROUPS, BUDGET, SLICES, *OUTPUT_FEEDBACK),
     ),

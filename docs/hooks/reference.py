@@ -45,16 +45,19 @@ def _algorithms() -> Iterable[str]:
     yield "# Algorithms"
     yield "\n".join(readme.algorithms())
     yield "## Options of each"
-    heads = ["option", *(f"`{name}`" for name in registry.ALGORITHMS)]
     rows = [
-        [f"`{option.name}`"]
-        + ["yes" if option in entry.options else "" for entry in registry.ALGORITHMS.values()]
-        for option in registry.OPTIONS
+        [f"`{name}`", ", ".join(f"`{option.name}`" for option in entry.options) or "none"]
+        for name, entry in registry.ALGORITHMS.items()
     ]
-    yield table(heads, rows)
+    yield table(["algorithm", "options"], rows)
     yield "In Python an option is an argument of the class; on the command line it has dashes."
     heads = ["option", "what", "takes", "default"]
-    takes = {"count": "a whole number from 1", "size": 'a size such as "64 MiB"'}
+    takes = {
+        "count": "a whole number from 1",
+        "size": 'a size such as "64 MiB"',
+        "fraction": "a number from 0 to below 1",
+        "groups": 'a whole number from 1, a size, "sqrt", or names of blocks',
+    }
     rows = [
         [
             f"`{option.name}`",

@@ -12,7 +12,7 @@ RESULTS = "results"
 
 
 def algorithms() -> list[str]:
-    """The table of algorithms, as the registry has them."""
+    """The whole table of algorithms, as the registry has them."""
     return [
         "| algorithm | | error signal | what it keeps of the forward pass |",
         "|---|---|---|---|",
@@ -20,6 +20,18 @@ def algorithms() -> list[str]:
             f"| `{name}` | {entry.description} | {entry.signal} | {entry.keeps} |"
             for name, entry in registry.ALGORITHMS.items()
         ),
+    ]
+
+
+def families() -> list[str]:
+    """The algorithms in a line for each thing that they keep."""
+    kept: dict[str, list[str]] = {}
+    for name, entry in registry.ALGORITHMS.items():
+        kept.setdefault(entry.keeps, []).append(f"`{name}` {entry.description}")
+    return [
+        "| what is kept of the forward pass | algorithms |",
+        "|---|---|",
+        *(f"| {keeps} | {'<br>'.join(told)} |" for keeps, told in kept.items()),
     ]
 
 
@@ -95,7 +107,7 @@ _HEADLINES = (
 
 def tables(folder: str | Path = RESULTS) -> dict[str, list[str]]:
     """The lines of each table, by the name of its place in the README."""
-    return {"algorithms": algorithms(), "headlines": headlines(folder)}
+    return {"algorithms": families(), "headlines": headlines(folder)}
 
 
 def with_tables(text: str, folder: str | Path = RESULTS) -> str:
