@@ -53,4 +53,6 @@ class FixedClassifiers(OutputFeedback, LocalSignal):
             loss = self._trainer._compile_loss(y, outputs, sample_weight)
             scaled = self._trainer.optimizer.scale_loss(loss)
         with scope("backward", "loss"):
-            return tf.convert_to_tensor(tape.gradient(scaled, logits))
+            # A loss without a gradient is refused where e is made.
+            zero = tf.UnconnectedGradients.ZERO
+            return tf.convert_to_tensor(tape.gradient(scaled, logits, unconnected_gradients=zero))

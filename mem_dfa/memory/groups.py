@@ -45,10 +45,9 @@ def group_starts(
     limit_bytes = _size(groups)
     if limit_bytes is not None:
         return _within(f"{owner} received groups={groups!r}", blocks, limit_bytes, batch_size)
-    names = groups.split(",") if isinstance(groups, str) else groups
+    names = groups.split(",") if isinstance(groups, str) else _listed(groups)
     known = {block.name: position for position, block in enumerate(blocks)}
-    is_list = isinstance(names, Sequence) and len(names) > 0
-    if not is_list or any(name not in known for name in names):
+    if not names or any(name not in known for name in names):
         raise UnsupportedError(
             f"{owner} received groups={groups!r}: give the number of blocks in a group, from 1 to "
             f'{count}, "{SQRT}", a size such as "16 MiB", or names of blocks that begin a group, '
@@ -60,6 +59,10 @@ def group_starts(
 def _of_size(count: int, size: int) -> list[int]:
     first = count % size
     return sorted({0, *range(first, count, size)})
+
+
+def _listed(groups: Any) -> list[str]:
+    return list(groups) if isinstance(groups, Sequence) else []
 
 
 def _size(groups: Any) -> int | None:

@@ -102,7 +102,7 @@ class Penalised:
 def test_the_method_of_a_trainers_subclass_is_run(name: str) -> None:
     keras_net = graph(type("Own", (Penalised, keras.Model), {}), name)
     net = graph(keras.Model, name)
-    trainer = type("Own", (Penalised, ALGORITHMS[name]), {})(net)
+    trainer = type("Own", (Penalised, ALGORITHMS[name]), {})(net, **TABLE[name].arguments)
     # Of any algorithm the last layer has its true gradient.
     got, expected = (trained(net, trainer, 1)[-2:], trained(keras_net, keras_net, 1)[-2:])
     assert distance(got, expected) < 1e-5

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, FA, Checkpoint, MemDFA, UnsupportedError
 from tests.mem_dfa.comparison import LOSS, blobs, small_network
-from tests.mem_dfa.table import BLOCK_BY_BLOCK, REPLAYING, reversible
+from tests.mem_dfa.table import BLOCK_BY_BLOCK, REPLAYING, reversible, trainer_by
 
 REFUSED_BY_FA = {
     "lstm": lambda: keras.layers.LSTM(4),
@@ -30,7 +30,7 @@ def test_fa_refuses_by_name_what_has_no_kernel_to_replace(kind: str) -> None:
 
 @pytest.mark.parametrize("name", BLOCK_BY_BLOCK)
 def test_unsupported_losses_are_refused_at_compile(name: str) -> None:
-    trainer = ALGORITHMS[name](small_network(name))
+    trainer = trainer_by(name, small_network(name))
     for loss in (None, ["mse", "mse"], {"a": "mse", "b": "mse"}):
         with pytest.raises(UnsupportedError, match="exactly one Keras loss"):
             trainer.compile("sgd", loss)
@@ -91,7 +91,7 @@ def test_a_softmax_in_a_lambda_trains_as_the_layer(name: str, run_eagerly: bool)
 def test_a_loss_that_reads_weights_is_refused(name: str, run_eagerly: bool) -> None:
     net = small_network(name)
     kernel = net.get_layer("first").kernel
-    trainer = ALGORITHMS[name](net)
+    trainer = trainer_by(name, net)
     plain = keras.losses.sparse_categorical_crossentropy
     trainer.compile(
         "sgd", lambda y, p: plain(y, p) + keras.ops.sum(kernel**2), run_eagerly=run_eagerly

@@ -33,9 +33,9 @@ def test_fit_learns_with_validation_and_metrics(name: str) -> None:
     x, y = blobs(480)
     history = trainer.fit(x, y, validation_data=(x, y), batch_size=24, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    assert history["val_accuracy"][-1] > 0.85
+    assert history["val_accuracy"][-1] > TABLE[name].learns
     assert int(trainer.optimizer.iterations) == 3 * 20
-    assert trainer.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.85
+    assert trainer.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > TABLE[name].learns
     np.testing.assert_array_equal(
         trainer.predict(x, verbose=0), trainer.network.predict(x, verbose=0)
     )
