@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, MODELS, profiling
-from tests.mem_dfa.table import ANY_NETWORK, REPLAYING
+from tests.mem_dfa.table import ANY_NETWORK, REPLAYING, TABLE
 
 BATCH = 16
 LAYERS = 5
@@ -30,6 +30,8 @@ def trainer_of(
         # Of the reversible nets the first units: ordinary and reversible ones.
         model, layers = "revnet38", 3
     network = MODELS[model](input_shape=SHAPES[model], layers=layers, seed=0)
+    if algorithm == "anchor_steps":
+        options = TABLE[algorithm].arguments  # of other batches there is nothing to see
     trainer = ALGORITHMS[algorithm](network, **(options or {}))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     how = {"jit_compile": False, **how}
