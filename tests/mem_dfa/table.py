@@ -33,6 +33,8 @@ class Row:
     """Into which it cuts a batch, between which examples must not meet."""
     learns: float = 0.85
     """The share of `blobs` that it tells apart after three epochs."""
+    takes_its_step_as: str = ""
+    """The algorithm whose step it takes, with a signal of its own: tests of steps run for that."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the common tests give it."""
     again: Mapping[str, Any] = field(default_factory=dict)
@@ -42,21 +44,25 @@ class Row:
 TABLE = {
     "bp": Row(is_exact=True, opens=False, takes_outputs=True),
     "fa": Row(takes_outputs=True),
-    "usf": Row(takes_outputs=True),
-    "brsf": Row(takes_outputs=True),
-    "frsf": Row(takes_outputs=True),
-    "arbp": Row(takes_outputs=True),
+    "usf": Row(takes_outputs=True, takes_its_step_as="fa"),
+    "brsf": Row(takes_outputs=True, takes_its_step_as="fa"),
+    "frsf": Row(takes_outputs=True, takes_its_step_as="fa"),
+    "arbp": Row(takes_outputs=True, takes_its_step_as="fa"),
     "dfa": Row(is_block_by_block=True),
-    "ssdfa": Row(is_block_by_block=True),
-    "asrbp": Row(is_block_by_block=True),
+    "ssdfa": Row(is_block_by_block=True, takes_its_step_as="dfa"),
+    "asrbp": Row(is_block_by_block=True, takes_its_step_as="dfa"),
     "mem_dfa": Row(is_block_by_block=True, replays=True),
-    "bdfa": Row(is_block_by_block=True),
-    "mem_bdfa": Row(is_block_by_block=True, replays=True),
+    "bdfa": Row(is_block_by_block=True, takes_its_step_as="dfa"),
+    "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
     # Of every batch, so that the common tests see it train.
     "anchor_steps": Row(
-        is_exact=True, is_block_by_block=True, replays=True, arguments={"anchor": 1}
+        is_exact=True,
+        is_block_by_block=True,
+        replays=True,
+        takes_its_step_as="checkpoint",
+        arguments={"anchor": 1},
     ),
     "checkpoint": Row(is_exact=True, is_block_by_block=True, replays=True, again={"every": 1}),
     "checkpoint_fa": Row(replays=True, again={"every": 1}),
@@ -69,10 +75,12 @@ TABLE = {
 ORDINARY = Row()
 """For networks that no algorithm is named for."""
 
-EXACT = tuple(name for name, row in TABLE.items() if row.is_exact)
-BLOCK_BY_BLOCK = tuple(name for name, row in TABLE.items() if row.is_block_by_block)
-REPLAYING = tuple(name for name, row in TABLE.items() if row.replays)
-ANY_NETWORK = tuple(name for name, row in TABLE.items() if not row.needs_reversible)
+STEPS = tuple(name for name, row in TABLE.items() if not row.takes_its_step_as)
+"""For tests of how a step is taken, whatever the signal."""
+EXACT = tuple(name for name in STEPS if TABLE[name].is_exact)
+BLOCK_BY_BLOCK = tuple(name for name in STEPS if TABLE[name].is_block_by_block)
+REPLAYING = tuple(name for name in STEPS if TABLE[name].replays)
+ANY_NETWORK = tuple(name for name in STEPS if not TABLE[name].needs_reversible)
 
 
 def with_the_same_nets(algorithm: str) -> str:

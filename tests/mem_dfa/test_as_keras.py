@@ -8,7 +8,7 @@ import pytest
 
 from mem_dfa import ALGORITHMS, BP, DFA, MemDFA, UnsupportedError
 from tests.mem_dfa.comparison import blobs, small_network
-from tests.mem_dfa.table import TABLE, reversible, trainer_by
+from tests.mem_dfa.table import STEPS, TABLE, reversible, trainer_by
 from tests.mem_dfa.test_training import OwnModel
 
 LOSS = "sparse_categorical_crossentropy"
@@ -47,7 +47,7 @@ TWO = {
 NAMED = [
     pytest.param(name, make, how, id=f"{name}-{make.__name__}-{kind}")
     for make, kinds, names in (
-        (one_output, ONE, ALGORITHMS),
+        (one_output, ONE, STEPS),
         (two_outputs, TWO, [name for name, row in TABLE.items() if row.takes_outputs]),
     )
     for kind, how in kinds.items()

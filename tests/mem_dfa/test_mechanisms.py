@@ -13,7 +13,7 @@ import tensorflow as tf
 from mem_dfa import ALGORITHMS, MODELS, profiling
 from mem_dfa.optimizer.step import BLOCKWISE, is_blockwise
 from mem_dfa.schedules import second_forward as schedule
-from tests.mem_dfa.table import reversible, trainer_by
+from tests.mem_dfa.table import STEPS, reversible, trainer_by
 
 DEPTH = 6
 BATCH = 16
@@ -173,7 +173,7 @@ def test_without_order_the_memory_would_grow(monkeypatch: pytest.MonkeyPatch) ->
     assert unordered >= ordered + 4 * ACTIVATION_BYTES
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", STEPS)
 def test_step_two_does_not_retrace(algorithm: str) -> None:
     layers = MODELS["mlp"](seed=0).layers
     # Before the classifier, which is the layer that counts.

@@ -10,7 +10,7 @@ import pytest
 
 from mem_dfa import ALGORITHMS, Algorithm
 from tests.mem_dfa.comparison import LOSS, blobs, distance, small_network
-from tests.mem_dfa.table import ANY_NETWORK, BLOCK_BY_BLOCK, reversible, trainer_by
+from tests.mem_dfa.table import ANY_NETWORK, STEPS, TABLE, reversible, trainer_by
 
 
 @contextlib.contextmanager
@@ -27,7 +27,9 @@ def compiled(name: str, network: keras.Model) -> Algorithm:
     trainer = trainer_by(name, network)
     scaled = network.dtype_policy.name == "mixed_float16"
     # A loss scale needs every gradient at once.
-    warns: Callable = pytest.warns if scaled and name in BLOCK_BY_BLOCK else contextlib.nullcontext
+    warns: Callable = (
+        pytest.warns if scaled and TABLE[name].is_block_by_block else contextlib.nullcontext
+    )
     with warns():
         trainer.compile(keras.optimizers.Adam(0.01), LOSS, jit_compile=False)
     return trainer
@@ -72,7 +74,7 @@ def changed_in_float32(name: str) -> tuple[list, list]:
 
 # Rounding: 11 bits of a number are left, or 8.
 @pytest.mark.parametrize(("half", "rounding"), [("mixed_float16", 0.01), ("mixed_bfloat16", 0.05)])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_the_output_layer_may_be_of_full_precision(name: str, half: str, rounding: float) -> None:
     """As TensorFlow's guide has it; the output error is float32 then, and the blocks are not."""
     weights, expected = changed_in_float32(name)

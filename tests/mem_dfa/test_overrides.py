@@ -10,7 +10,7 @@ import tensorflow as tf
 from mem_dfa import ALGORITHMS, BP, FA, Chain, UnsupportedError
 from mem_dfa.chain.overrides import TRAINING
 from tests.mem_dfa.comparison import blobs, distance
-from tests.mem_dfa.table import EXACT, TABLE, reversible, trainer_by
+from tests.mem_dfa.table import EXACT, STEPS, TABLE, reversible, trainer_by
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -54,7 +54,7 @@ RUN_BY_KERAS = (
 )
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_training_of_its_own_is_refused_by_name(name: str) -> None:
     for own in ("compute_loss", "train_step", "losses"):
         with pytest.raises(UnsupportedError, match=rf"{own} \(of class Own\).*loss or metrics"):
@@ -81,7 +81,7 @@ def test_a_method_set_on_the_model_itself_is_refused_at_compile() -> None:
         trainer.compile("sgd", LOSS)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_a_network_frozen_as_a_whole_trains_nothing_or_is_refused(name: str) -> None:
     net = graph(keras.Model, name)
     net.trainable = False
@@ -98,7 +98,7 @@ class Penalised:
         return super().compute_loss(*args, **kwargs) + 5 * keras.ops.mean(y_pred**2)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_the_method_of_a_trainers_subclass_is_run(name: str) -> None:
     keras_net = graph(type("Own", (Penalised, keras.Model), {}), name)
     net = graph(keras.Model, name)
@@ -148,7 +148,7 @@ def trained(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_a_call_of_its_own_is_run_or_refused(name: str, kind: Callable) -> None:
     net, keras_net = graph(kind, name), graph(kind, name)
     if not TABLE[name].opens:

@@ -10,7 +10,7 @@ import pytest
 from mem_dfa import ALGORITHMS, BP, DFA, FA, MODELS, Algorithm, Checkpoint, MemDFA
 from mem_dfa.feedback.matrices import KINDS
 from tests.mem_dfa.comparison import blobs, distance, small_network
-from tests.mem_dfa.table import TABLE, reversible, trainer_by
+from tests.mem_dfa.table import STEPS, TABLE, reversible, trainer_by
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -41,7 +41,7 @@ def test_fit_learns_with_validation_and_metrics(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_sample_and_class_weights_count(name: str) -> None:
     x, y = blobs(24)
     changes = []
@@ -122,6 +122,7 @@ class Crash(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("whole", STEPS, indirect=True)
 def test_a_crashed_fit_goes_on_from_its_backup(whole: Whole, tmp_path: Path) -> None:
     x, y = blobs(32)
     how = traced_for_one(whole.name)
@@ -190,7 +191,7 @@ def test_the_users_own_model_is_trained_and_saved(tmp_path: Path) -> None:
         np.testing.assert_array_equal(new, again)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_frozen_layers_are_passed_through(name: str) -> None:
     net = small_network(name)
     first, second = net.get_layer("first"), net.get_layer("second")
@@ -266,7 +267,7 @@ def test_keras_applications_learn_with_their_own_softmax(
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_one_input_may_come_in_a_list_or_dictionary(name: str) -> None:
     x, y = blobs(8)
     weights = []
