@@ -12,7 +12,7 @@ or from the output of the kept block before it. A step has three phases:
 Of the plans that fit, the best one recomputes fewest operations and, of those, has fewest of them
 in slices of the batch in the first pass. It is found exactly, up to
 `RESOLUTION`: a plan for the first blocks is dropped only for another one that is no worse for
-whatever follows.
+whatever follows. In long chains, where too many plans are left, coarser bytes count as alike.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from mem_dfa.memory.partial_plan import IN_A_RUN, BlockCost, Last, PartialPlan, 
 
 # Plans whose bytes differ by less than such a share of the limit count as alike.
 RESOLUTION = 256
+# Plans for the first blocks that are followed up: so many for all blocks together, and at least so
+# many for each.
+PLANS, LEAST_PLANS = 10_000, 64
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,15 @@ def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> tuple[tuple[Part, 
         Its parts in the order of the forward pass, and its peak in bytes where runs take the least
         in the second pass; None where no plan fits.
     """
-    states = [PartialPlan()]
+    states, most = [PartialPlan()], max(LEAST_PLANS, PLANS // len(costs))
     for number, cost in enumerate(costs):
         longer = (after for state in states for after in followed(state, cost, costs[number - 1]))
         fitting = [state for state in longer if state.greatest <= limit_bytes]
-        states = _not_dominated(fitting, max(1, limit_bytes // RESOLUTION))
+        grain = max(1, limit_bytes // RESOLUTION)
+        states = _not_dominated(fitting, grain)
+        while len(states) > most:
+            grain *= 2
+            states = _not_dominated(states, grain)
     # No run is left to start.
     states = [state for state in states if state.last is not Last.START]
     if not states:
