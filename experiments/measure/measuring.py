@@ -29,12 +29,17 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
     """Bytes and seconds of one training step on one held batch, and what else its row says."""
     allocator, trainer, batch, first_step_s = warmed_up(cell, report)
     gc.collect()  # what tracing left behind is no part of the step
-    taken = take_steps(cell.device, trainer, batch, cell.steps, report)
+    # Where every so many steps are exact, one of them is among those measured.
+    steps = max(cell.steps, getattr(trainer, "anchor", None) or 1)
+    taken = take_steps(cell.device, trainer, batch, steps, report)
     gc.collect()
     left_over_bytes = allocator.current_bytes() - taken["resident_bytes"]
-    given, made = WARM_UP_STEPS + cell.steps, int(trainer.optimizer.iterations)
-    if given != made:
-        raise RuntimeError(f"{given} batches made {made} optimizer steps; each must make one")
+    given, made = WARM_UP_STEPS + steps, int(trainer.optimizer.iterations)
+    batches_a_step = getattr(trainer, "batches_a_step", 1)
+    if given // batches_a_step != made:
+        raise RuntimeError(
+            f"{given} batches made {made} optimizer steps; each {batches_a_step} must make one"
+        )
     report("recording", 0.9)
     return {
         **taken,

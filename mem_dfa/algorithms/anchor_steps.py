@@ -40,6 +40,11 @@ class AnchorSteps(Anchored):
         refuse_no_count(type(self).__name__, anchor)
         super().__init__(network, anchor, **details)
 
+    @property
+    def batches_a_step(self) -> int:
+        """One in so many is trained on."""
+        return self.anchor
+
     def train_step(self, data: Any) -> Logs:
         """One batch: an exact step, or nothing."""
         exact = lambda: self.step_by(self.exact_schedule, data)  # noqa: E731

@@ -62,6 +62,11 @@ class Algorithm(keras.Model):
         return self.network(inputs, training=training)
 
     @property
+    def batches_a_step(self) -> int:
+        """How many batches there are for each optimizer step."""
+        return 1
+
+    @property
     def feedback_bytes(self) -> int:
         """Bytes of the random weights that the error signal takes and that are held."""
         return variable_bytes(self.signal.held)
