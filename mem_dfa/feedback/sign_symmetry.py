@@ -147,8 +147,8 @@ class RedrawnSigns(SignSymmetry):
         seed = after(self._seeds_of_step[feedback.number], token([error]))
         flat = tf.abs(feedback.distribution.matrix(seed, 1, math.prod(value.shape)))
         sizes = tf.cast(tf.reshape(flat, constant(value.shape, tf.int32)), value.dtype)
-        # K_i = |M_t| ⊙ sign(W_i)
-        return sizes * late_sign(value, error)
+        # K_i = |M_t| ⊙ sign(W_i); the signs not beside what is drawn to make sizes
+        return sizes * late_sign(value, sizes)
 
 
 class FixedSigns(SignSymmetry):
@@ -172,6 +172,6 @@ class FixedSigns(SignSymmetry):
         return feedback.value * late_sign(value, error)
 
 
-def late_sign(value: Value, error: tf.Tensor) -> tf.Tensor:
-    """sign(W), not made before the error signal that it is for."""
-    return tf.sign(after(value, token([error])))
+def late_sign(value: Value, earlier: tf.Tensor) -> tf.Tensor:
+    """sign(W), not made before another tensor, such as the error signal that it is for."""
+    return tf.sign(after(value, token([earlier])))

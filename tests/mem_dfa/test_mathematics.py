@@ -1,7 +1,8 @@
 """Every algorithm computes what its paper says, in every execution mode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import keras
 import numpy as np
@@ -342,9 +343,23 @@ LINEAR_LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], keras.layers.Layer]
 }
 
 
+def other_kernel(
+    way_back: str, own: keras.Variable, feedback: Any, seeds: Sequence[int]
+) -> np.ndarray:
+    """What the first step passes an error through, from the layer's kernel and what is held."""
+    if way_back in ("random", "learned"):
+        return feedback.numpy().copy()
+    if way_back == "brsf":
+        size = own.numpy().size
+        feedback = feedback.distribution.matrix((seeds[feedback.number], 0), 1, size)
+        feedback = np.abs(feedback.numpy().reshape(own.shape))
+    return np.asarray(feedback) * np.sign(own.numpy())
+
+
+@pytest.mark.parametrize("way_back", ["random", "usf", "brsf", "frsf", "learned"])
 @pytest.mark.parametrize("kind", LINEAR_LAYERS)
-def test_fa_sends_the_error_back_through_the_random_kernel(kind: str) -> None:
-    """Oracle: the same layer holding the random kernels as its own, differentiated by Keras."""
+def test_the_error_goes_back_through_the_other_kernel(kind: str, way_back: str) -> None:
+    """Oracle: the same layer holding the other kernels as its own, differentiated by Keras."""
     shape, make = LINEAR_LAYERS[kind]
     keras.utils.set_random_seed(0)
     scale = keras.layers.PReLU(alpha_initializer="random_normal")  # a weight before the layer
@@ -352,20 +367,21 @@ def test_fa_sends_the_error_back_through_the_random_kernel(kind: str) -> None:
     inputs = keras.Input(shape)
     hidden = layer(scale(inputs))
     network = keras.Model(inputs, keras.layers.Flatten()(hidden))
-    trainer = FA(network, seed=4)
+    trainer = FA(network, seed=4, way_back=way_back)
     trainer.compile(keras.optimizers.SGD(1.0), keras.losses.MeanSquaredError(), run_eagerly=True)
     x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
     y = np.zeros((3, *network.output_shape[1:]), "float32")
 
     alpha = tf.constant(scale.get_weights()[0])
-    random = [v for v in trainer.variables if v.name.startswith("feedback")]
+    seeds = [n for v in trainer.variables if v.name == "feedback_seeds" for n in v.numpy()]
+    random = [other_kernel(way_back, *pair, seeds) for pair in trainer.signal.pairs]
     assert len(random) == (2 if kind == "separable" else 1)
     with tf.GradientTape() as tape:
         outputs = network(x)
         loss = keras.losses.MeanSquaredError()(y, outputs)
     error = tf.reshape(tape.gradient(loss, outputs), [3, *hidden.shape[1:]])
     own = layer.get_weights()
-    layer.set_weights([v.numpy() for v in random] + own[len(random) :])
+    layer.set_weights(random + own[len(random) :])
     with tf.GradientTape() as tape:
         tape.watch(alpha)
         activation = tf.maximum(x, 0) + alpha * tf.minimum(x, 0)

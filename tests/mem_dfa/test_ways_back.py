@@ -4,9 +4,7 @@ What a step computes is compared with plain NumPy in float64, three steps one af
 draws of later steps and what was learned count.
 """
 
-import gc
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, MODELS, UnsupportedError, profiling
+from mem_dfa import ALGORITHMS, MODELS, UnsupportedError
 from mem_dfa.feedback import sign_symmetry
 from mem_dfa.feedback.distributions import distribution_of_kernel
 from mem_dfa.feedback.kernels import fans
 from mem_dfa.feedback.ways_back import WAYS_BACK
-from tests.mem_dfa.comparison import EXECUTIONS, LOSS, compiled
+from tests.mem_dfa.comparison import EXECUTIONS, LOSS, compiled, recorded
 from tests.mem_dfa.test_mathematics import (
     convolve,
     input_gradient,
@@ -243,54 +241,70 @@ def _arguments(trainer: keras.Model) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in ("network", "name")}
 
 
-LAYERS, BATCH = 10, 16
+WIDTH = 256
 
 
-@cache
-def measured(algorithm: str, **options: Any) -> tuple[int, int]:
-    """Of a conv net: bytes that the trainer and two steps leave, bytes that a step asks for."""
-    batch = tf.fill((BATCH, 32, 32, 3), 0.5), tf.zeros((BATCH,), tf.int32)
-    gc.collect()  # what earlier tests left would go meanwhile
-    before = tf.config.experimental.get_memory_info("CPU:0")["current"]
-    trainer = ALGORITHMS[algorithm](MODELS["conv20"](layers=LAYERS, seed=0), **options)
-    trainer.compile(keras.optimizers.Adam(0.001), LOSS, jit_compile=False)
-    for _ in range(2):
-        trainer.train_on_batch(*batch)
-    left = tf.config.experimental.get_memory_info("CPU:0")["current"] - before
-    with profiling.trace(trainer) as timeline:
-        trainer.train_on_batch(*batch)
-    return left, timeline.step_requested_bytes
+def wide_net(layers: int, width: int) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(width, "tanh") for _ in range(layers)]
+    return keras.Sequential([keras.Input((8,)), *hidden, keras.layers.Dense(2)])
 
 
-def kernel_bytes(algorithm: str) -> int:
-    return ALGORITHMS[algorithm](MODELS["conv20"](layers=LAYERS, seed=0)).feedback_bytes
+WIDE_DATA = np.full((4, 8), 0.5, "float32"), np.zeros(4, "int32")
 
 
-def test_what_is_held_is_resident_and_a_step_is_fas() -> None:
-    fa_left, fa_step = measured("fa")
-    kernels = kernel_bytes("fa")
-    assert kernels > 2**18
-    assert [kernel_bytes(name) for name in SIGNS] == [0, 0, kernels]
-    # Without feedback kernels: beside small constants only what the allocator rounds.
-    for name in ("usf", "brsf"):
-        left, step = measured(name)
-        assert left < fa_left - kernels / 2
-        assert step <= 1.02 * fa_step
-    # The kernels of arbp have two slots of Adam's each.
-    left, step = measured("arbp")
-    assert left - fa_left == pytest.approx(2 * kernels, rel=0.1)
-    assert step <= 1.02 * fa_step + kernels
+def resident_bytes(trainer: keras.Model) -> int:
+    """Of weights, slots and feedback, as the allocator has them before a step with Adam."""
+    compiled(trainer, keras.optimizers.Adam(0.001), run_eagerly=True)
+    (timeline,) = recorded(trainer, *WIDE_DATA, steps=1)
+    tensors = timeline.tensors
+    paths = [v.path for v in (*trainer.variables, *trainer.optimizer.variables)]
+    named = (tensors["start_ns"] < 0) & tensors["op"].isin(paths)
+    return int(tensors.loc[named, "requested_bytes"].sum())
 
 
-@pytest.mark.parametrize("way_back", ["usf", "brsf"])
-def test_without_order_every_kernel_would_be_made_at_once(
-    way_back: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under checkpoints, where a step is small beside its kernels."""
-    options = {"way_back": way_back, "every": 1}
-    ordered = measured("checkpoint_fa", **options)[1]
+def test_signs_hold_nothing_and_what_is_learned_has_slots() -> None:
+    kernels = 4 * (2 * WIDTH**2 + 2 * WIDTH)
+    plain = resident_bytes(ALGORITHMS["bp"](wide_net(3, WIDTH)))
+    held = {"fa": 1, "frsf": 1, "arbp": 1, "usf": 0, "brsf": 0}
+    slots, seeds = {"arbp": 2}, {"brsf": 3 * 8}
+    for name, times in held.items():
+        trainer = ALGORITHMS[name](wide_net(3, WIDTH))
+        assert trainer.feedback_bytes == times * kernels
+        expected = (times + slots.get(name, 0)) * kernels + seeds.get(name, 0)
+        assert resident_bytes(trainer) - plain == expected
+
+
+def step_bytes(trainer: keras.Model, data: tuple[Any, Any]) -> int:
+    """What a step asks for, where operations that may run in either order ask for least."""
+    trainer.compile(keras.optimizers.SGD(0.01), LOSS, jit_compile=False)
+    return min(line.step_requested_bytes for line in recorded(trainer, *data, steps=3))
+
+
+def test_without_order_all_signs_would_be_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Keras's own step beside all activations, of one image by a conv net."""
+
+    def measured() -> int:
+        image = np.full((1, 32, 32, 3), 0.5, "float32"), np.zeros(1, "int32")
+        return step_bytes(ALGORITHMS["usf"](MODELS["conv20"](layers=10, seed=0)), image)
+
+    ordered = measured()
     monkeypatch.setattr(sign_symmetry, "after", lambda tensor, earlier: tensor)
-    assert measured.__wrapped__("checkpoint_fa", **options)[1] > ordered + kernel_bytes("fa") / 4
+    assert measured() > ordered + 4 * 4 * 5 * 5 * 16 * 16  # four kernels
+
+
+def test_without_order_all_sizes_would_be_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under checkpoints, where a step takes a few kernels at any depth."""
+    few, many, width = 4, 16, 64
+    kernel = 4 * width**2
+
+    def measured(layers: int) -> int:
+        return step_bytes(trainer_of("checkpoint_fa", "brsf", wide_net(layers, width)), WIDE_DATA)
+
+    ordered = measured(few), measured(many)
+    assert ordered[1] < ordered[0] + 2 * kernel
+    monkeypatch.setattr(sign_symmetry, "after", lambda tensor, earlier: tensor)
+    assert measured(many) > ordered[0] + (many - few) / 2 * kernel
 
 
 ZERO = "kernel of layer 'second' is all zero.*kernel_initializer"
