@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -31,7 +31,7 @@ from mem_dfa.feedback.kernels import KernelFeedback, fans
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 
-Value = tf.Tensor | tf.Variable
+Value: TypeAlias = tf.Tensor | tf.Variable
 
 
 class SignSymmetry(KernelFeedback):

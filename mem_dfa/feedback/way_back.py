@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,7 @@ from mem_dfa.chain.outside import NOTHING_SEEN, Seen
 from mem_dfa.chain.rehearsal import run_noted
 from mem_dfa.graph.ordering import after, runs_as_a_graph, token
 
-Values = Sequence[tf.Tensor | tf.Variable]
+Values: TypeAlias = Sequence[tf.Tensor | tf.Variable]
 
 
 @contextmanager
