@@ -67,8 +67,9 @@ class Look:
     """How an algorithm is drawn, in every figure.
 
     Colours are those of Okabe and Ito, without the yellow that is too light for a line, and more
-    that stay apart from them for every kind of colour blindness. Markers say the same a second
-    time. Of two algorithms whose numbers are nearly equal, one has a wide line and the other a
+    that stay apart from them for every kind of colour blindness. No figure has room for a colour
+    for every algorithm: those of one kind of signal differ in colour, any others in colour or
+    marker. Of two algorithms whose numbers are nearly equal, one has a wide line and the other a
     narrow one on top of it, so that both can be seen.
     """
 
@@ -214,7 +215,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "uniform sign-concordant feedback",
         signal="passes each layer by the signs of its kernel",
         keeps="everything",
-        look=Look("#AACC77", "<", 2.8),
+        look=Look("#0072B2", "<", 2.8),
         options=(FEEDBACK_INITIALIZER,),
     ),
     "brsf": AlgorithmEntry(
@@ -222,7 +223,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "batchwise random sign-concordant feedback",
         signal="as `usf`, times random sizes drawn each step",
         keeps="everything",
-        look=Look("#9966FF", ">", 2.2),
+        look=Look("#CC79A7", ">", 2.2),
         options=(FEEDBACK_INITIALIZER,),
     ),
     "frsf": AlgorithmEntry(
@@ -230,7 +231,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "fixed random sign-concordant feedback",
         signal="as `usf`, times fixed random sizes",
         keeps="everything",
-        look=Look("#220044", "p", 1.6),
+        look=Look("#009E73", "p", 1.6),
         options=(FEEDBACK_INITIALIZER,),
     ),
     "arbp": AlgorithmEntry(
@@ -238,7 +239,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "adaptive random backpropagation; with decay Kolen and Pollack's",
         signal="as `fa`, by kernels that are learned",
         keeps="everything",
-        look=Look("#DD1144", "h", 2.4),
+        look=Look("#6000B8", "h", 2.4),
         options=(FEEDBACK_INITIALIZER, FEEDBACK_DECAY),
     ),
     "dfa": AlgorithmEntry(
@@ -254,7 +255,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "sparse direct feedback alignment",
         signal="as `dfa`, each unit from few classes",
         keeps="everything",
-        look=Look("#9966FF", "<", 1.6),
+        look=Look("#D55E00", "d", 1.6),
         options=OUTPUT_FEEDBACK,
     ),
     "asrbp": AlgorithmEntry(
@@ -262,7 +263,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "direct feedback alignment with learned matrices",
         signal="as `dfa`, the matrices trained",
         keeps="everything",
-        look=Look("#DDCC77", ">", 1.6),
+        look=Look("#6000B8", "H", 1.6),
         options=OUTPUT_FEEDBACK,
     ),
     "mem_dfa": AlgorithmEntry(
@@ -278,7 +279,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "blocked direct feedback alignment",
         signal="as `dfa` at the top of each group of blocks; exact inside",
         keeps="everything",
-        look=Look("#9060F0", "h", 3.2),
+        look=Look("#CC79A7", "8", 3.2),
         options=(GROUPS, *OUTPUT_FEEDBACK),
     ),
     "mem_bdfa": AlgorithmEntry(
@@ -286,7 +287,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "blocked direct feedback alignment in a second forward pass",
         signal="as `bdfa`",
         keeps="nothing, or what a budget has room for",
-        look=Look("#F00048", "p", 1.8),
+        look=Look("#0072B2", "p", 1.8),
         options=(GROUPS, BUDGET, SLICES, *OUTPUT_FEEDBACK),
     ),
     "drtp": AlgorithmEntry(
@@ -294,7 +295,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "direct random target projection",
         signal="the targets, projected for each block by a random matrix",
         keeps="nothing; one pass",
-        look=Look("#D8C078", "H", 2.0),
+        look=Look("#6000B8", "v", 2.0),
         options=(FEEDBACK, FEEDBACK_INITIALIZER),
     ),
     "lel": AlgorithmEntry(
@@ -302,7 +303,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "local errors of fixed random classifiers",
         signal="the error of the block's own random classifier",
         keeps="nothing; one pass",
-        look=Look("#1818F0", "d", 2.0),
+        look=Look("#E69F00", "^", 2.0),
         options=(FEEDBACK, FEEDBACK_INITIALIZER),
     ),
     "anchor_steps": AlgorithmEntry(
@@ -310,7 +311,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "the exact steps of `anchor` alone, its control",
         signal="that of `bp`, on every 10th batch",
         keeps="checkpoints",
-        look=Look("#784878", "1", 1.6),
+        look=Look("#009E73", "d", 1.6),
         options=(ANCHOR,),
     ),
     "checkpoint": AlgorithmEntry(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mem_dfa.experiments import figures
 from mem_dfa.experiments.cells import catalogue
 from mem_dfa.experiments.cells.cell import Cell, on_devices
+from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.pictures import canvas, drawings, labels, memory_plots, tradeoff_plots
 from mem_dfa.experiments.store import results, traces
@@ -41,7 +42,10 @@ def test_every_algorithm_has_a_look_of_its_own() -> None:
     assert set(canvas.LOOKS) == {*registry.ALGORITHMS, *catalogue.PEERS}
     looks = canvas.LOOKS.values()
     for one, other in itertools.combinations(looks, 2):
-        assert distance(one.colour, other.colour) > 15
+        assert distance(one.colour, other.colour) > 15 or one.marker != other.marker
+    for family in rules.FAMILIES.values():
+        colours = [canvas.LOOKS[name].colour for name in {name.split()[0] for name in family}]
+        assert all(distance(*pair) > 15 for pair in itertools.combinations(colours, 2))
     assert all(distance(look.colour, "#FFFFFF") > 25 for look in looks)
     assert canvas.look_of("mine:Own") == registry.OWN_LOOK
 
