@@ -78,6 +78,16 @@ def _requested_spread(claim: Claim) -> float:
     return 100 * (max(sizes) - min(sizes)) / min(sizes)
 
 
+def _feedback_spread(claim: Claim) -> int:
+    sizes = claim.column("feedback_bytes")
+    return max(sizes) - min(sizes)
+
+
+def _prediction_distance(claim: Claim) -> float:
+    ((predicted,), (requested,)) = claim.column("predicted_step_bytes"), claim.requested()
+    return 100 * abs(predicted - requested) / requested
+
+
 def _held_a_layer(claim: Claim) -> float:
     columns = claim.column("resident_bytes"), claim.column("variable_allocated_bytes")
     return claim.a_layer([resident - own for resident, own in zip(*columns, strict=True)])
@@ -144,6 +154,9 @@ def _budget_step_time(claim: Claim, number: float) -> float:
 QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the function
     "step_bytes": ("MiB", lambda claim: claim.column("step_bytes")[0] / MEBIBYTE),
     "feedback_bytes": ("B", lambda claim: claim.column("feedback_bytes")[0]),
+    "feedback_spread": ("B", _feedback_spread),
+    "requested_bytes": ("MiB", lambda claim: claim.requested()[0] / MEBIBYTE),
+    "prediction_distance": ("%", _prediction_distance),
     "first_step_time": ("s", lambda claim: claim.column("first_step_s")[0]),
     # How far apart the cells are, of the least.
     "requested_spread": ("%", _requested_spread),
