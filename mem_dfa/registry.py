@@ -404,6 +404,13 @@ MODELS: Mapping[str, ModelEntry] = {
         batch_size=100,
         layers=4,
     ),
+    "liao_cifar_bn": ModelEntry(
+        "mem_dfa.models.small:liao_cifar_bn",
+        "`liao_cifar` with BatchNormalization",
+        dataset="cifar10",
+        batch_size=100,
+        layers=4,
+    ),
     **{
         name: ModelEntry(
             f"mem_dfa.models.residual:{name}",

@@ -175,9 +175,21 @@ _FIGURES: dict[str, tuple] = {
             *_search("vgg16", 1, "dfa", [0.001]),
         ),
     ),
+    "search_liao_cifar_bn": (
+        "liao_cifar_bn on CIFAR-10: settings tried",
+        _search("liao_cifar_bn", 3, "bp,usf,fa,dfa", [0.0003, 0.001, 0.003]),
+    ),
     "accuracy_mlp": ("mlp on MNIST: test accuracy", _training("mlp", 40)),
     "accuracy_mnist_conv": ("mnist_conv on MNIST: test accuracy", _training("mnist_conv", 20)),
     "accuracy_liao_cifar": ("liao_cifar on CIFAR-10: test accuracy", _training("liao_cifar", 10)),
+    "accuracy_signals_mnist_conv": (
+        "mnist_conv on MNIST: test accuracy by signals of W's signs, and by sparse ones",
+        _training("mnist_conv", 20, "bp,dfa,ssdfa,usf,brsf,frsf"),
+    ),
+    "accuracy_signals_liao_cifar_bn": (
+        "liao_cifar_bn on CIFAR-10: test accuracy by every signal",
+        _training("liao_cifar_bn", 10, "bp,usf,brsf,frsf,fa,dfa", seeds=[0]),
+    ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
     "tradeoff_mnist_conv": (

@@ -3,6 +3,7 @@
 SEARCH_SEED = 10  # of the search for learning rates; accuracies are told of other seeds
 
 _ADAM = {"dataset": "mnist", "optimizer": "adam"}
+_ADAM_CIFAR = {"dataset": "cifar10", "optimizer": "adam"}
 # Plain SGD, as in the reference code: with Adam, at the rates that were tried, random feedback
 # diverges on liao_cifar.
 _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
@@ -10,11 +11,17 @@ _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
 NETS = {
     **dict.fromkeys(("mlp", "mnist_conv", "depth_mlp"), _ADAM),
     **dict.fromkeys(("liao_cifar", "vgg16"), _SGD),
+    "liao_cifar_bn": _ADAM_CIFAR,
 }
 CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
-    "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
+    "mnist_conv": {
+        **{"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
+        # Signs of W take bp's rate, sparse matrices dfa's.
+        **dict.fromkeys(("usf", "brsf", "frsf", "ssdfa"), (0.0003, "")),
+    },
     "liao_cifar": {"bp": (0.1, ""), "fa": (0.03, ""), "dfa": (0.01, "")},
+    "liao_cifar_bn": dict.fromkeys(("bp", "usf", "brsf", "frsf", "fa", "dfa"), (0.001, "")),
     "vgg16": {"bp": (0.03, ""), "fa": (0.03, ""), "dfa": (0.001, "")},
 }
 """Learning rate and feedback distribution that the recorded searches say to take."""

@@ -1,4 +1,4 @@
-"""Small nets for MNIST and CIFAR-10, as the reference implementation of MEM-DFA defines them."""
+"""Small nets for MNIST and CIFAR-10, most as the reference code of MEM-DFA defines them."""
 
 from __future__ import annotations
 
@@ -62,24 +62,51 @@ def liao_cifar(
     5×5 convolutions and 3×3/2 pooling, all SAME; no ReLU after the second convolution. 288 490
     parameters on CIFAR-10.
     """
+    groups = _liao_groups(is_normalised=False)
+    return sequential("liao_cifar", input_shape, classes, layers, seed, groups)
+
+
+def liao_cifar_bn(
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """`liao_cifar` with BatchNormalization behind each pooling and the hidden dense layer.
+
+    Sign-symmetry needs it (Liao et al., arXiv 1510.05067).
+    """
+    groups = _liao_groups(is_normalised=True)
+    return sequential("liao_cifar_bn", input_shape, classes, layers, seed, groups)
+
+
+def _liao_groups(is_normalised: bool) -> list[Group]:
+    def normalised(index: int) -> list[Layer]:
+        name = f"normalisation_{index}"
+        return [keras.layers.BatchNormalization(name=name)] if is_normalised else []
 
     def convolution(index: int, filters: int, pool: type[Layer], relu: bool) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             pooling = pool(3, strides=2, padding="same", name=f"pool_{index}")
             activation = [keras.layers.ReLU(name=f"relu_{index}")] if relu else []
-            return [seeds.conv(filters, 5, f"conv_{index}"), pooling, *activation]
+            return [
+                seeds.conv(filters, 5, f"conv_{index}"),
+                pooling,
+                *normalised(index),
+                *activation,
+            ]
 
         return make
 
     def dense(seeds: Seeds) -> list[Layer]:
         flatten = keras.layers.Flatten(name="flatten")
-        return [flatten, seeds.dense(128, "dense_4"), keras.layers.ReLU(name="relu_4")]
+        relu = keras.layers.ReLU(name="relu_4")
+        return [flatten, seeds.dense(128, "dense_4"), *normalised(4), relu]
 
     maximum, average = keras.layers.MaxPooling2D, keras.layers.AveragePooling2D
-    groups = [
+    return [
         convolution(1, 32, maximum, relu=True),
         convolution(2, 64, average, relu=False),
         convolution(3, 64, average, relu=True),
         dense,
     ]
-    return sequential("liao_cifar", input_shape, classes, layers, seed, groups)
