@@ -1,4 +1,4 @@
-"""Adaptive random backpropagation (Baldi et al., 2018); with decay Kolen and Pollack's (1994).
+"""Adaptive random backpropagation (Baldi et al., 2018; with decay Kolen and Pollack, 1994).
 
     δ_n = e,  δ_{i-1} = J_i(B_i)ᵀ δ_i,  W_i ← W_i − η·∇W_i,  B_i ← B_i − η·∇W_i
 

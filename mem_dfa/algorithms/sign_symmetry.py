@@ -1,7 +1,6 @@
 """Sign-symmetry (Liao et al., arXiv 1510.05067; uSF, brSF, frSF of Moskovitz et al., 1812.06488).
 
     δ_n = e,  δ_{i-1} = J_i(K_i)ᵀ δ_i,  W_i ← W_i − η·G_iᵀ δ_i
-
     uSF    K_i = s·sign(W_i)
     brSF   K_i = |M_t| ⊙ sign(W_i), M_t drawn anew each step t
     frSF   K_i = |M| ⊙ sign(W_i), M fixed
