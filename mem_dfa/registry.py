@@ -296,7 +296,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="the targets, projected for each block by a random matrix",
         keeps="nothing; one pass",
         look=Look("#6000B8", "v", 2.0),
-        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+        options=MATRICES,
     ),
     "lel": AlgorithmEntry(
         "mem_dfa.algorithms.lel:LEL",
@@ -304,7 +304,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="the error of the block's own random classifier",
         keeps="nothing; one pass",
         look=Look("#E69F00", "^", 2.0),
-        options=(FEEDBACK, FEEDBACK_INITIALIZER),
+        options=MATRICES,
     ),
     "anchor_steps": AlgorithmEntry(
         "mem_dfa.algorithms.anchor_steps:AnchorSteps",

@@ -207,8 +207,10 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     for option in registry.OPTIONS:
         value = getattr(options, option.name)
         if value is not None and not any(_takes(name, option) for name in options.algo):
+            *takers, last = registry.takers(option)
+            told = f"{', '.join(takers)} and {last}" if takers else last
             raise UsageError(
-                f"{flag(option.name)} {value} is for {' and '.join(registry.takers(option))}; "
+                f"{flag(option.name)} {value} is for {told}; "
                 f"--algo asks for {', '.join(options.algo)}"
             )
     if options.option and not any(":" in name for name in options.algo):

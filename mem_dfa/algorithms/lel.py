@@ -11,40 +11,14 @@ which nothing is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import keras
 
-from mem_dfa.algorithms.local import Local
-from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.algorithms.local import LocalFeedback
 from mem_dfa.feedback.fixed_classifiers import FixedClassifiers
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
-class LEL(Local):
+class LEL(LocalFeedback):
     """A local sweep whose signals are the errors of fixed random classifiers."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        feedback_initializer: str | Initializer = "uniform",
-        feedback: str = "stored",
-        projected: Sequence[str] | None = None,
-        **details: Any,
-    ) -> None:
-        """Wrap `network`.
-
-        Args:
-            network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
-            feedback: a kind of matrices, see `matrices`.
-            projected: names of the blocks that get a matrix, as of `DFA`.
-            **details: `seed`, which the matrices are drawn from, and `name`.
-
-        Raises:
-            UnsupportedError: the algorithm cannot train the network; unknown initializer or kind
-                of feedback; a Keras initializer for matrices that are not stored.
-        """
-        super().__init__(network, **details)
-        self.signal = FixedClassifiers(self, feedback_initializer, feedback, projected)
+    kind_of_signal = FixedClassifiers

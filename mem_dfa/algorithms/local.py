@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.memory.batch_slices import chain_peak_bytes
 from mem_dfa.optimizer.step import Update, tiled_layers
 from mem_dfa.schedules.local_sweep import LocalSweep
@@ -22,3 +30,37 @@ class Local(Blockwise):
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
         return chain_peak_bytes(blocks, [1] * len(blocks), batch_size, tiled)
+
+
+class LocalFeedback(Local):
+    """One whose signal is made by random matrices."""
+
+    kind_of_signal: type[OutputFeedback]
+
+    def __init__(
+        self,
+        network: keras.Model,
+        feedback_initializer: str | Initializer = "uniform",
+        feedback: str = "stored",
+        projected: Sequence[str] | None = None,
+        nonzeros: int | None = None,
+        rank: int | None = None,
+        **details: Any,
+    ) -> None:
+        """Wrap `network`.
+
+        Args:
+            network: a built Sequential or functional model; nested ones are opened.
+            feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
+            feedback: what is held of the matrices, a name in `matrices.KINDS` that does not learn.
+            projected: names of the blocks that get a matrix, as of `DFA`.
+            nonzeros: of each column of a sparse matrix, s; None for 1.
+            rank: of a matrix of low rank, r; None for ⌈√C⌉.
+            **details: `seed`, which the matrices are drawn from, and `name`.
+
+        Raises:
+            UnsupportedError: the algorithm cannot train the network; see `OutputFeedback`.
+        """
+        super().__init__(network, **details)
+        made = (feedback_initializer, feedback, projected, KindArguments(nonzeros, rank))
+        self.signal = self.kind_of_signal(self, *made)

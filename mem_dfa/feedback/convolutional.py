@@ -67,6 +67,11 @@ class Convolutional(Stored):
             name=f"feedback_{block.name}",
         )
 
+    def matrix(self, block: Block, earlier: tf.Tensor) -> tf.Tensor:
+        """Made of the kernel, where there is one."""
+        own = super() if image_of(block) is None else super(Stored, self)
+        return own.matrix(block, earlier)
+
     def projected(self, source: tf.Tensor, block: Block, error: tf.Tensor) -> tf.Tensor:
         """The convolution of the constant image, class of positions by class of positions."""
         image = image_of(block)

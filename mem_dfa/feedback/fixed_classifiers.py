@@ -9,7 +9,6 @@ import tensorflow as tf
 from mem_dfa.chain.block import Block
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import LocalSignal
-from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.whole_pass import kept_trackers
 
@@ -32,9 +31,7 @@ class FixedClassifiers(OutputFeedback, LocalSignal):
         batch, last = tf.shape(outputs)[0], self._chain.blocks[-1]
         flat = tf.reshape(outputs, [batch, block.width])
         with scope("backward", block.name):
-            # B_i itself, of any kind of feedback; not before a_i is there.
-            unit = after(tf.eye(last.width, dtype=flat.dtype), token([flat]))
-            matrix = self.matrices.project(block, unit)
+            matrix = self.matrices.matrix(block, flat)
             # z_i = a_i·B_iᵀ
             logits = tf.matmul(flat, matrix, transpose_b=True)
             logits = tf.cast(tf.reshape(logits, [batch, *last.output_shape[1:]]), last.output.dtype)

@@ -19,6 +19,7 @@ from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution, Initializer, for_matrix
 from mem_dfa.feedback.tiles import Seed
+from mem_dfa.graph.ordering import after, token
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ class Matrices(ABC):
         if source is None:
             (source,) = self.sources([block.name])
         return self.projected(source, block, error)
+
+    def matrix(self, block: Block, earlier: tf.Tensor) -> tf.Tensor:
+        """B_i, shape (C, n_i), where it is needed itself; not before `earlier`, of whose dtype."""
+        unit = after(tf.eye(self.classes, dtype=earlier.dtype), token([earlier]))
+        return self.project(block, unit)
 
     def learned(self, block: Block) -> Sequence[keras.Variable]:
         """What of B_i is trained; of a block that is like others in a call, one like its own."""

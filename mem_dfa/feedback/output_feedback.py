@@ -80,11 +80,12 @@ class OutputFeedback(Signal):
 
     def get_config(self) -> dict[str, Any]:
         """The trainer's arguments that made it."""
+        arguments = asdict(self.matrices.arguments)
         return {
             "feedback_initializer": serialized(self.matrices.initializer),
             "feedback": self._kind,
             "projected": list(self.matrices.widths),
-            **asdict(self.matrices.arguments),
+            **{name: value for name, value in arguments.items() if name in self.matrices.takes},
         }
 
     def project(self, block: Block, error: tf.Tensor, source: Any = None) -> tf.Tensor:

@@ -36,5 +36,7 @@ class RegeneratedSparse(Sparse):
 
     def projected(self, source: tf.Tensor, block: Block, error: tf.Tensor) -> tf.Tensor:
         """As of `sparse`, by what is drawn after the error."""
-        seed = after(source, token([error]))
-        return selected((self.values(seed, block.width), self.chosen(seed, block.width)), error)
+        values = self.values(after(source, token([error])), block.width)
+        # One after the other: what both are made of would be there at once.
+        chosen = self.chosen(after(source, token([values])), block.width)
+        return selected((values, chosen), error)

@@ -46,6 +46,11 @@ class Stored(Matrices):
         """The variables' values, which are there at any time."""
         return [tf.convert_to_tensor(self.held[block][0].value) for block in blocks]
 
+    def matrix(self, block: Block, earlier: tf.Tensor) -> tf.Tensor:
+        """As it is."""
+        (source,) = self.sources([block.name])
+        return tf.cast(source, earlier.dtype)
+
     def projected(self, source: tf.Tensor, block: Block, error: tf.Tensor) -> tf.Tensor:
         """e·B_i by the matrix as it is."""
         return error @ tf.cast(source, error.dtype)

@@ -62,8 +62,8 @@ class TargetProjection(OutputFeedback, LocalSignal):
             return tf.cast(y, logits.dtype)
         if len(y.shape) == len(logits.shape) and y.shape[-1] == 1:
             y = tf.squeeze(y, -1)
-        if y.dtype.is_integer and y.shape[1:] == logits.shape[1:-1]:
-            return tf.one_hot(y, classes, dtype=logits.dtype)
+        if y.shape[1:] == logits.shape[1:-1]:
+            return tf.one_hot(tf.cast(y, tf.int64), classes, dtype=logits.dtype)
         raise UnsupportedError(
             f"{self._owner} received labels of shape {tuple(y.shape)} and type {y.dtype.name} for "
             f"logits of shape {tuple(logits.shape)}: its signal is made of one-hot labels of "

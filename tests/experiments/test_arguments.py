@@ -11,9 +11,9 @@ from mem_dfa.experiments.cli import arguments, values
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
-    ("--algo", "backprop", "bp, fa, dfa, mem_dfa"),
-    ("--algo", "", "bp, fa, dfa, mem_dfa"),
-    ("--algo", "bp,,dfa", "bp, fa, dfa, mem_dfa"),
+    ("--algo", "backprop", "bp, fa, usf, brsf"),
+    ("--algo", "", "bp, fa, usf, brsf"),
+    ("--algo", "bp,,dfa", "bp, fa, usf, brsf"),
     ("--model", "resnet", "conv20"),
     ("--execution", "fast", "graph, eager, xla"),
     ("--dataset", "imagenet", "auto, cifar10, mnist, synthetic"),
@@ -33,10 +33,10 @@ BAD = [
     ("--learning-rate", "-1e-3", "above 0"),
     ("--learning-rate", "nan", "above 0"),
     ("--seed", "-1", "from 0 to"),
-    ("--feedback-decay", "1", "from 0 to less than 1"),
-    ("--feedback-decay", "nan", "from 0 to less than 1"),
+    ("--feedback-decay", "1", "from 0 to below 1"),
+    ("--feedback-decay", "nan", "from 0 to below 1"),
     ("--feedback", "forgotten", "stored, regenerated, shared"),
-    ("--feedback", "shared", "asrbp and mem_dfa"),  # GOOD asks for bp
+    ("--feedback", "shared", "dfa, ssdfa, asrbp, mem_dfa"),  # GOOD asks for bp
     ("--classes", "0", "from 1 to"),
 ]
 

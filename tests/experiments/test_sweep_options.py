@@ -64,7 +64,7 @@ def test_time_for_each_epoch() -> None:
         (["--scheduler", "tcp://127.0.0.1"], "no dask scheduler answers"),
         (["--scheduler", "tcp://nowhere:1", "--workers", "2"], "--workers 2 is for this machine"),
         (["--time-limit", "0"], "from 1 to"),
-        (["--slices", "2"], "--slices 2 is for mem_dfa and microbatch"),
+        (["--slices", "2"], "--slices 2 is for mem_dfa, mem_bdfa and microbatch"),
         (["--out", "/dev/null/below"], "cannot be written"),
     ],
 )

@@ -106,7 +106,7 @@ def test_nothing_is_kept_of_the_one_pass(algorithm: str) -> None:
     ("labels", "says"),
     [
         (np.zeros((8, 2)), r"labels of shape \(8, 2\)"),
-        (np.zeros(8, "float32"), r"labels of shape \(8,\) and type float32"),
+        (np.zeros((8, 3, 1)), r"labels of shape \(8, 3, 1\)"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels: np.ndarray, says: str) -> None:
@@ -122,7 +122,13 @@ def test_a_loss_that_is_no_mean_is_refused() -> None:
         ALGORITHMS["drtp"](network()).compile("sgd", loss)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("algorithm", LOCAL)
+def test_matrices_that_learn_from_the_output_error_are_refused(algorithm: str) -> None:
+    with pytest.raises(UnsupportedError, match="'learned'.*before there is one.*'asrbp'"):
+        ALGORITHMS[algorithm](network(), feedback="learned")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "learned"])
 @pytest.mark.parametrize("algorithm", LOCAL)
 def test_a_local_sweep_goes_on_after_saving(algorithm: str, kind: str, tmp_path: Path) -> None:
     trainer = ALGORITHMS[algorithm](network(), seed=3, feedback=kind)
