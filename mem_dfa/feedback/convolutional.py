@@ -30,7 +30,7 @@ from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution
-from mem_dfa.feedback.matrices import KindArguments
+from mem_dfa.feedback.matrices import KindArguments, Matrices
 from mem_dfa.feedback.stored import Stored
 from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
 from mem_dfa.graph.once import constant
@@ -69,8 +69,9 @@ class Convolutional(Stored):
 
     def matrix(self, block: Block, earlier: tf.Tensor) -> tf.Tensor:
         """Made of the kernel, where there is one."""
-        own = super() if image_of(block) is None else super(Stored, self)
-        return own.matrix(block, earlier)
+        if image_of(block) is None:
+            return super().matrix(block, earlier)
+        return Matrices.matrix(self, block, earlier)
 
     def projected(self, source: tf.Tensor, block: Block, error: tf.Tensor) -> tf.Tensor:
         """The convolution of the constant image, class of positions by class of positions."""

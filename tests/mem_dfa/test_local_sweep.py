@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_mean_is_refused() -> None:
 
 @pytest.mark.parametrize("algorithm", LOCAL)
 def test_matrices_that_learn_from_the_output_error_are_refused(algorithm: str) -> None:
-    with pytest.raises(UnsupportedError, match="'learned'.*before there is one.*'asrbp'"):
+    with pytest.raises(UnsupportedError, match=r"'learned'.*before there is one.*'asrbp'"):
         ALGORITHMS[algorithm](network(), feedback="learned")
 
 
