@@ -177,7 +177,7 @@ _FIGURES: dict[str, tuple] = {
     ),
     "search_liao_cifar_bn": (
         "liao_cifar_bn on CIFAR-10: settings tried",
-        _search("liao_cifar_bn", 3, "bp,usf,fa,dfa", [0.0003, 0.001, 0.003]),
+        _search("liao_cifar_bn", 3, "bp,fa,dfa", [0.0003, 0.001, 0.003]),
     ),
     "accuracy_mlp": ("mlp on MNIST: test accuracy", _training("mlp", 40)),
     "accuracy_mnist_conv": ("mnist_conv on MNIST: test accuracy", _training("mnist_conv", 20)),

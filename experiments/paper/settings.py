@@ -15,16 +15,16 @@ NETS = {
 }
 CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
-    "mnist_conv": {
-        **{"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
-        # Signs of W take bp's rate, sparse matrices dfa's.
-        **dict.fromkeys(("usf", "brsf", "frsf", "ssdfa"), (0.0003, "")),
-    },
+    "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
     "liao_cifar": {"bp": (0.1, ""), "fa": (0.03, ""), "dfa": (0.01, "")},
-    "liao_cifar_bn": dict.fromkeys(("bp", "usf", "brsf", "frsf", "fa", "dfa"), (0.001, "")),
+    "liao_cifar_bn": dict.fromkeys(("bp", "fa", "dfa"), (0.001, "")),
     "vgg16": {"bp": (0.03, ""), "fa": (0.03, ""), "dfa": (0.001, "")},
 }
 """Learning rate and feedback distribution that the recorded searches say to take."""
 
-LIKE = {"mem_dfa": "dfa", "checkpoint": "bp", "microbatch": "bp", "checkpoint_fa": "fa"}
-"""Whose updates an algorithm makes, up to rounding, so that it trains with the same settings."""
+LIKE = {
+    **{"mem_dfa": "dfa", "checkpoint": "bp", "microbatch": "bp", "checkpoint_fa": "fa"},
+    **{"usf": "bp", "brsf": "bp", "frsf": "bp", "ssdfa": "dfa"},
+}
+"""With whose settings an algorithm trains: that makes the same updates, up to rounding, or whose
+error signals are nearest to its own."""
