@@ -100,6 +100,11 @@ def test_execution_does_not_change_the_result(
 ) -> None:
     algorithm, _, by_graph = in_graph
     assert distance(change(trained_in(algorithm, "eager"), 3), by_graph) <= 1e-5
+
+
+# Of other signals the kinds are compared for themselves.
+@pytest.mark.parametrize("algorithm", [*STEPS, "brsf"])
+def test_xla_does_not_change_the_result(algorithm: str) -> None:
     # XLA draws other numbers from the same seed, so its masks differ: compare without dropout.
     by_xla, eagerly = (
         change(

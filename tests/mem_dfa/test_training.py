@@ -27,7 +27,7 @@ def traced_for_one(name: str) -> dict[str, bool]:
     return {"run_eagerly": name != "mem_dfa"}
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_fit_learns_with_validation_and_metrics(name: str) -> None:
     trainer = trainer_of(name)
     x, y = blobs(480)
