@@ -53,7 +53,7 @@ def against_block(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
         for axes in panels.flat[len(angles) :]:
             axes.set_visible(False)
         for axes, (cell, own) in zip(panels.flat, angles.items(), strict=False):
-            canvas.prepare(axes, _panel(cell), ylim=(0, 120), yticks=(0, 30, 60, 90, 120))
+            canvas.prepare(axes, _panel(cell), ylim=(0, 180), yticks=(0, 45, 90, 135, 180))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _draw(axes, cell, own)
         for axes in panels[:, 0]:
