@@ -9,40 +9,13 @@ Kolen-Pollack.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from mem_dfa.algorithms.dfa import DFA
-from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.distributions import Initializer
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
 class ASRBP(DFA):
     """Direct feedback alignment with matrices that are trained."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        feedback_initializer: str | Initializer = "uniform",
-        feedback: str = "learned",
-        **details: Any,
-    ) -> None:
-        """Wrap `network`.
-
-        Args:
-            network: a built Sequential or functional model; nested ones are opened.
-            feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
-            feedback: "learned".
-            **details: as of `DFA`.
-
-        Raises:
-            UnsupportedError: as of `DFA`; feedback that is not learned.
-        """
-        if feedback != "learned":
-            raise UnsupportedError(
-                f"ASRBP received feedback={feedback!r}: learned feedback has to be stored, each "
-                "block's by itself: use 'learned', or train with 'dfa'."
-            )
-        super().__init__(network, feedback_initializer, feedback, **details)
+    kinds = ("learned",)

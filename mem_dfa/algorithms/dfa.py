@@ -9,15 +9,17 @@ kept from the forward pass until its block is updated: O(n), as in BP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from mem_dfa.algorithms.anchored import Anchored
+from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.optimizer.step import Update
+from mem_dfa.registry import FEEDBACK_KINDS
 from mem_dfa.schedules.backward_sweep import BackwardSweep
 
 
@@ -26,12 +28,14 @@ class DFA(Anchored):
     """A backward sweep that keeps everything, with output feedback."""
 
     signal: OutputFeedback
+    kinds: ClassVar[tuple[str, ...]] = tuple(FEEDBACK_KINDS)
+    """What `feedback` may be, the default first."""
 
     def __init__(
         self,
         network: keras.Model,
         feedback_initializer: str | Initializer = "uniform",
-        feedback: str = "stored",
+        feedback: str | None = None,
         projected: Sequence[str] | None = None,
         nonzeros: int | None = None,
         rank: int | None = None,
@@ -43,7 +47,7 @@ class DFA(Anchored):
         Args:
             network: a built Sequential or functional model; nested ones are opened.
             feedback_initializer: a name in `distributions.INITIALIZERS`, or a Keras initializer.
-            feedback: what is held of the matrices, a name in `matrices.KINDS`.
+            feedback: what is held of the matrices, one of the class's `kinds`; None for the first.
             projected: names of the blocks that get a matrix; None for those that have something to
                 train now. A saved trainer keeps its own, whatever was frozen since.
             nonzeros: of each column of a sparse matrix, s; None for 1.
@@ -54,11 +58,18 @@ class DFA(Anchored):
                 `Anchored`.
 
         Raises:
-            UnsupportedError: the algorithm cannot train the network; see `OutputFeedback`.
+            UnsupportedError: the algorithm cannot train the network; see `OutputFeedback`; the kind
+                of feedback is another algorithm's.
         """
+        kind = self.kinds[0] if feedback is None else feedback
+        if kind in DFA.kinds and kind not in self.kinds:
+            raise UnsupportedError(
+                f"{type(self).__name__} received feedback={kind!r}, but it is DFA whose matrices "
+                f"are {' or '.join(self.kinds)}: give one of these, or train with 'dfa'."
+            )
         super().__init__(network, **details)
         arguments = KindArguments(nonzeros, rank, feedback_decay)
-        self.signal = OutputFeedback(self, feedback_initializer, feedback, projected, arguments)
+        self.signal = OutputFeedback(self, feedback_initializer, kind, projected, arguments)
 
     def schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
         """Forward through all blocks, then project, differentiate and update each."""

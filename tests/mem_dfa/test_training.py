@@ -264,7 +264,7 @@ def test_keras_applications_learn_with_their_own_softmax(
             losses += [trainer.train_on_batch(x, y) for _ in range(5)]
         net.set_weights(start)
     assert distance(*changes) < 1e-4
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("name", STEPS)
