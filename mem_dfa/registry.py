@@ -306,6 +306,13 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         look=Look("#E69F00", "^", 2.0),
         options=MATRICES,
     ),
+    "pepita": AlgorithmEntry(
+        "mem_dfa.algorithms.pepita:PEPITA",
+        "two forward passes, the second on inputs with the error added",
+        signal="what adding the output error to the input changes",
+        keeps="nothing; a second pass",
+        look=Look("#009E73", "P", 2.0),
+    ),
     "anchor_steps": AlgorithmEntry(
         "mem_dfa.algorithms.anchor_steps:AnchorSteps",
         "the exact steps of `anchor` alone, its control",

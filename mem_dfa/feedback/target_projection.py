@@ -49,12 +49,7 @@ class TargetProjection(OutputFeedback, LocalSignal):
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError where e cannot be had at the logits, or the loss is no mean."""
         super().refuse_at_compile(loss)
-        reduction = getattr(keras.tree.flatten(loss)[0], "reduction", MEANS[0])
-        if reduction not in MEANS:
-            raise UnsupportedError(
-                f"{self._owner} received a loss with reduction={reduction!r}: its signal −y·B is "
-                f"that of a mean over the batch; use one of {', '.join(MEANS)}."
-            )
+        refuse_no_mean(self._owner, loss, "signal −y·B")
 
     def _one_hot(self, y: Any, logits: keras.KerasTensor) -> tf.Tensor:
         y, classes = tf.convert_to_tensor(y), logits.shape[-1]
@@ -68,4 +63,14 @@ class TargetProjection(OutputFeedback, LocalSignal):
             f"{self._owner} received labels of shape {tuple(y.shape)} and type {y.dtype.name} for "
             f"logits of shape {tuple(logits.shape)}: its signal is made of one-hot labels of "
             f"{classes} classes; give such or whole numbers of classes, or train with 'lel'."
+        )
+
+
+def refuse_no_mean(owner: str, loss: Any, what: str) -> None:
+    """Raise UnsupportedError for a loss that is no mean over the batch, as `what` is made for."""
+    reduction = getattr(keras.tree.flatten(loss)[0], "reduction", MEANS[0])
+    if reduction not in MEANS:
+        raise UnsupportedError(
+            f"{owner} received a loss with reduction={reduction!r}: its {what} is that of a mean "
+            f"over the batch; use one of {', '.join(MEANS)}."
         )

@@ -29,6 +29,8 @@ class Row:
     """It trains networks of several outputs."""
     needs_reversible: bool = False
     """It refuses a network without a ReversibleBlock."""
+    takes_normalisation: bool = True
+    """Its blocks may hold normalisations that have weights."""
     slices: int = 1
     """Into which it cuts a batch, between which examples must not meet."""
     learns: float = 0.85
@@ -56,6 +58,7 @@ TABLE = {
     "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
+    "pepita": Row(is_block_by_block=True, replays=True, takes_normalisation=False),
     # Of every batch, so that the common tests see it train.
     "anchor_steps": Row(
         is_exact=True,
@@ -85,9 +88,11 @@ ANY_NETWORK = tuple(name for name in STEPS if not TABLE[name].needs_reversible)
 
 def with_the_same_nets(algorithm: str) -> str:
     """The first algorithm that networks are made for in the same way."""
-    due = TABLE[algorithm]
-    needs = due.needs_reversible, due.slices > 1
-    return next(n for n, row in TABLE.items() if (row.needs_reversible, row.slices > 1) == needs)
+
+    def needs(row: Row) -> tuple[bool, ...]:
+        return row.needs_reversible, row.slices > 1, row.takes_normalisation
+
+    return next(name for name, row in TABLE.items() if needs(row) == needs(TABLE[algorithm]))
 
 
 def trainer_by(algorithm: str, network: keras.Model, **how) -> Algorithm:  # noqa: ANN003
@@ -96,8 +101,11 @@ def trainer_by(algorithm: str, network: keras.Model, **how) -> Algorithm:  # noq
 
 
 def normalisation(algorithm: str, **how) -> keras.layers.Layer:  # noqa: ANN003
-    """BatchNormalization, or what stands for it where examples must not meet."""
-    layers, apart = keras.layers, TABLE.get(algorithm, ORDINARY).slices > 1
+    """BatchNormalization, or what stands for it where examples must not meet, or none can be."""
+    layers, row = keras.layers, TABLE.get(algorithm, ORDINARY)
+    if not row.takes_normalisation:
+        return layers.Identity()
+    apart = row.slices > 1
     return (layers.LayerNormalization if apart else layers.BatchNormalization)(**how)
 
 
