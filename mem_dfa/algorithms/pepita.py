@@ -54,8 +54,8 @@ class PEPITA(Blockwise):
         given = (type(self).__name__, self.chain.blocks, self.signal, update)
         return Modulated(*given, opened=self.opened, error_again=self._error_again)
 
-    def _error_again(self, logits: tf.Tensor, targets: Targets) -> tf.Tensor:
-        return untracked_error(self, logits, targets.y, targets.sample_weight)
+    def _error_again(self, inputs: tf.Tensor, logits: tf.Tensor, targets: Targets) -> tf.Tensor:
+        return untracked_error(self, inputs, logits, targets.y, targets.sample_weight)
 
     def _predict_step_bytes(self, batch_size: int) -> int:
         """Two outputs of the block at work beside its inputs, or three beside the modulated one."""

@@ -36,7 +36,7 @@ class FixedClassifiers(OutputFeedback, LocalSignal):
             logits = tf.matmul(flat, matrix, transpose_b=True)
             logits = tf.cast(tf.reshape(logits, [batch, *last.output_shape[1:]]), last.output.dtype)
         # e_i = dL/dz at z_i
-        error = untracked_error(self._trainer, logits, y, sample_weight)
+        error = untracked_error(self._trainer, None, logits, y, sample_weight)
         with scope("backward", block.name):
             # δ_i = e_i·B_i
             signal = tf.cast(tf.reshape(error, [batch, last.width]), flat.dtype) @ matrix

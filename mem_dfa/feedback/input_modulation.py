@@ -32,10 +32,11 @@ class InputModulation(Signal):
         """
         self._owner, declared = type(trainer).__name__, trainer.chain.input
         shape = declared.shape[1:]
-        if None in shape or not keras.backend.is_float_dtype(declared.dtype):
+        if None in shape or declared.sparse or not keras.backend.is_float_dtype(declared.dtype):
+            kind = "sparse " * bool(declared.sparse) + declared.dtype
             raise UnsupportedError(
                 f"{self._owner} received an input of shape {tuple(declared.shape)} and type "
-                f"{declared.dtype}: the error is added to it, which needs floats of a fixed shape; "
+                f"{kind}: the error is added to it, which needs dense floats of a fixed shape; "
                 "train with 'mem_dfa'."
             )
         size = math.prod(shape)

@@ -10,11 +10,14 @@ from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.whole_pass import kept_trackers
 
 
-def untracked_error(trainer: Any, logits: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+def untracked_error(
+    trainer: Any, inputs: tf.Tensor | None, logits: tf.Tensor, y: Any, sample_weight: Any
+) -> tf.Tensor:
     """dL/dz, which goes through the model's last activation, if it has one, and into the loss.
 
     Args:
         trainer: a blockwise one, which is compiled.
+        inputs: x, for a trainer whose `compute_loss` is its own; None where it is not at hand.
         logits: z, shape of the chain's logits.
         y: the labels, as they were given.
         sample_weight: as it was given, or None.
@@ -25,7 +28,7 @@ def untracked_error(trainer: Any, logits: tf.Tensor, y: Any, sample_weight: Any)
     with scope("forward", "loss"), tf.GradientTape() as tape, kept_trackers(trainer):
         tape.watch(logits)
         outputs = trainer.chain.head.run(logits, "forward")
-        loss = trainer._compile_loss(y, outputs, sample_weight)
+        loss = trainer._compute_loss(inputs, y, outputs, sample_weight, training=True)
         scaled = trainer.optimizer.scale_loss(loss)
     with scope("backward", "loss"):
         # A loss without a gradient is refused where e is made.

@@ -38,14 +38,14 @@ class Modulated(Schedule):
         self,
         *given: Any,
         opened: Sequence[LinearBlock],
-        error_again: Callable[[tf.Tensor, Targets], tf.Tensor],
+        error_again: Callable[[tf.Tensor, tf.Tensor, Targets], tf.Tensor],
     ) -> None:
         """Prepare a step.
 
         Args:
             *given: as of any `Schedule`.
             opened: the parts of each block but the last.
-            error_again: gives dL/dz for the modulated batch's logits, of which nothing is logged.
+            error_again: gives dL/dz for x' and the logits z', of which nothing is logged.
         """
         super().__init__(*given)
         self._opened, self._error_again = opened, error_again
@@ -60,13 +60,14 @@ class Modulated(Schedule):
         error = targets.error_of(activation)
         del activation
         with scope("replay", "input"):
-            batch = tf.cast(tf.shape(error)[0], error.dtype)
+            wide = tf.float64 if error.dtype == tf.float64 else tf.float32
+            batch = tf.cast(tf.shape(error)[0], wide)
             # The optimizer's loss scale is in e.
-            scale = self._scale_loss(tf.ones([], error.dtype))
-            per_example = error * (batch / scale)
+            scale = tf.cast(self._scale_loss(tf.ones([], wide)), wide)
+            per_example = tf.cast(error, wide) * (batch / scale)
         # x' = x + e·F
-        pair = [inputs, self._signal.modulated(inputs, per_example)]
-        done = token([pair[1]])
+        with_error = self._signal.modulated(inputs, per_example)
+        pair, done = [inputs, with_error], token([with_error])
         del error, per_example
         for parts in self._opened:
             pair, done = self._update_hidden(parts, pair, scale / batch, done)
@@ -74,7 +75,7 @@ class Modulated(Schedule):
         del plain, pair
         recording = Recording(last, modulated, "replay", done)
         # δ_n = e'/B at z'
-        signal = self._error_again(recording.outputs, targets)
+        signal = self._error_again(with_error, recording.outputs, targets)
         self._update.apply(
             last.name, recording.gradients(signal, self._scale_loss), self._trained(last)
         )

@@ -29,8 +29,10 @@ class Row:
     """It trains networks of several outputs."""
     needs_reversible: bool = False
     """It refuses a network without a ReversibleBlock."""
-    takes_normalisation: bool = True
-    """Its blocks may hold normalisations that have weights."""
+    has_true_end: bool = True
+    """The last layer has its true gradient."""
+    takes_linear_blocks_alone: bool = False
+    """Its blocks are one dense or convolutional layer and what has no weights, of Keras's alone."""
     slices: int = 1
     """Into which it cuts a batch, between which examples must not meet."""
     learns: float = 0.85
@@ -58,7 +60,13 @@ TABLE = {
     "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
-    "pepita": Row(is_block_by_block=True, replays=True, takes_normalisation=False),
+    "pepita": Row(
+        is_block_by_block=True,
+        replays=True,
+        has_true_end=False,
+        takes_linear_blocks_alone=True,
+        learns=0.5,
+    ),
     # Of every batch, so that the common tests see it train.
     "anchor_steps": Row(
         is_exact=True,
@@ -83,14 +91,16 @@ STEPS = tuple(name for name, row in TABLE.items() if not row.takes_its_step_as)
 EXACT = tuple(name for name in STEPS if TABLE[name].is_exact)
 BLOCK_BY_BLOCK = tuple(name for name in STEPS if TABLE[name].is_block_by_block)
 REPLAYING = tuple(name for name in STEPS if TABLE[name].replays)
+ANY_BLOCKS = tuple(name for name in STEPS if not TABLE[name].takes_linear_blocks_alone)
 ANY_NETWORK = tuple(name for name in STEPS if not TABLE[name].needs_reversible)
+TRUE_END = tuple(name for name in STEPS if TABLE[name].has_true_end)
 
 
 def with_the_same_nets(algorithm: str) -> str:
     """The first algorithm that networks are made for in the same way."""
 
     def needs(row: Row) -> tuple[bool, ...]:
-        return row.needs_reversible, row.slices > 1, row.takes_normalisation
+        return row.needs_reversible, row.slices > 1, row.takes_linear_blocks_alone
 
     return next(name for name, row in TABLE.items() if needs(row) == needs(TABLE[algorithm]))
 
@@ -103,7 +113,7 @@ def trainer_by(algorithm: str, network: keras.Model, **how) -> Algorithm:  # noq
 def normalisation(algorithm: str, **how) -> keras.layers.Layer:  # noqa: ANN003
     """BatchNormalization, or what stands for it where examples must not meet, or none can be."""
     layers, row = keras.layers, TABLE.get(algorithm, ORDINARY)
-    if not row.takes_normalisation:
+    if row.takes_linear_blocks_alone:
         return layers.Identity()
     apart = row.slices > 1
     return (layers.LayerNormalization if apart else layers.BatchNormalization)(**how)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.mem_dfa.comparison import blobs, distance
-from tests.mem_dfa.table import STEPS, TABLE, reversible, trainer_by
+from tests.mem_dfa.table import ANY_BLOCKS, TABLE, reversible, trainer_by
 
 LOSS = "sparse_categorical_crossentropy"
 POINTS, LABELS = blobs(13)  # which three slices cut unequally
@@ -57,7 +57,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("makes", "run_eagerly"), CASES)
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", ANY_BLOCKS)
 def test_they_train_as_the_numbers_they_stand_for(name, makes, run_eagerly) -> None:  # noqa: ANN001
     changes = []
     for make, eager in zip(makes, (run_eagerly, True), strict=True):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mem_dfa import ALGORITHMS, BP, FA, Chain, UnsupportedError
 from mem_dfa.chain.overrides import TRAINING
 from tests.mem_dfa.comparison import blobs, distance
-from tests.mem_dfa.table import EXACT, STEPS, TABLE, reversible, trainer_by
+from tests.mem_dfa.table import EXACT, STEPS, TABLE, TRUE_END, reversible, trainer_by
 
 LOSS = "sparse_categorical_crossentropy"
 
@@ -98,12 +98,11 @@ class Penalised:
         return super().compute_loss(*args, **kwargs) + 5 * keras.ops.mean(y_pred**2)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", TRUE_END)
 def test_the_method_of_a_trainers_subclass_is_run(name: str) -> None:
     keras_net = graph(type("Own", (Penalised, keras.Model), {}), name)
     net = graph(keras.Model, name)
     trainer = type("Own", (Penalised, ALGORITHMS[name]), {})(net, **TABLE[name].arguments)
-    # Of any algorithm the last layer has its true gradient.
     got, expected = (trained(net, trainer, 1)[-2:], trained(keras_net, keras_net, 1)[-2:])
     assert distance(got, expected) < 1e-5
     assert distance(trained(plain := graph(keras.Model, name), plain, 1)[-2:], expected) > 1e-2

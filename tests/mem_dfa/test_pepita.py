@@ -160,6 +160,19 @@ def test_nothing_is_kept_and_each_block_runs_three_times() -> None:
         assert (own["phase"] == "replay").sum() >= 2 * (own["phase"] == "forward").sum() > 0, block
 
 
+def test_the_loss_that_a_subclass_computes_is_that_of_both_passes() -> None:
+    class Twice(PEPITA):
+        def compute_loss(self, *args: object, **kwargs: object) -> tf.Tensor:
+            return 2 * super().compute_loss(*args, **kwargs)
+
+    changes = []
+    for kind in (PEPITA, Twice):
+        trainer = compiled(kind(network(), seed=2), keras.optimizers.SGD(0.1), run_eagerly=True)
+        trainer.signal.held[0].assign(0 * trainer.signal.held[0])
+        changes.append(change(trainer, 1, data=data()))
+    np.testing.assert_allclose(changes[1][-1], 2 * changes[0][-1], rtol=1e-4)
+
+
 def test_it_goes_on_after_saving(tmp_path: Path) -> None:
     trainer = PEPITA(network(), seed=3)
     trainer.compile(keras.optimizers.SGD(0.1, 0.9), LOSS, run_eagerly=True)
