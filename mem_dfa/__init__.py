@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.dfa import DFA as DFA
     from mem_dfa.algorithms.drtp import DRTP as DRTP
     from mem_dfa.algorithms.fa import FA as FA
+    from mem_dfa.algorithms.forward_forward import ForwardForward as ForwardForward
     from mem_dfa.algorithms.lel import LEL as LEL
     from mem_dfa.algorithms.mem_bdfa import MemBDFA as MemBDFA
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA

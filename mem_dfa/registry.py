@@ -306,6 +306,13 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         look=Look("#E69F00", "^", 2.0),
         options=MATRICES,
     ),
+    "forward_forward": AlgorithmEntry(
+        "mem_dfa.algorithms.forward_forward:ForwardForward",
+        "Forward-Forward, with the last layer for a read-out",
+        signal="whether the block's output is large for true labels, small for wrong ones",
+        keeps="nothing; one pass",
+        look=Look("#603000", "X", 2.0),
+    ),
     "pepita": AlgorithmEntry(
         "mem_dfa.algorithms.pepita:PEPITA",
         "two forward passes, the second on inputs with the error added",

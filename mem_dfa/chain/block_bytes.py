@@ -131,10 +131,7 @@ class Sized:
             forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
-            # In a single block no error signal is formed at an input, beside which it would count.
-            replay_peak=backward_peak_bytes(
-                layers, 1, output_bytes=spec_bytes(output) if self.is_group else 0
-            ),
+            replay_peak=backward_peak_bytes(layers, 1, output_bytes=spec_bytes(output)),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),
             unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )

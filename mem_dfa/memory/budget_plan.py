@@ -97,9 +97,9 @@ class Planner:
             peak = kept_blocks.least_peak(self.costs) + beside
             least = int(peak * (1 + PREDICTION_MARGIN)) + 1
             raise UnsupportedError(
-                f"Received a budget of {budget} bytes: with nothing kept and every block run again "
-                f"a step takes {least} bytes ({least / 2**20:.1f} MiB), which is the least; give "
-                "at least that, or smaller batches."
+                f"Received a budget of {budget} bytes: a step takes {least} bytes "
+                f"({least / 2**20:.1f} MiB) at the least, with hardly a block kept; give at least "
+                "that, or smaller batches."
             )
         parts, peak = found
         first_counts, counts = [1] * len(self.costs), [1] * len(self.costs)

@@ -76,9 +76,9 @@ def small_network(algorithm: str = "") -> keras.Model:
 
 
 def blobs(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
-    """Three well separated clouds of points."""
+    """Three well separated clouds of points, which the last three of six values tell apart."""
     generator = np.random.default_rng(0)
     labels = generator.integers(3, size=count)
-    centres = 3 * np.eye(3, 6)
+    centres = 3 * np.eye(3, 6, 3)
     points = centres[labels] + generator.normal(size=(count, 6))
     return points.astype("float32"), labels.astype("int32")
