@@ -33,6 +33,8 @@ class Row:
     """The last layer has its true gradient."""
     takes_linear_blocks_alone: bool = False
     """Its blocks are one dense or convolutional layer and what has no weights, of Keras's alone."""
+    takes_images: bool = True
+    """It trains convolutions."""
     slices: int = 1
     """Into which it cuts a batch, between which examples must not meet."""
     learns: float = 0.85
@@ -60,7 +62,7 @@ TABLE = {
     "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
-    "forward_forward": Row(is_block_by_block=True),
+    "forward_forward": Row(is_block_by_block=True, takes_images=False, takes_its_step_as="lel"),
     "pepita": Row(
         is_block_by_block=True,
         replays=True,

@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from mem_dfa import ForwardForward, UnsupportedError, profiling
 from mem_dfa.feedback.goodness import THRESHOLD
-from tests.mem_dfa.comparison import EXECUTIONS, LOSS, LOSS_FLOAT64, change, compiled, recorded
+from tests.mem_dfa.comparison import (
+    EXECUTIONS,
+    LOSS,
+    LOSS_FLOAT64,
+    blobs,
+    change,
+    compiled,
+    recorded,
+)
 from tests.mem_dfa.test_groups import DECAY, data, network, softmax
 
 RATE, WEIGHTS = 0.5, np.linspace(0.5, 1.5, 8)
@@ -117,6 +125,17 @@ def test_nothing_is_kept_of_the_one_pass() -> None:
         live = live[(live["requested_bytes"] == ACTIVATION_BYTES) & (live["start_ns"] >= 0)]
         blocks = {int(name[-3:]) for name in live["block"] if name.startswith("block_")}
         assert not blocks or max(blocks) - min(blocks) <= 1
+
+
+def test_the_read_out_learns() -> None:
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(64, "relu") for _ in range(2)]
+    net = keras.Sequential([keras.Input((6,)), *hidden, keras.layers.Dense(3)])
+    trainer = compiled(ForwardForward(net), keras.optimizers.Adam(0.003))
+    start = net.layers[0].kernel.numpy()
+    trainer.fit(*blobs(480), epochs=3, batch_size=24, verbose=0)
+    assert np.abs(net.layers[0].kernel - start).max() > 0.03
+    assert trainer.evaluate(*blobs(480), verbose=0, return_dict=True)["accuracy"] > 0.8
 
 
 def test_it_goes_on_after_saving(tmp_path: Path) -> None:

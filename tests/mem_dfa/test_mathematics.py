@@ -88,7 +88,7 @@ def trained_in(algorithm: str, execution: str) -> keras.Model:
     return compiled(trainer, momentum(), **EXECUTIONS[execution])
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS)
+@pytest.fixture(scope="module", params=[name for name in TABLE if TABLE[name].takes_images])
 def in_graph(request: pytest.FixtureRequest) -> tuple[str, keras.Model, list[np.ndarray]]:
     """An algorithm, its trainer after three steps in a graph, and what they changed."""
     trainer = trained_in(request.param, "graph")
