@@ -11,7 +11,6 @@ from mem_dfa import MemDFA
 from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
 from mem_dfa.feedback import exact_random, tiles
-from mem_dfa.feedback.matrices import KINDS
 from mem_dfa.optimizer import step
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
 
@@ -51,7 +50,7 @@ def expected(feedback: str) -> list[np.ndarray]:
     ("execution", "slices", "feedback"),
     [
         # Each block's own matrix, made in the call of all or taken by it.
-        *(("graph", 3, kind) for kind in KINDS),
+        *(("graph", 3, kind) for kind in ("stored", "regenerated", "sparse", "convolutional")),
         ("graph", 1, "regenerated"),
         ("xla", 3, "stored"),
         ("xla", 3, "learned"),

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from mem_dfa import ALGORITHMS, Algorithm
+from mem_dfa import Algorithm
 from tests.mem_dfa.comparison import LOSS, blobs, distance, small_network
 from tests.mem_dfa.table import ANY_NETWORK, STEPS, TABLE, reversible, trainer_by
 
@@ -40,7 +40,7 @@ def learns(trainer: Algorithm) -> bool:
     return history["loss"][-1] < history["loss"][0]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", STEPS)
 def test_mixed_precision_trains(name: str) -> None:
     with policy("mixed_float16"):
         network = small_network(name)

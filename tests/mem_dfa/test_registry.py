@@ -47,18 +47,16 @@ def test_names_of_the_package_are_those_of_the_registry() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", ["keras", "mem_dfa.algorithms.bp"])
-def test_keras_knows_the_classes_whatever_is_imported_first(first: str) -> None:
+def test_keras_knows_the_classes_when_it_is_imported_first() -> None:
     """And the package alone imports neither Keras nor TensorFlow."""
-    code = f"""
+    code = """
 import importlib, sys
 import mem_dfa
-assert not {{"keras", "tensorflow"}} & set(sys.modules)
-importlib.import_module({first!r})
+assert not {"keras", "tensorflow"} & set(sys.modules)
 import keras
 mem_dfa.MemDFA
 for name in ("MemDFA", "RevNet", "ReversibleBlock"):
-    assert keras.saving.get_registered_object(f"mem_dfa>{{name}}"), name
+    assert keras.saving.get_registered_object(f"mem_dfa>{name}"), name
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 

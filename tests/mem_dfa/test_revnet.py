@@ -171,9 +171,7 @@ def test_an_inverse_beyond_the_bound_fails(execution: str) -> None:
         trainer.train_on_batch(*blobs(16))
 
 
-@pytest.mark.parametrize(
-    ("execution", "value"), [("graph", np.nan), ("eager", np.inf), ("xla", np.inf)]
-)
+@pytest.mark.parametrize(("execution", "value"), [("graph", np.nan), ("eager", np.inf)])
 def test_what_is_not_finite_is_said_to_be(execution: str, value: float) -> None:
     trainer = compiled(RevNet(net_of("last")), momentum(), **EXECUTIONS[execution])
     x, y = batch()
@@ -321,21 +319,15 @@ def test_each_branch_runs_twice_a_step() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("algorithm", "depths", "exponent"),
-    [("bp", [2, 4, 8], 1.0), ("checkpoint", [9, 18, 36], 0.5)],
-)
-def test_how_the_peak_of_others_grows_with_depth(
-    algorithm: str, depths: list[int], exponent: float
-) -> None:
+def test_the_peak_of_checkpoints_grows_with_the_root_of_the_depth() -> None:
     # A layer's two gradients may run at once, or in either order: of five steps the least.
     low, middle, high = (
-        min(timeline.step_requested_bytes for timeline in measured(algorithm, n, 5)[0])
-        for n in depths
+        min(timeline.step_requested_bytes for timeline in measured("checkpoint", n, 5)[0])
+        for n in (9, 18, 36)
     )
     # Of c + a·nᵉ at doubled depths the increments have the ratio 2ᵉ: what is there once, as error
-    # signals, falls out. Measured: 1.00 and 0.58, because segments have whole blocks.
-    assert np.log2((high - middle) / (middle - low)) == pytest.approx(exponent, abs=0.25)
+    # signals, falls out. Measured: 0.58, because segments have whole blocks.
+    assert np.log2((high - middle) / (middle - low)) == pytest.approx(0.5, abs=0.25)
 
 
 @pytest.mark.slow

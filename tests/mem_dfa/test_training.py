@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from mem_dfa import ALGORITHMS, BP, DFA, FA, MODELS, Algorithm, Checkpoint, MemDFA
+from mem_dfa import ALGORITHMS, BP, DFA, MODELS, Algorithm, Checkpoint, MemDFA
 from mem_dfa.feedback.matrices import KINDS
 from tests.mem_dfa.comparison import blobs, distance, small_network
 from tests.mem_dfa.table import STEPS, TABLE, reversible, trainer_by
@@ -77,7 +77,8 @@ class Whole:
 IN_ORDER = {"shuffle": False, "verbose": 0}
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS)
+# Of every way to take a step, and of every signal that is learned or drawn by step.
+@pytest.fixture(scope="module", params=[*STEPS, "arbp", "asrbp", "brsf"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     trainer, epochs = trainer_of(request.param, **traced_for_one(request.param)), []
     path = tmp_path_factory.mktemp("whole") / "last.weights.h5"
@@ -240,10 +241,9 @@ def mobile_nets() -> dict[str | None, keras.Model]:
     return nets
 
 
-# Of each way of going backward one: BP's operations replaced, block by block without and with
-# a chain of gradients.
+# Block by block without and with a chain of gradients.
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "oracle"), [("fa", FA), ("mem_dfa", DFA), ("checkpoint", BP)])
+@pytest.mark.parametrize(("name", "oracle"), [("mem_dfa", DFA), ("checkpoint", BP)])
 def test_keras_applications_learn_with_their_own_softmax(
     name: str, oracle: type[Algorithm], mobile_nets: dict[str | None, keras.Model]
 ) -> None:
