@@ -50,7 +50,7 @@ def test_names_of_the_package_are_those_of_the_registry() -> None:
 def test_keras_knows_the_classes_when_it_is_imported_first() -> None:
     """And the package alone imports neither Keras nor TensorFlow."""
     code = """
-import importlib, sys
+import sys
 import mem_dfa
 assert not {"keras", "tensorflow"} & set(sys.modules)
 import keras
