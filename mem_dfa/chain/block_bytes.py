@@ -125,13 +125,17 @@ class Sized:
         # Of branches, what one made waits for the other: at most all of it.
         branched = any(len(atom.operations) > 1 for atom in self.atoms)
         forward_peak = forward_peak_bytes(layers, input_bytes)
+        is_single = sum(bool(layer.kept_bytes) for layer in layers) == 1
         return BlockBytes(
             kept=kept,
             output=spec_bytes(output),
             forward_peak=input_bytes + kept if branched else forward_peak,
             # Nothing else reads the weights of a block updated apart: they change in place.
             update_peak=backward_peak_bytes(layers, weight_copies=1),
-            replay_peak=backward_peak_bytes(layers, 1, output_bytes=spec_bytes(output)),
+            # Pooling passes its error signal on before the next block needs its output.
+            replay_peak=backward_peak_bytes(
+                layers, 1, output_bytes=spec_bytes(output) if self.is_group or is_single else 0
+            ),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),
             unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )

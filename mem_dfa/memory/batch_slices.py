@@ -137,7 +137,9 @@ def peak_bytes(
     last = min(2 * kept_input, inputs) + (slices - 2) * output + own.kept
     # The gradients of the slices so far lie beside those of the one at work.
     beside = max(first, last, kept_input + (slices - 1) * output)
-    return beside + own.replay_peak + _weight_bytes(block, tiled)
+    # Of a slice whose error signal is passed on, the output is among those counted so far.
+    at_work = own.replay_peak if block.is_group else own.update_peak
+    return beside + at_work + _weight_bytes(block, tiled)
 
 
 def _weight_bytes(block: Block, tiled: Sequence[keras.layers.Layer]) -> int:
