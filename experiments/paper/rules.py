@@ -16,7 +16,7 @@ from mem_dfa.experiments.store import trainings
 
 MODEL = "depth_mlp"
 EPOCHS = 3
-DEPTHS = (1, 2, 3, 4, 8, 16)
+DEPTHS = (1, 3, 8, 16)
 RATES = (0.001, 0.0003)
 TABLED = (3, 8)
 """Depths at which several seeds are told, beside what others computed."""
