@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback.logits import one_hot
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import LocalSignal
 from mem_dfa.graph.ordering import after, token
@@ -26,7 +27,9 @@ class TargetProjection(OutputFeedback, LocalSignal):
         self._trainer = trainer
         self.refuse_learned()
 
-    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+    def signal(
+        self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, tuple[()]]:
         """δ_i = −y·B_i / B, with the examples' weights; see `LocalSignal.signal`.
 
         Raises:
@@ -34,7 +37,7 @@ class TargetProjection(OutputFeedback, LocalSignal):
         """
         logits = self._chain.blocks[-1].output
         with scope("backward", block.name):
-            target = -self._one_hot(y, logits)
+            target = -one_hot(self._owner, y, logits)
             if sample_weight is not None:
                 weight = tf.cast(tf.convert_to_tensor(sample_weight), target.dtype)
                 ranks = len(target.shape) - len(weight.shape)
@@ -44,7 +47,7 @@ class TargetProjection(OutputFeedback, LocalSignal):
             target /= tf.cast(labels, target.dtype)
             # All projections would otherwise start with the step.
             target = after(self._trainer.optimizer.scale_loss(target), token([outputs]))
-        return self.project(block, target)
+        return self.project(block, target), ()
 
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError where e cannot be had at the logits, or the loss is no mean."""
@@ -55,17 +58,3 @@ class TargetProjection(OutputFeedback, LocalSignal):
                 f"{self._owner} received a loss with reduction={reduction!r}: its signal −y·B is "
                 f"that of a mean over the batch; use one of {', '.join(MEANS)}."
             )
-
-    def _one_hot(self, y: Any, logits: keras.KerasTensor) -> tf.Tensor:
-        y, classes = tf.convert_to_tensor(y), logits.shape[-1]
-        if len(y.shape) == len(logits.shape) and y.shape[1:] == logits.shape[1:]:
-            return tf.cast(y, logits.dtype)
-        if len(y.shape) == len(logits.shape) and y.shape[-1] == 1:
-            y = tf.squeeze(y, -1)
-        if y.shape[1:] == logits.shape[1:-1]:
-            return tf.one_hot(tf.cast(y, tf.int64), classes, dtype=logits.dtype)
-        raise UnsupportedError(
-            f"{self._owner} received labels of shape {tuple(y.shape)} and type {y.dtype.name} for "
-            f"logits of shape {tuple(logits.shape)}: its signal is made of one-hot labels of "
-            f"{classes} classes; give such or whole numbers of classes, or train with 'lel'."
-        )
