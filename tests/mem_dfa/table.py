@@ -56,6 +56,8 @@ TABLE = {
     "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
+    "local_loss": Row(is_block_by_block=True),
+    "forward_gradient": Row(is_block_by_block=True),
     # Of every batch, so that the common tests see it train.
     "anchor_steps": Row(
         is_exact=True,
