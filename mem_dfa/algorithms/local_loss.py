@@ -16,14 +16,14 @@ from typing import Any
 import keras
 
 from mem_dfa.algorithms.local import Local
-from mem_dfa.feedback.local_losses import LocalLosses
+from mem_dfa.feedback.loss_heads import LossHeads
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
 class LocalLoss(Local):
     """A local sweep whose signals are the gradients of local losses."""
 
-    signal: LocalLosses
+    signal: LossHeads
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class LocalLoss(Local):
             **details: `seed`, which the projections are drawn from, and `name`.
 
         Raises:
-            UnsupportedError: the algorithm cannot train the network; see `LocalLosses`.
+            UnsupportedError: the algorithm cannot train the network; see `LossHeads`.
         """
         super().__init__(network, **details)
-        self.signal = LocalLosses(self, local_loss, heads)
+        self.signal = LossHeads(self, local_loss, heads)

@@ -57,6 +57,11 @@ class Features:
         """Features of one example."""
         return self.positions * self.channels
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether they are averages."""
+        return max(self._windows, default=1) > 1
+
     def image(self, outputs: tf.Tensor) -> tf.Tensor:
         """a_i as an image, shape (batch, *sizes, channels)."""
         return tf.reshape(outputs, [-1, *self.sizes, self.channels])
@@ -64,7 +69,7 @@ class Features:
     def of(self, outputs: tf.Tensor) -> tf.Tensor:
         """Of a_i, shape (batch, positions, channels)."""
         image = self.image(outputs)
-        if max(self._windows, default=1) > 1:
+        if self.is_pooled:
             image = tf.nn.avg_pool(image, self._windows, self._windows, "SAME")
         return tf.reshape(image, [-1, self.positions, self.channels])
 

@@ -6,7 +6,7 @@ They are weights of the trainer, updated by the same call of the optimizer as th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -43,22 +43,23 @@ class Heads(LocalSignal):
             heads = [block.name for block in hidden if block.trainable_variables]
         own = [block for block in hidden if block.name in heads]
         self._features = {block.name: Features(self._owner, block) for block in own}
-        self._heads = {block.name: self._made(block, trainer.add_weight) for block in own}
+        self._heads = {
+            block.name: self._made(block, self._features[block.name], self._seeds[block.name])
+            for block in own
+        }
 
     @abstractmethod
-    def _made(
-        self, block: Block, add_weight: Callable[..., keras.Variable]
-    ) -> Mapping[str, keras.Variable]:
-        """The variables of one block's head, by what they are."""
+    def _made(self, block: Block, features: Features, seed: int) -> Sequence[keras.Variable]:
+        """The variables of one block's head."""
 
     @property
     def held(self) -> Sequence[keras.Variable]:
         """All variables of the heads."""
-        return [variable for head in self._heads.values() for variable in head.values()]
+        return [variable for head in self._heads.values() for variable in head]
 
     def learned(self, block: Block) -> Sequence[keras.Variable]:
         """Of the block's head."""
-        return list(self._heads.get(block.name, {}).values())
+        return self._heads.get(block.name, ())
 
     def get_config(self) -> dict[str, Any]:
         """The trainer's arguments that made it."""

@@ -1,17 +1,17 @@
-"""A loss for each block: of a linear classifier, of how alike its outputs are, or of both.
+"""Losses of a block's own: of a linear classifier, and of how alike its outputs are.
 
     L_pred = L(z_i),  z_i = pool(a_i)·C_i + c_i
     L_sim  = mean (S(u_i) − S(y))²,  u_i = a_i·R_i, of an image the deviations of a_i ∗ R_i
-    δ_i    = ∂/∂a_i ((1 − β)·L_pred + β·L_sim)
 
 Nøkland and Eidnes (arXiv 1901.06656). S is that of `similarities`, y one-hot; C_i and c_i start at
-zero, R_i as they have it, U(±1/√fan-in). Examples' weights count in L_pred as in the net's loss;
-in L_sim a pair of examples has the product of its weights.
+zero, R_i as they have it, U(±1/√fan-in), with windows of 3 for an image. Examples' weights count in
+L_pred as in the net's loss; in L_sim a pair of examples has the product of its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,152 +19,141 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.heads import Heads
+from mem_dfa.feedback.features import Features
 from mem_dfa.feedback.logits import loss_at, one_hot
 from mem_dfa.feedback.similarity import deviations, similarities
 from mem_dfa.graph.ordering import after, token
-from mem_dfa.graph.profile_scope import scope
-from mem_dfa.registry import LOCAL_LOSSES
+from mem_dfa.shapes.layer_bytes import spec_bytes, tensor_bytes
 
-SHARES = {"prediction": 0.0, "similarity": 1.0, "both": 0.99}
-"""β of each kind of loss."""
 FEW_CHANNELS = 3
 """Of an image with so many the values are compared, not the channels' deviations."""
 
 
-class LocalLosses(Heads):
-    """A classifier and a projection for each block, as its loss takes them."""
+class BlockLoss(ABC):
+    """A loss of one block's output, and what is trained for it."""
 
-    def __init__(self, trainer: Any, local_loss: str, heads: Sequence[str] | None) -> None:
-        """Make the heads.
+    def __init__(self, trainer: Any, block: Block, features: Features) -> None:
+        """Prepare for a block.
 
         Args:
-            trainer: see `Heads`.
-            local_loss: a name in `registry.LOCAL_LOSSES`.
-            heads: see `Heads`.
-
-        Raises:
-            UnsupportedError: unknown loss, or one class, of which none are alike; see `Heads`.
+            trainer: that holds what is trained.
+            block: which.
+            features: of its output.
         """
-        if local_loss not in SHARES:
-            raise UnsupportedError(
-                f"{type(trainer).__name__} received local_loss={local_loss!r}: use one of "
-                f"{', '.join(LOCAL_LOSSES)}."
-            )
-        self._kind, self._share = local_loss, SHARES[local_loss]
-        classes = trainer.chain.blocks[-1].output_shape[-1]
-        if self._share and classes == 1:
-            raise UnsupportedError(
-                f"{type(trainer).__name__} received local_loss={local_loss!r} and a model of one "
-                "logit, whose labels are not one-hot: use local_loss='prediction'."
-            )
-        super().__init__(trainer, heads)
+        self._trainer, self._block, self._features = trainer, block, features
+        self._last: Block = trainer.chain.blocks[-1]
+        self.variables: Sequence[keras.Variable] = ()
 
-    def _made(
-        self, block: Block, add_weight: Callable[..., keras.Variable]
-    ) -> Mapping[str, keras.Variable]:
-        features, logits, head = self._features[block.name], self._last.width, {}
-        if self._share < 1:
-            shapes = {"kernel": (features.count, logits), "bias": (logits,)}
-            for name, shape in shapes.items():
-                called = f"{block.name}_classifier_{name}"
-                head[name] = add_weight(shape=shape, initializer="zeros", name=called)
-        if self._share:
-            window = [3] * len(features.sizes)
-            head["projection"] = add_weight(
-                shape=(*window, features.channels, features.channels),
-                # U(±1/√fan-in)
-                initializer=keras.initializers.VarianceScaling(
-                    1 / 3, "fan_in", "uniform", seed=self._seeds[block.name]
-                ),
-                name=f"{block.name}_projection",
-            )
-        return head
+    @abstractmethod
+    def of(self, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """The loss of a_i, a scalar, times the optimizer's loss scale.
 
-    def get_config(self) -> dict[str, Any]:
-        """The trainer's arguments that made it."""
-        return {"local_loss": self._kind, **super().get_config()}
-
-    def signal(
-        self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
-    ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
-        """δ_i and the gradients of the block's head; see `LocalSignal.signal`.
-
-        Raises:
-            UnsupportedError: labels are compared that are neither one-hot nor numbers of classes.
+        Args:
+            outputs: a_i.
+            y: the labels, as they were given.
+            sample_weight: as it was given, or None.
         """
-        head = {name: variable.value for name, variable in self._heads[block.name].items()}
-        with scope("backward", block.name):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([outputs, *head.values()])
-                loss = self._loss(block, outputs, head, y, sample_weight)
-            # δ_i = ∂L_i/∂a_i
-            signal, *gradients = tape.gradient(loss, [outputs, *head.values()])
-        return signal, gradients
 
-    def _loss(
-        self,
-        block: Block,
-        outputs: tf.Tensor,
-        head: Mapping[str, tf.Variable],
-        y: Any,
-        sample_weight: Any,
-    ) -> tf.Tensor:
-        """(1 − β)·L_pred + β·L_sim, times the optimizer's loss scale."""
-        terms = []
-        if self._share < 1:
-            loss = self._prediction_loss(block, outputs, head, y, sample_weight)
-            terms.append((1 - self._share) * loss)
-        if self._share:
-            loss = self._similarity_loss(block, outputs, head, y, sample_weight)
-            scaled = self._trainer.optimizer.scale_loss(loss)
-            terms.append(self._share * tf.cast(scaled, terms[0].dtype if terms else scaled.dtype))
-        return tf.add_n(terms)
+    @abstractmethod
+    def step_bytes(self, batch_size: int) -> int:
+        """Of what is there beside a_i at most, while the loss and its gradient are made."""
 
-    def _prediction_loss(
-        self,
-        block: Block,
-        outputs: tf.Tensor,
-        head: Mapping[str, tf.Variable],
-        y: Any,
-        sample_weight: Any,
-    ) -> tf.Tensor:
+    def output_bytes(self, batch_size: int) -> int:
+        """Of a_i, and of δ_i."""
+        output = self._block.output
+        return spec_bytes(keras.KerasTensor((batch_size, *output.shape[1:]), output.dtype))
+
+
+class PredictionLoss(BlockLoss):
+    """L_pred: the net's loss for the logits of a linear classifier."""
+
+    def __init__(self, trainer: Any, block: Block, features: Features, seed: int) -> None:
+        """Make the classifier; see `BlockLoss`. Nothing of it is drawn."""
+        super().__init__(trainer, block, features)
+        shapes = {"kernel": (features.count, self._last.width), "bias": (self._last.width,)}
+        self.variables = self._kernel, self._bias = [
+            trainer.add_weight(
+                shape=shape, initializer="zeros", name=f"{block.name}_classifier_{name}"
+            )
+            for name, shape in shapes.items()
+        ]
+
+    def of(self, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
         """L_pred = L(z_i)."""
-        features = self._features[block.name]
-        pooled = tf.reshape(features.of(outputs), [-1, features.count])
+        pooled = tf.reshape(self._features.of(outputs), [-1, self._features.count])
         # z_i = pool(a_i)·C_i + c_i
-        logits = tf.matmul(tf.cast(pooled, head["kernel"].dtype), head["kernel"]) + head["bias"]
-        return loss_at(self._trainer, logits, y, sample_weight)
+        logits = tf.matmul(tf.cast(pooled, self._kernel.dtype), self._kernel.value)
+        return loss_at(self._trainer, logits + self._bias.value, y, sample_weight)
 
-    def _similarity_loss(
-        self,
-        block: Block,
-        outputs: tf.Tensor,
-        head: Mapping[str, tf.Variable],
-        y: Any,
-        sample_weight: Any,
-    ) -> tf.Tensor:
-        """L_sim = mean (S(u_i) − S(y))²."""
+    def step_bytes(self, batch_size: int) -> int:
+        """Of δ_i, and of the features with their gradient where they are averages."""
+        features = tensor_bytes((batch_size, self._features.count), self._kernel.dtype)
+        return self.output_bytes(batch_size) + features * self._features.is_pooled
+
+
+class SimilarityLoss(BlockLoss):
+    """L_sim: whether examples are as alike as their labels."""
+
+    def __init__(self, trainer: Any, block: Block, features: Features, seed: int) -> None:
+        """Draw the projection; see `BlockLoss`.
+
+        Raises:
+            UnsupportedError: one class, of which none are alike.
+        """
+        super().__init__(trainer, block, features)
+        self._owner = type(trainer).__name__
+        if self._last.output_shape[-1] == 1:
+            raise UnsupportedError(
+                f"{self._owner} received a model of one logit, whose labels are not one-hot to be "
+                "compared: use local_loss='prediction'."
+            )
+        window = [3] * len(features.sizes)
+        self._projection = trainer.add_weight(
+            shape=(*window, features.channels, features.channels),
+            # U(±1/√fan-in)
+            initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed),
+            name=f"{block.name}_projection",
+        )
+        self.variables = [self._projection]
+        self._by_deviations = max(features.sizes, default=1) > 1 and (
+            features.channels > FEW_CHANNELS
+        )
+
+    def of(self, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+        """L_sim = mean (S(u_i) − S(y))².
+
+        Raises:
+            UnsupportedError: the labels are neither one-hot nor numbers of classes.
+        """
         labels = one_hot(self._owner, y, self._last.output)
         # They depend on no block: those of every block would be made when the step starts.
-        labels = tf.cast(after(labels, token([outputs])), head["projection"].dtype)
-        difference = similarities(self._projected(block, outputs, head["projection"]))
+        labels = tf.cast(after(labels, token([outputs])), self._projection.dtype)
+        difference = similarities(self._projected(outputs))
         difference -= similarities(tf.reshape(labels, [-1, self._last.width]))
         squares = tf.square(difference)
         if sample_weight is not None:
             weight = tf.cast(tf.convert_to_tensor(sample_weight), squares.dtype)
             weight = tf.reduce_mean(tf.reshape(weight, [tf.shape(weight)[0], -1]), axis=1)
             squares *= weight * weight[:, tf.newaxis]
-        return tf.reduce_mean(squares)
+        return self._trainer.optimizer.scale_loss(tf.reduce_mean(squares))
 
-    def _projected(self, block: Block, outputs: tf.Tensor, projection: tf.Variable) -> tf.Tensor:
+    def _projected(self, outputs: tf.Tensor) -> tf.Tensor:
         """u_i, shape (batch, n)."""
-        features = self._features[block.name]
-        image, kernel = features.image(outputs), tf.cast(projection, outputs.dtype)
-        if not features.sizes:
-            return tf.cast(image @ kernel, projection.dtype)
-        projected = tf.nn.convolution(image, kernel, padding="SAME")
-        if max(features.sizes) == 1 or features.channels <= FEW_CHANNELS:
-            width = features.channels * tf.reduce_prod(features.sizes)
-            return tf.cast(tf.reshape(projected, [-1, width]), projection.dtype)
-        return deviations(tf.cast(projected, projection.dtype))
+        image = self._features.image(outputs)
+        kernel, dtype = tf.cast(self._projection.value, outputs.dtype), self._projection.dtype
+        if not self._features.sizes:
+            return tf.cast(image @ kernel, dtype)
+        projected = tf.cast(tf.nn.convolution(image, kernel, padding="SAME"), dtype)
+        if self._by_deviations:
+            return deviations(projected)
+        return tf.reshape(projected, [-1, self._block.width])
+
+    def step_bytes(self, batch_size: int) -> int:
+        """Of u_i and as much again: its squares, or its rows of length 1; and of two S.
+
+        Two gradients of these rows, which S has on both sides, are there with one S.
+        """
+        projected = tensor_bytes((batch_size, self._block.width), self._projection.dtype)
+        similarity = tensor_bytes((batch_size, batch_size), self._projection.dtype)
+        rows = 0 if self._by_deviations else projected
+        return 2 * projected + similarity + max(similarity, 2 * rows)

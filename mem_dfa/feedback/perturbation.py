@@ -12,7 +12,7 @@ so that the first step moves nothing else. Of an image the features are averages
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -26,7 +26,9 @@ from mem_dfa.feedback.features import Features
 from mem_dfa.feedback.heads import Heads
 from mem_dfa.feedback.logits import error_at
 from mem_dfa.feedback.step_seeds import StepSeeds
+from mem_dfa.graph.ordering import in_turn
 from mem_dfa.graph.profile_scope import scope
+from mem_dfa.shapes.layer_bytes import tensor_bytes
 
 DEFAULT_GROUPS = 16
 
@@ -59,10 +61,7 @@ class Perturbation(Heads):
         self._numbers = {name: number for number, name in enumerate(self._heads)}
         self._draws = StepSeeds(trainer, [self._seeds[name] for name in self._heads])
 
-    def _made(
-        self, block: Block, add_weight: Callable[..., keras.Variable]
-    ) -> Mapping[str, keras.Variable]:
-        features = self._features[block.name]
+    def _made(self, block: Block, features: Features, seed: int) -> Sequence[keras.Variable]:
         groups = self._given or min(DEFAULT_GROUPS, features.channels)
         if groups > features.channels:
             raise UnsupportedError(
@@ -74,7 +73,7 @@ class Perturbation(Heads):
         size = features.positions * -(-features.channels // groups)
         shape = (groups, size, self._last.width)
         name = f"{block.name}_classifiers"
-        return {"kernels": add_weight(shape=shape, initializer="zeros", name=name)}
+        return [self._trainer.add_weight(shape=shape, initializer="zeros", name=name)]
 
     def get_config(self) -> dict[str, Any]:
         """The trainer's arguments that made it."""
@@ -88,7 +87,8 @@ class Perturbation(Heads):
         self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
         """δ̂_i and the gradient of the block's classifiers; see `LocalSignal.signal`."""
-        kernels = tf.convert_to_tensor(self._heads[block.name]["kernels"].value)
+        (variable,) = self._heads[block.name]
+        kernels = tf.convert_to_tensor(variable.value)
         features = self._features[block.name]
         with scope("backward", block.name):
             with tf.GradientTape() as tape:
@@ -109,11 +109,22 @@ class Perturbation(Heads):
             estimate = out_of_groups(slopes * noise, features)
             return tape.gradient(seen, outputs, output_gradients=estimate), [gradient]
 
+    def step_bytes(self, block: Block, batch_size: int) -> int:
+        """Of the features and of what noise is drawn by, or of δ̂_i; and of logits and errors."""
+        features, (kernels,) = self._features[block.name], self._heads[block.name]
+        groups, size, logits = kernels.shape
+        own = tensor_bytes((groups, batch_size, size), kernels.dtype)
+        output = block.bytes(batch_size).output if features.is_pooled else own
+        return max(4 * own, output + own) + 2 * tensor_bytes(
+            (groups, batch_size, logits), kernels.dtype
+        )
+
     def _noise(self, block: Block, parts: tf.Tensor) -> tf.Tensor:
         """Noise u ~ N(0, I) for features in groups, not before they are there."""
         seed = self._draws.seed(self._numbers[block.name], parts)
         rows = parts.shape[0] * tf.shape(parts)[1]
-        noise = exact_random.normal(seed, rows, parts.shape[2])
+        with in_turn():
+            noise = exact_random.normal(seed, rows, parts.shape[2])
         return tf.cast(tf.reshape(noise, tf.shape(parts)), parts.dtype)
 
 
