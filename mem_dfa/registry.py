@@ -200,7 +200,7 @@ LOCAL_LOSS = Option("local_loss", "name", "the loss of each block", "both", tupl
 PERTURBATION_GROUPS = Option(
     "perturbation_groups",
     "count",
-    "groups of a block's units, each with a classifier",
+    "groups of a block's units, of which each has a slope",
     "16, or the units there are",
 )
 MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)

@@ -1,11 +1,11 @@
 """Forward gradients of local losses, by perturbed activations (arXiv 2210.03310).
 
-    for i = 1 … n:  a_i = f_i(a_{i-1}; W_i),  δ̂_i = (∂L_g/∂a_g·u_g)·u_g for each group g,  δ_n = e,
-                    W_i ← W_i − η·G_iᵀ δ̂_i,  C_g ← C_g − η·a_gᵀe_g,  free a_{i-1}
+    for i = 1 … n:  a_i = f_i(a_{i-1}; W_i),  z_i = a_i·C_i + c_i,  e_i = dL/dz at z_i,
+                    δ̂_i = (e_i·(u_g·C_g))·u_g for each group g of units,  δ_n = e,
+                    W_i ← W_i − η·G_iᵀ δ̂_i,  C_i ← C_i − η·a_iᵀe_i,  free a_{i-1}
 
-u ~ N(0, I) is drawn anew for each block and step, so that E δ̂_i = δ_i; L_g is the loss of a linear
-classifier C_g of some of the block's units, see `perturbation`. One forward pass, in which nothing
-is kept.
+u ~ N(0, I) is drawn anew for each block and step, so that E δ̂_i = ∂L/∂a_i; e_i·(u_g·C_g) is the
+slope of L along u_g, see `perturbation`. One forward pass, in which nothing is kept.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ForwardGradient(Local):
         Args:
             network: a built Sequential or functional model; nested ones are opened.
             perturbation_groups: into which each block's channels or units are cut, each with a
-                classifier of its own; None for 16, or as many as a block has.
-            heads: names of the blocks that get classifiers; None for those that have something to
+                slope of its own; None for 16, or as many as a block has.
+            heads: names of the blocks that get a classifier; None for those that have something to
                 train now. A saved trainer keeps its own, whatever was frozen since.
             **details: `seed`, which noise is drawn from, and `name`.
 

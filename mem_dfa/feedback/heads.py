@@ -79,3 +79,21 @@ class Heads(LocalSignal):
                     "the trainer was made and has no head: unfreeze its layers before "
                     "making the trainer."
                 )
+
+
+def zero_classifier(trainer: Any, block: Block, inputs: Sequence[int]) -> list[keras.Variable]:
+    """Kernel, shape (*inputs, C), and bias, shape (C,), of a linear classifier of a block's output.
+
+    They start at zero, so that the first step moves nothing but them.
+
+    Args:
+        trainer: that holds them.
+        block: which.
+        inputs: the kernel's shape but for the net's logits, C.
+    """
+    logits = trainer.chain.blocks[-1].width
+    shapes = {"kernel": (*inputs, logits), "bias": (logits,)}
+    return [
+        trainer.add_weight(shape=shape, initializer="zeros", name=f"{block.name}_classifier_{name}")
+        for name, shape in shapes.items()
+    ]

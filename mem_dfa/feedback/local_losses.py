@@ -20,6 +20,7 @@ import tensorflow as tf
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.features import Features
+from mem_dfa.feedback.heads import zero_classifier
 from mem_dfa.feedback.logits import loss_at, one_hot
 from mem_dfa.feedback.similarity import deviations, similarities
 from mem_dfa.graph.ordering import after, token
@@ -70,13 +71,8 @@ class PredictionLoss(BlockLoss):
     def __init__(self, trainer: Any, block: Block, features: Features, seed: int) -> None:
         """Make the classifier; see `BlockLoss`. Nothing of it is drawn."""
         super().__init__(trainer, block, features)
-        shapes = {"kernel": (features.count, self._last.width), "bias": (self._last.width,)}
-        self.variables = self._kernel, self._bias = [
-            trainer.add_weight(
-                shape=shape, initializer="zeros", name=f"{block.name}_classifier_{name}"
-            )
-            for name, shape in shapes.items()
-        ]
+        self._kernel, self._bias = zero_classifier(trainer, block, [features.count])
+        self.variables = self._kernel, self._bias
 
     def of(self, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
         """L_pred = L(z_i)."""

@@ -1,13 +1,16 @@
 """Gradients guessed from one direction: noise on a block's features, and the loss's slope along it.
 
-    z_g = a_g·C_g,  e_g = dL/dz at z_g,  u ~ N(0, I),
-    δ̂_j = (Σ_{j' in g} ∂L/∂a_j'·u_j')·u_j = (e_g·(u_g·C_g))·u_j   for j in g, for each example
+    z = Σ_g a_g·C_g + c,  e = dL/dz,  u ~ N(0, I), 0 where a_j = 0,
+    δ̂_j = (Σ_{j' in g} ∂L/∂a_j'·u_j')·u_j = (e·(u_g·C_g))·u_j   for j in g, for each example
 
-Ren, Kornblith, Liao and Hinton (arXiv 2210.03310): each of G groups of features has a linear
-classifier and loss of its own, so that the noise E‖δ̂ − δ‖² = (q + 1)·‖δ‖² is that of the q features
-of a group. The slope is found going forward; C_g has its exact gradient a_gᵀe_g and starts at zero,
-so that the first step moves nothing else. Of an image the features are averages over windows, see
-`Features`, and their δ̂ is spread over these as averaging has it.
+Ren, Kornblith, Liao and Hinton (arXiv 2210.03310), with noise on activations. Each of G groups of
+features has its own loss, which moves with the group alone, though it is the same number for all:
+that of a linear classifier of the whole block, so that it need be computed but once. Then E δ̂ = δ,
+with a noise E‖δ̂ − δ‖² = (q + 1)·‖δ‖² for q features a group, not for as many as the block has.
+
+The slope is found going forward; C and c have their exact gradients a_gᵀe and e, and start at zero,
+so that the first step moves no other weight of a hidden block. Of an image the features are
+averages over windows, see `Features`, and their δ̂ is spread over these as averaging has it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.features import Features
-from mem_dfa.feedback.heads import Heads
+from mem_dfa.feedback.heads import Heads, zero_classifier
 from mem_dfa.feedback.logits import error_at
 from mem_dfa.feedback.step_seeds import StepSeeds
 from mem_dfa.graph.ordering import in_turn
@@ -34,7 +37,7 @@ DEFAULT_GROUPS = 16
 
 
 class Perturbation(Heads):
-    """Classifiers of groups of features for each block, and noise drawn anew each step."""
+    """A classifier for each block, and noise on groups of its features, drawn anew each step."""
 
     def __init__(self, trainer: Any, groups: int | None, heads: Sequence[str] | None) -> None:
         """Make the heads.
@@ -71,9 +74,7 @@ class Perturbation(Heads):
             )
         # With a zero for what a group has less than another.
         size = features.positions * -(-features.channels // groups)
-        shape = (groups, size, self._last.width)
-        name = f"{block.name}_classifiers"
-        return [self._trainer.add_weight(shape=shape, initializer="zeros", name=name)]
+        return zero_classifier(self._trainer, block, [groups, size])
 
     def get_config(self) -> dict[str, Any]:
         """The trainer's arguments that made it."""
@@ -86,9 +87,8 @@ class Perturbation(Heads):
     def signal(
         self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
-        """δ̂_i and the gradient of the block's classifiers; see `LocalSignal.signal`."""
-        (variable,) = self._heads[block.name]
-        kernels = tf.convert_to_tensor(variable.value)
+        """δ̂_i and the gradients of the block's classifier; see `LocalSignal.signal`."""
+        kernels, bias = (tf.convert_to_tensor(v.value) for v in self._heads[block.name])
         features = self._features[block.name]
         with scope("backward", block.name):
             with tf.GradientTape() as tape:
@@ -97,21 +97,25 @@ class Perturbation(Heads):
             parts = in_groups(seen, kernels.shape[0])
             noise = self._noise(block, parts)
             with tf.autodiff.ForwardAccumulator(parts, noise) as accumulator:
-                # z_g = a_g·C_g
-                logits = parts @ kernels
-            change = accumulator.jvp(logits)
-            # e_g = dL/dz at z_g
-            errors = tf.map_fn(lambda z: error_at(self._trainer, z, y, sample_weight), logits)
-            # ∇C_g = a_gᵀ e_g
-            gradient = tf.matmul(parts, errors, transpose_a=True)
-            # δ̂_j = (e_g·(u_g·C_g))·u_j
-            slopes = tf.reduce_sum(errors * change, axis=2, keepdims=True)
+                # z = Σ_g a_g·C_g + c
+                shares = parts @ kernels
+            change = accumulator.jvp(shares)
+            logits = tf.reduce_sum(shares, axis=0) + bias
+            # e = dL/dz
+            error = error_at(self._trainer, logits, y, sample_weight)
+            # ∇C_g = a_gᵀ e,  ∇c = Σ e
+            gradients = [
+                tf.matmul(parts, error, transpose_a=True),
+                tf.reduce_sum(error, axis=0),
+            ]
+            # δ̂_j = (e·(u_g·C_g))·u_j
+            slopes = tf.reduce_sum(error * change, axis=2, keepdims=True)
             estimate = out_of_groups(slopes * noise, features)
-            return tape.gradient(seen, outputs, output_gradients=estimate), [gradient]
+            return tape.gradient(seen, outputs, output_gradients=estimate), gradients
 
     def step_bytes(self, block: Block, batch_size: int) -> int:
-        """Of the features and of what noise is drawn by, or of δ̂_i; and of logits and errors."""
-        features, (kernels,) = self._features[block.name], self._heads[block.name]
+        """Of the features and of what noise is drawn by, or of δ̂_i; and of each group's logits."""
+        features, (kernels, _) = self._features[block.name], self._heads[block.name]
         groups, size, logits = kernels.shape
         own = tensor_bytes((groups, batch_size, size), kernels.dtype)
         output = block.bytes(batch_size).output if features.is_pooled else own
@@ -125,7 +129,9 @@ class Perturbation(Heads):
         rows = parts.shape[0] * tf.shape(parts)[1]
         with in_turn():
             noise = exact_random.normal(seed, rows, parts.shape[2])
-        return tf.cast(tf.reshape(noise, tf.shape(parts)), parts.dtype)
+        noise = tf.cast(tf.reshape(noise, tf.shape(parts)), parts.dtype)
+        # What ReLU or dropout switches off passes nothing back: its noise would only add up.
+        return tf.where(tf.equal(parts, 0), tf.zeros_like(noise), noise)
 
 
 def in_groups(features: tf.Tensor, groups: int) -> tf.Tensor:
