@@ -9,9 +9,10 @@ import keras
 
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.fixed_classifiers import FixedClassifiers
 from mem_dfa.feedback.matrices import KindArguments
-from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import LocalSignal
+from mem_dfa.feedback.target_projection import TargetProjection
 from mem_dfa.memory.batch_slices import chain_peak_bytes
 from mem_dfa.optimizer.step import Update, tiled_layers
 from mem_dfa.schedules.local_sweep import LocalSweep
@@ -48,7 +49,7 @@ class Local(Blockwise):
 class LocalFeedback(Local):
     """One whose signal is made by random matrices."""
 
-    kind_of_signal: type[OutputFeedback]
+    kind_of_signal: type[TargetProjection | FixedClassifiers]
 
     def __init__(
         self,

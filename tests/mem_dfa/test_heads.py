@@ -350,13 +350,18 @@ def test_the_loss_of_a_classifier_is_the_nets_own(algorithm: str, loss: Any) -> 
     np.testing.assert_allclose(found, -tape.gradient(total, bias), rtol=1e-5)
 
 
-def test_rows_that_say_nothing_are_like_no_other() -> None:
-    rows = tf.constant([[1.0, 1.0], [0.0, 2.0], [0.0, 0.0]])
-    with tf.GradientTape() as tape:
-        tape.watch(rows)
-        found = similarities(rows)
+@pytest.mark.parametrize("compiled_by_xla", [False, True])
+def test_rows_that_say_nothing_are_like_no_other(compiled_by_xla: bool) -> None:
+    @tf.function(jit_compile=compiled_by_xla)
+    def both(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            found = similarities(rows)
+        return found, tape.gradient(found, rows)
+
+    found, slopes = both(tf.constant([[1.0, 1.0], [0.0, 2.0], [0.0, 0.0]]))
     np.testing.assert_allclose(found, np.diag([0.0, 1.0, 0.0]), atol=1e-6)
-    assert np.isfinite(tape.gradient(found, rows)).all()
+    assert np.isfinite(slopes).all()
 
 
 @pytest.mark.parametrize(("algorithm", "options"), CASES[2:])
@@ -390,6 +395,8 @@ def test_frozen_blocks_have_no_head() -> None:
     trainer = ALGORITHMS["local_loss"](net)
     assert {name[:9] for name in heads_of(trainer)} == {"block_002", "block_003", "block_004"}
     net.layers[0].trainable = True
+    again = type(trainer).from_config(trainer.get_config())
+    assert heads_of(again).keys() == heads_of(trainer).keys()
     with pytest.raises(UnsupportedError, match=r"block_001 \(dense.*\) was frozen.*has no head"):
         trainer.compile("sgd", LOSS)
 
