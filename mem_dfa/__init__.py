@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.drtp import DRTP as DRTP
     from mem_dfa.algorithms.fa import FA as FA
     from mem_dfa.algorithms.forward_forward import ForwardForward as ForwardForward
+    from mem_dfa.algorithms.forward_gradient import ForwardGradient as ForwardGradient
     from mem_dfa.algorithms.lel import LEL as LEL
+    from mem_dfa.algorithms.local_loss import LocalLoss as LocalLoss
     from mem_dfa.algorithms.mem_bdfa import MemBDFA as MemBDFA
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
     from mem_dfa.algorithms.microbatch import Microbatch as Microbatch

@@ -156,6 +156,12 @@ WAYS_BACK: Mapping[str, Entry] = {
     ),
 }
 
+LOCAL_LOSSES: Mapping[str, str] = {
+    "prediction": "that of a linear classifier",
+    "similarity": "of how alike outputs are, compared with labels",
+    "both": "0.01 of the first and 0.99 of the second",
+}
+
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
@@ -190,9 +196,25 @@ GROUPS = Option(
 ANCHOR = Option(
     "anchor", "count", "every so many batches an exact step", "none; 10 of anchor_steps"
 )
+LOCAL_LOSS = Option("local_loss", "name", "the loss of each block", "both", tuple(LOCAL_LOSSES))
+PERTURBATION_GROUPS = Option(
+    "perturbation_groups",
+    "count",
+    "groups of a block's units, of which each has a slope",
+    "16, or the units there are",
+)
 MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)
 OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
-OPTIONS = (EVERY, BUDGET, SLICES, GROUPS, WAY_BACK, *OUTPUT_FEEDBACK)
+OPTIONS = (
+    EVERY,
+    BUDGET,
+    SLICES,
+    GROUPS,
+    LOCAL_LOSS,
+    PERTURBATION_GROUPS,
+    WAY_BACK,
+    *OUTPUT_FEEDBACK,
+)
 
 ALGORITHMS: Mapping[str, AlgorithmEntry] = {
     "bp": AlgorithmEntry(
@@ -305,6 +327,22 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="nothing; one pass",
         look=Look("#E69F00", "^", 2.0),
         options=MATRICES,
+    ),
+    "local_loss": AlgorithmEntry(
+        "mem_dfa.algorithms.local_loss:LocalLoss",
+        "local losses of trained heads",
+        signal="the gradient of the block's own loss",
+        keeps="nothing; one pass",
+        look=Look("#009E73", "D", 2.0),
+        options=(LOCAL_LOSS,),
+    ),
+    "forward_gradient": AlgorithmEntry(
+        "mem_dfa.algorithms.forward_gradient:ForwardGradient",
+        "forward gradients of local losses",
+        signal="noise, times the slope of the block's own loss along it",
+        keeps="nothing; one pass",
+        look=Look("#CC79A7", "<", 2.0),
+        options=(PERTURBATION_GROUPS,),
     ),
     "forward_forward": AlgorithmEntry(
         "mem_dfa.algorithms.forward_forward:ForwardForward",

@@ -9,33 +9,47 @@ import keras
 
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.feedback.distributions import Initializer
+from mem_dfa.feedback.fixed_classifiers import FixedClassifiers
 from mem_dfa.feedback.matrices import KindArguments
-from mem_dfa.feedback.output_feedback import OutputFeedback
+from mem_dfa.feedback.signal import LocalSignal
+from mem_dfa.feedback.target_projection import TargetProjection
 from mem_dfa.memory.batch_slices import chain_peak_bytes
 from mem_dfa.optimizer.step import Update, tiled_layers
 from mem_dfa.schedules.local_sweep import LocalSweep
+from mem_dfa.shapes.layer_bytes import variable_bytes
 
 
 class Local(Blockwise):
     """A blockwise algorithm by a local sweep, for a `LocalSignal`."""
+
+    signal: LocalSignal
 
     def schedule(self, update: Update, batch_size: int | None) -> LocalSweep:
         """Run, differentiate and update block by block."""
         return LocalSweep(type(self).__name__, self.chain.blocks, self.signal, update)
 
     def _predict_step_bytes(self, batch_size: int) -> int:
-        """The block at work and the output of the one before it."""
+        """The block at work, with what makes its signal, and the output of the one before it."""
         blocks = self.chain.blocks
         self.chain.require_known_bytes(batch_size)
         optimizer = getattr(self, "optimizer", None)
         tiled = [layer for block in blocks for layer in tiled_layers(block, optimizer)]
-        return chain_peak_bytes(blocks, [1] * len(blocks), batch_size, tiled)
+        peaks = [chain_peak_bytes(blocks, [1] * len(blocks), batch_size, tiled)]
+        inputs = 0  # the batch itself is there before the step
+        for block in blocks[:-1]:
+            own = block.bytes(batch_size, tiled)
+            if block.trainable_variables:
+                peaks.append(inputs + own.kept + self.signal.step_bytes(block, batch_size))
+                learned = variable_bytes(self.signal.learned(block))
+                peaks.append(inputs + own.replay_peak + learned)
+            inputs = own.output
+        return max(peaks)
 
 
 class LocalFeedback(Local):
     """One whose signal is made by random matrices."""
 
-    kind_of_signal: type[OutputFeedback]
+    kind_of_signal: type[TargetProjection | FixedClassifiers]
 
     def __init__(
         self,

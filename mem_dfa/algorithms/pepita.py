@@ -19,7 +19,7 @@ import tensorflow as tf
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain.linear_blocks import opened
 from mem_dfa.feedback.input_modulation import InputModulation
-from mem_dfa.feedback.untracked_error import untracked_error
+from mem_dfa.feedback.logits import error_at
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.modulated import Modulated
 from mem_dfa.schedules.schedule import Targets
@@ -55,7 +55,7 @@ class PEPITA(Blockwise):
         return Modulated(*given, opened=self.opened, error_again=self._error_again)
 
     def _error_again(self, inputs: tf.Tensor, logits: tf.Tensor, targets: Targets) -> tf.Tensor:
-        return untracked_error(self, inputs, logits, targets.y, targets.sample_weight)
+        return error_at(self, logits, targets.y, targets.sample_weight, inputs)
 
     def _predict_step_bytes(self, batch_size: int) -> int:
         """Two outputs of the block at work beside its inputs, or three beside the modulated one."""

@@ -118,7 +118,7 @@ class Block(Sized):
         sizes = [size for size in self.output_shape[1:] if size is not None]
         if len(sizes) < len(self.output_shape) - 1:
             raise UnsupportedError(
-                f"{self.name} ends in shape {self.output_shape}: random feedback needs a fixed "
+                f"{self.name} ends in shape {self.output_shape}: its error signal needs a fixed "
                 "shape; give the model's Input its full shape, or train with 'checkpoint'."
             )
         return math.prod(sizes)

@@ -30,6 +30,7 @@ from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Distribution
+from mem_dfa.feedback.features import shape_before_flatten
 from mem_dfa.feedback.matrices import KindArguments, Matrices
 from mem_dfa.feedback.stored import Stored
 from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn
@@ -37,7 +38,6 @@ from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 
 CONVOLUTIONS = (BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv)
-KEEP_THE_IMAGE = (keras.layers.Flatten, keras.layers.Dropout, keras.layers.Activation)
 
 
 class Convolutional(Stored):
@@ -137,11 +137,7 @@ def image_of(block: Block) -> Image | None:
     Raises:
         UnsupportedError: its channels come first.
     """
-    shape = block.output_shape
-    for atom in reversed(block.atoms):
-        if not all(isinstance(operation, KEEP_THE_IMAGE) for operation in atom.operations):
-            break
-        shape = tuple(atom.before.shape)
+    shape = shape_before_flatten(block)
     convolutions = [layer for layer in block.layers if isinstance(layer, CONVOLUTIONS)]
     if not convolutions or len(shape) != len(convolutions[-1].kernel_size) + 2:
         return None

@@ -23,13 +23,14 @@ Draw = Callable[[tf.Tensor, int, int], tf.Tensor]
 """From a seed, shape (2,), and a number of rows and columns to a float32 matrix."""
 
 
-def _bits(seed: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+def _bits(seed: tf.Tensor, shape: tuple[int | tf.Tensor, ...]) -> tf.Tensor:
     """32 random bits an element, int32: Philox with `seed` as its key and upper counter."""
     seed = tf.reshape(tf.cast(seed, tf.int64), constant([2, 1], tf.int32))
     key, upper = tf.unstack(seed)
+    is_known = not any(tf.is_tensor(size) for size in shape)
     counter = tf.concat([constant([0], tf.int64), upper], constant(0, tf.int32))
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=constant(shape, tf.int32),
+        shape=constant(shape, tf.int32) if is_known else tf.stack(shape),
         key=tf.bitcast(key, tf.uint64),
         counter=tf.bitcast(counter, tf.uint64),
         alg=constant(PHILOX, tf.int32),
@@ -64,7 +65,7 @@ def _quantiles() -> np.ndarray:
 QUANTILES = _quantiles()
 
 
-def normal(seed: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+def normal(seed: tf.Tensor, rows: int | tf.Tensor, columns: int) -> tf.Tensor:
     """N(0, 1), shape (rows, columns): half the sum of four of its 256 quantiles.
 
     No logarithm or cosine, as Box and Muller need, is rounded alike everywhere; a sum of whole

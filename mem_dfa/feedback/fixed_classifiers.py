@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
+from mem_dfa.feedback.logits import error_at
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import LocalSignal
-from mem_dfa.feedback.untracked_error import untracked_error
 from mem_dfa.graph.profile_scope import scope
 
 
@@ -26,18 +26,19 @@ class FixedClassifiers(OutputFeedback, LocalSignal):
         self._trainer = trainer
         self.refuse_learned()
 
-    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+    def signal(
+        self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, tuple[()]]:
         """δ_i = dL/da_i of the block's own classifier; see `LocalSignal.signal`."""
-        batch, last = tf.shape(outputs)[0], self._chain.blocks[-1]
+        batch = tf.shape(outputs)[0]
         flat = tf.reshape(outputs, [batch, block.width])
         with scope("backward", block.name):
             matrix = self.matrices.matrix(block, flat)
             # z_i = a_i·B_iᵀ
             logits = tf.matmul(flat, matrix, transpose_b=True)
-            logits = tf.cast(tf.reshape(logits, [batch, *last.output_shape[1:]]), last.output.dtype)
         # e_i = dL/dz at z_i
-        error = untracked_error(self._trainer, None, logits, y, sample_weight)
+        error = error_at(self._trainer, logits, y, sample_weight)
         with scope("backward", block.name):
             # δ_i = e_i·B_i
-            signal = tf.cast(tf.reshape(error, [batch, last.width]), flat.dtype) @ matrix
-            return tf.reshape(signal, [batch, *block.output_shape[1:]])
+            signal = error @ matrix
+            return tf.reshape(signal, [batch, *block.output_shape[1:]]), ()

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.labels import one_hot
-from mem_dfa.feedback.signal import LocalSignal
+from mem_dfa.feedback.logits import one_hot
+from mem_dfa.feedback.signal import Signal
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
 
@@ -24,7 +24,7 @@ THRESHOLD = 1.0
 SMALL = 1e-8
 
 
-class Goodness(LocalSignal):
+class Goodness(Signal):
     """A batch of three parts: examples with their labels, with wrong ones, and with none."""
 
     def __init__(self, trainer: Any) -> None:
@@ -99,8 +99,17 @@ class Goodness(LocalSignal):
         written = tf.concat([tf.cast(label, flat.dtype), flat[:, self._classes :]], 1)
         return tf.reshape(written, tf.shape(inputs))
 
-    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
-        """δ_i of the three parts, 0 of the last one; see `LocalSignal.signal`."""
+    def signal(self, block: Block, outputs: tf.Tensor, sample_weight: Any) -> tf.Tensor:
+        """δ_i of the three parts, 0 of the last one.
+
+        Args:
+            block: which.
+            outputs: a_i, shape (3·batch, n_i), before which nothing of it is made.
+            sample_weight: of the batch, as it was given, or None.
+
+        Returns:
+            δ_i, shape of a_i, times the optimizer's loss scale.
+        """
         with scope("backward", block.name):
             outputs = after(outputs, token([outputs]))
             batch = tf.shape(outputs)[0] // 3

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.feedback.logits import refuse_no_mean
 from mem_dfa.feedback.signal import Signal
-from mem_dfa.feedback.target_projection import refuse_no_mean
 from mem_dfa.graph.profile_scope import scope
 
 SCALE = 0.05

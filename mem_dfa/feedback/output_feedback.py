@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer, check_initializer
 from mem_dfa.feedback.learned import gradient
+from mem_dfa.feedback.logits import refuse_probabilities
 from mem_dfa.feedback.matrices import KINDS, NOTHING_SAID, KindArguments
 from mem_dfa.feedback.matrix_bytes import check_bytes, check_kind
 from mem_dfa.feedback.signal import Signal, serialized
@@ -154,15 +154,7 @@ class OutputFeedback(Signal):
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError where e cannot be had at the logits."""
         self.refuse_unfrozen()
-        if not self._chain.head.atoms and _expects_probabilities(loss):
-            last = self._chain.blocks[-1].atoms[-1].operations[-1]
-            raise UnsupportedError(
-                f"{self._owner} received loss={loss!r}, which takes probabilities, "
-                f"and a model that ends in '{last.name}' ({type(last).__name__}), where no "
-                "activation is to be seen to take the error before: end the model in a "
-                "keras.layers.Softmax or an activation of a Dense, or in logits and give the loss "
-                "from_logits=True."
-            )
+        refuse_probabilities(self._owner, self._chain, loss)
 
     def refuse_unfrozen(self) -> None:
         """Raise UnsupportedError for blocks that have something to train and no matrix."""
@@ -181,15 +173,3 @@ def _step_bytes(network: keras.Model) -> int | None:
         return backpropagation_bytes(network, NOMINAL_BATCH)
     except UnknownBytesError:
         return None
-
-
-def _expects_probabilities(loss: Any) -> bool:
-    """Whether a loss, as `compile` takes it, is one of logits or probabilities, and of these."""
-    (loss,) = keras.tree.flatten(loss)
-    if loss in ("crossentropy", "ce"):  # which Keras chooses a function for
-        return True
-    loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        return not getattr(loss, "from_logits", True)
-    parameter = inspect.signature(loss).parameters.get("from_logits")
-    return parameter is not None and not parameter.default

@@ -28,6 +28,7 @@ from mem_dfa.feedback.distributions import (
     for_kernel,
 )
 from mem_dfa.feedback.kernels import KernelFeedback, fans
+from mem_dfa.feedback.step_seeds import StepSeeds
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 
@@ -98,25 +99,13 @@ class Drawn:
 
 
 class RedrawnSigns(SignSymmetry):
-    """K = |M_t| ⊙ sign(W): of M_t, drawn from the step's number, nothing is held but a seed.
-
-    So a block that runs twice in a step passes its error by one K, and a training that is resumed
-    draws what one that was not interrupted would have.
-    """
+    """K = |M_t| ⊙ sign(W): of M_t, drawn from the step's number, nothing is held but a seed."""
 
     def __init__(self, trainer: Any, initializer: str | Initializer | None = None) -> None:
         """As `KernelFeedback`; a Keras initializer cannot draw by step."""
         self._first_seeds: list[int] = []
         super().__init__(trainer, initializer)
-        # Held by the trainer, so that it is saved with it; the seed that made it may be another.
-        self._seeds = trainer.add_weight(
-            shape=(len(self._first_seeds),),
-            initializer=lambda shape, dtype: tf.constant(self._first_seeds, dtype, shape),
-            dtype="int64",
-            trainable=False,
-            name="feedback_seeds",
-        )
-        self._seeds_of_step: list[tf.Tensor] = []
+        self._seeds = StepSeeds(trainer, self._first_seeds)
 
     @property
     def held(self) -> tuple[()]:
@@ -132,19 +121,12 @@ class RedrawnSigns(SignSymmetry):
     @contextmanager
     def way_back(self, trainer: keras.Model) -> Iterator[None]:
         """As in `KernelFeedback`, in the step that the optimizer has counted up to."""
-        # Read once: while blocks are updated one by one the optimizer counts up and down again.
-        step = tf.cast(tf.convert_to_tensor(trainer.optimizer.iterations), tf.int64)
-        seeds = tf.convert_to_tensor(self._seeds.value)
-        self._seeds_of_step = tf.unstack(tf.stack([seeds, tf.zeros_like(seeds) + step], axis=1))
-        try:
-            with super().way_back(trainer):
-                yield
-        finally:
-            self._seeds_of_step = []
+        with self._seeds.of_step(trainer), super().way_back(trainer):
+            yield
 
     def kernel(self, value: Value, feedback: Drawn, error: tf.Tensor) -> tf.Tensor:
         """K from W and a draw."""
-        seed = after(self._seeds_of_step[feedback.number], token([error]))
+        seed = self._seeds.seed(feedback.number, error)
         flat = tf.abs(feedback.distribution.matrix(seed, 1, math.prod(value.shape)))
         sizes = tf.cast(tf.reshape(flat, constant(value.shape, tf.int32)), value.dtype)
         # K_i = |M_t| ⊙ sign(W_i); the signs not beside what is drawn to make sizes

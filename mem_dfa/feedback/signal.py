@@ -78,7 +78,9 @@ class LocalSignal(Signal, ABC):
     """A signal made of a block's own output and the targets alone: what a local sweep needs."""
 
     @abstractmethod
-    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+    def signal(
+        self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
         """δ_i of any block but the last, whose signal is e.
 
         Args:
@@ -88,8 +90,13 @@ class LocalSignal(Signal, ABC):
             sample_weight: as it was given, or None.
 
         Returns:
-            δ_i, shape of a_i, times the optimizer's loss scale.
+            δ_i, shape of a_i, and one gradient for each variable `learned` with the block, all
+            times the optimizer's loss scale.
         """
+
+    def step_bytes(self, block: Block, batch_size: int) -> int:
+        """Of what is there beside a_i and what the block keeps, while δ_i is made of a batch."""
+        return 0
 
 
 class Exact(Signal):

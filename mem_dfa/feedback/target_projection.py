@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
-from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback.labels import one_hot
+from mem_dfa.feedback.logits import one_hot, refuse_no_mean
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.feedback.signal import LocalSignal
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
-
-MEANS = ("sum_over_batch_size", "mean")
 
 
 class TargetProjection(OutputFeedback, LocalSignal):
@@ -27,7 +23,9 @@ class TargetProjection(OutputFeedback, LocalSignal):
         self._trainer = trainer
         self.refuse_learned()
 
-    def signal(self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any) -> tf.Tensor:
+    def signal(
+        self, block: Block, outputs: tf.Tensor, y: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, tuple[()]]:
         """δ_i = −y·B_i / B, with the examples' weights; see `LocalSignal.signal`.
 
         Raises:
@@ -45,19 +43,9 @@ class TargetProjection(OutputFeedback, LocalSignal):
             target /= tf.cast(labels, target.dtype)
             # All projections would otherwise start with the step.
             target = after(self._trainer.optimizer.scale_loss(target), token([outputs]))
-        return self.project(block, target)
+        return self.project(block, target), ()
 
     def refuse_at_compile(self, loss: Any) -> None:
         """Raise UnsupportedError where e cannot be had at the logits, or the loss is no mean."""
         super().refuse_at_compile(loss)
         refuse_no_mean(self._owner, loss, "signal −y·B")
-
-
-def refuse_no_mean(owner: str, loss: Any, what: str) -> None:
-    """Raise UnsupportedError for a loss that is no mean over the batch, as `what` is made for."""
-    reduction = getattr(keras.tree.flatten(loss)[0], "reduction", MEANS[0])
-    if reduction not in MEANS:
-        raise UnsupportedError(
-            f"{owner} received a loss with reduction={reduction!r}: its {what} is that of a mean "
-            f"over the batch; use one of {', '.join(MEANS)}."
-        )

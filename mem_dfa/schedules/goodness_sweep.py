@@ -34,7 +34,7 @@ class GoodnessSweep(Schedule):
             recording = Recording(block, activation, "forward", done, tiled=tiled)
             activation = recording.outputs
             if recording.variables:
-                error = self._signal.signal(block, activation, targets.y, targets.sample_weight)
+                error = self._signal.signal(block, activation, targets.sample_weight)
                 gradients = recording.gradients(error, self._scale_loss)
                 # W_i ← W_i − η·G_iᵀ δ_i
                 done = self._update.apply(block.name, gradients, self._trained(block))

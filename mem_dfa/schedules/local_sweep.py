@@ -8,6 +8,8 @@ a_i is computed before W_i changes. Alive at any time: the batch and two adjacen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from mem_dfa.chain.local_gradient import Recording
@@ -28,21 +30,14 @@ class LocalSweep(Schedule):
             # a_i = f_i(a_{i-1}; W_i)
             recording = Recording(block, activation, "forward", done, tiled=tiled)
             activation = recording.outputs
+            learned: Sequence[tf.Tensor] = ()
             if block is self._blocks[-1]:
                 error = targets.error_of(activation)
             elif recording.variables:
-                error = self._signal.signal(block, activation, targets.y, targets.sample_weight)
+                labels = targets.y, targets.sample_weight
+                error, learned = self._signal.signal(block, activation, *labels)
             else:
                 continue
-            done = self._update_by(recording, activation, error)
-
-    def _update_by(
-        self, recording: Recording, outputs: tf.Tensor, error: tf.Tensor
-    ) -> tf.Tensor | None:
-        """W_i updated by δ_i, and a token of that."""
-        block = recording.block
-        gradients = recording.gradients(error, self._scale_loss)
-        if self._signal.learned(block):
-            gradients += self._signal.learn(block, outputs, error, gradients)
-        # W_i ← W_i − η·G_iᵀ δ_i
-        return self._update.apply(block.name, gradients, self._trained(block))
+            gradients = [*recording.gradients(error, self._scale_loss), *learned]
+            # W_i ← W_i − η·G_iᵀ δ_i, and what is learned with the block
+            done = self._update.apply(block.name, gradients, self._trained(block))

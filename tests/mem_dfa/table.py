@@ -62,6 +62,8 @@ TABLE = {
     "mem_bdfa": Row(is_block_by_block=True, replays=True, takes_its_step_as="mem_dfa"),
     "drtp": Row(is_block_by_block=True, learns=0.7),
     "lel": Row(is_block_by_block=True),
+    "local_loss": Row(is_block_by_block=True),
+    "forward_gradient": Row(is_block_by_block=True),
     "forward_forward": Row(is_block_by_block=True, takes_images=False, takes_its_step_as="lel"),
     "pepita": Row(
         is_block_by_block=True,

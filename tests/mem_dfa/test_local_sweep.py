@@ -82,7 +82,7 @@ def timeline_of(algorithm: str, layers: int) -> tuple[profiling.Timeline, int]:
     return recorded(trainer, *batch, steps=1)[0], trainer.predict_step_bytes(BATCH)
 
 
-@pytest.mark.parametrize("algorithm", LOCAL)
+@pytest.mark.parametrize("algorithm", [*LOCAL, "local_loss", "forward_gradient"])
 def test_nothing_is_kept_of_the_one_pass(algorithm: str) -> None:
     few, predicted = timeline_of(algorithm, 3)
     timeline, _ = timeline_of(algorithm, 7)

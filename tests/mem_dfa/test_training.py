@@ -46,15 +46,15 @@ def test_sample_and_class_weights_count(name: str) -> None:
     x, y = blobs(24)
     changes = []
     trainer = trainer_of(name, optimizer=keras.optimizers.SGD(0.1), **traced_for_one(name))
-    before = trainer.network.get_weights()
+    before = trainer.get_weights()
     for weights in (
         {"sample_weight": np.where(y == 1, 0.5, 2.0)},
         {"class_weight": {0: 2.0, 1: 0.5, 2: 2.0}},
         {},
     ):
-        trainer.network.set_weights(before)
+        trainer.set_weights(before)
         trainer.fit(x, y, batch_size=24, shuffle=False, verbose=0, **weights)
-        after = trainer.network.get_weights()
+        after = trainer.get_weights()
         changes.append(
             np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
         )
