@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.base import Algorithm as Algorithm
     from mem_dfa.algorithms.bdfa import BDFA as BDFA
     from mem_dfa.algorithms.bp import BP as BP
+    from mem_dfa.algorithms.cdni import CDNI as CDNI
     from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
     from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA
     from mem_dfa.algorithms.dfa import DFA as DFA
+    from mem_dfa.algorithms.dni import DNI as DNI
     from mem_dfa.algorithms.drtp import DRTP as DRTP
     from mem_dfa.algorithms.fa import FA as FA
     from mem_dfa.algorithms.forward_forward import ForwardForward as ForwardForward
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.sign_symmetry import FRSF as FRSF
     from mem_dfa.algorithms.sign_symmetry import USF as USF
     from mem_dfa.algorithms.ssdfa import SSDFA as SSDFA
+    from mem_dfa.algorithms.unlock import Unlock as Unlock
     from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
     from mem_dfa.shapes.prediction import predict as predict

@@ -53,9 +53,9 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "fraction", "name", "groups"]
+    kind: Literal["count", "size", "fraction", "name", "groups", "hidden layers"]
     """A whole number from 1, a size such as "64 MiB", a number from 0 to below 1, one of `choices`,
-    or what makes groups of blocks: a number, a size, "sqrt" or names."""
+    what makes groups of blocks (a number, a size, "sqrt" or names), or 0 to 3 layers."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -203,6 +203,9 @@ PERTURBATION_GROUPS = Option(
     "groups of a block's units, of which each has a slope",
     "16, or the units there are",
 )
+PREDICTOR_LAYERS = Option(
+    "predictor_layers", "hidden layers", "hidden layers of each predictor, 0 to 3", "0; 1 of unlock"
+)
 MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)
 OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
 OPTIONS = (
@@ -212,6 +215,7 @@ OPTIONS = (
     GROUPS,
     LOCAL_LOSS,
     PERTURBATION_GROUPS,
+    PREDICTOR_LAYERS,
     WAY_BACK,
     *OUTPUT_FEEDBACK,
 )
@@ -343,6 +347,30 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="nothing; one pass",
         look=Look("#CC79A7", "<", 2.0),
         options=(PERTURBATION_GROUPS,),
+    ),
+    "dni": AlgorithmEntry(
+        "mem_dfa.algorithms.dni:DNI",
+        "synthetic gradients",
+        signal="a predictor's, trained on what the next block passes back",
+        keeps="nothing; one pass",
+        look=Look("#0072B2", "s", 2.0),
+        options=(PREDICTOR_LAYERS,),
+    ),
+    "cdni": AlgorithmEntry(
+        "mem_dfa.algorithms.cdni:CDNI",
+        "synthetic gradients of predictors that see the label",
+        signal="as `dni`, made of the label, too",
+        keeps="nothing; one pass",
+        look=Look("#D55E00", "P", 2.0),
+        options=(PREDICTOR_LAYERS,),
+    ),
+    "unlock": AlgorithmEntry(
+        "mem_dfa.algorithms.unlock:Unlock",
+        "synthetic inputs and gradients",
+        signal="as `dni`, of blocks that run on predicted inputs",
+        keeps="nothing; one pass",
+        look=Look("#009E73", "X", 2.0),
+        options=(PREDICTOR_LAYERS,),
     ),
     "forward_forward": AlgorithmEntry(
         "mem_dfa.algorithms.forward_forward:ForwardForward",

@@ -21,6 +21,7 @@ Options = tuple[tuple[str, int | float | str], ...]
 Kind = Literal["count", "layers", "seed", "rate", "name"]
 _READ: Mapping[str, Callable[[str], int | float | str]] = {
     "count": int,
+    "hidden layers": int,
     "fraction": float,
     "groups": lambda text: int(text) if text.isdigit() else text,
 }

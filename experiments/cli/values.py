@@ -93,12 +93,12 @@ def numbers(noun: str, least: int, most: int = MAXIMUM_COUNT) -> Callable[[str],
 layers = numbers("number of layers", 1, MAXIMUM_LAYERS)
 
 
-def count(text: str, least: int = 1) -> int:
+def count(text: str, least: int = 1, most: int = MAXIMUM_COUNT) -> int:
     """A whole number, at least 1 or what is said."""
     value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
-    if value is None or not least <= value <= MAXIMUM_COUNT:
+    if value is None or not least <= value <= most:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not allowed; take a whole number from {least} to {MAXIMUM_COUNT}"
+            f"{text!r} is not allowed; take a whole number from {least} to {most}"
         )
     return value
 
@@ -150,5 +150,6 @@ HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "fraction": (fraction, "X"),
     "size": (size, "SIZE"),
     "groups": (groups, "GROUPS"),
+    "hidden layers": (lambda text: count(text, 0, 3), "N"),
 }
 """How the kinds of arguments are read and named in the help."""

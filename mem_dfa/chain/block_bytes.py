@@ -31,6 +31,7 @@ class BlockBytes:
         update_peak: while it is differentiated and updated, its own activations and error signals.
         replay_peak: the same where the next block needs its output.
         backward_peak: the same with the error signal at its input.
+        passing_peak: the same with both.
         unknown: why these are estimates only; else empty.
     """
 
@@ -40,11 +41,20 @@ class BlockBytes:
     update_peak: int
     replay_peak: int
     backward_peak: int
+    passing_peak: int
     unknown: str = ""
 
 
 # Where not even the nominal size tells anything, blocks count alike.
-ALIKE = BlockBytes(kept=1, output=1, forward_peak=2, update_peak=2, replay_peak=2, backward_peak=3)
+ALIKE = BlockBytes(
+    kept=1,
+    output=1,
+    forward_peak=2,
+    update_peak=2,
+    replay_peak=2,
+    backward_peak=3,
+    passing_peak=3,
+)
 
 
 class Sized:
@@ -137,6 +147,7 @@ class Sized:
                 layers, 1, output_bytes=spec_bytes(output) if self.is_group or is_single else 0
             ),
             backward_peak=backward_peak_bytes(layers, 1, input_bytes),
+            passing_peak=backward_peak_bytes(layers, 1, input_bytes, spec_bytes(output)),
             unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )
 

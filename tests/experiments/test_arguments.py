@@ -37,6 +37,9 @@ BAD = [
     ("--feedback-decay", "nan", "from 0 to below 1"),
     ("--feedback", "forgotten", "stored, regenerated, shared"),
     ("--feedback", "shared", "dfa, ssdfa, asrbp, mem_dfa"),  # GOOD asks for bp
+    ("--predictor-layers", "-1", "from 0 to 3"),
+    ("--predictor-layers", "4", "from 0 to 3"),
+    ("--predictor-layers", "2", "dni, cdni and unlock"),  # GOOD asks for bp
     ("--classes", "0", "from 1 to"),
 ]
 

@@ -27,6 +27,7 @@ CHANGES = [
     {"options": {"slices": 2}},
     {"options": {"feedback": "shared"}},
     {"options": {"feedback_decay": 0.001}},
+    {"options": {"predictor_layers": 0}},
     {"batch_size": 8},
     {"layers": 5},
     {"dataset": "mnist"},

@@ -64,6 +64,9 @@ TABLE = {
     "lel": Row(is_block_by_block=True),
     "local_loss": Row(is_block_by_block=True),
     "forward_gradient": Row(is_block_by_block=True),
+    "dni": Row(is_block_by_block=True),
+    "cdni": Row(is_block_by_block=True, takes_its_step_as="dni"),
+    "unlock": Row(is_block_by_block=True, takes_its_step_as="dni"),
     "forward_forward": Row(is_block_by_block=True, takes_images=False, takes_its_step_as="lel"),
     "pepita": Row(
         is_block_by_block=True,

@@ -46,7 +46,7 @@ def test_sample_and_class_weights_count(name: str) -> None:
     x, y = blobs(24)
     changes = []
     trainer = trainer_of(name, optimizer=keras.optimizers.SGD(0.1), **traced_for_one(name))
-    before = trainer.get_weights()
+    before = trainer.get_weights()  # what an algorithm learns beside the network, too
     for weights in (
         {"sample_weight": np.where(y == 1, 0.5, 2.0)},
         {"class_weight": {0: 2.0, 1: 0.5, 2: 2.0}},
