@@ -18,8 +18,8 @@ import keras
 
 from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.feedback.predictors import Predictors
-from mem_dfa.memory.bootstrapped_bytes import sweep_peak_bytes
 from mem_dfa.optimizer.step import Update, tiled_layers
+from mem_dfa.schedules.bootstrapped_bytes import sweep_peak_bytes
 from mem_dfa.schedules.bootstrapped_sweep import BootstrappedSweep
 
 

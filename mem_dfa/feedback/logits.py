@@ -60,13 +60,14 @@ def error_at(
         return tf.convert_to_tensor(tape.gradient(loss, logits, unconnected_gradients=zero))
 
 
-def one_hot(owner: str, y: Any, logits: keras.KerasTensor) -> tf.Tensor:
+def one_hot(owner: str, y: Any, logits: keras.KerasTensor, instead: str = "lel") -> tf.Tensor:
     """Labels of the shape of the logits.
 
     Args:
         owner: name of the algorithm, for messages.
         y: one-hot labels, or numbers of classes.
         logits: the net's.
+        instead: what to train with where the labels are neither.
 
     Raises:
         UnsupportedError: the labels are neither.
@@ -81,7 +82,7 @@ def one_hot(owner: str, y: Any, logits: keras.KerasTensor) -> tf.Tensor:
     raise UnsupportedError(
         f"{owner} received labels of shape {tuple(y.shape)} and type {y.dtype.name} for "
         f"logits of shape {tuple(logits.shape)}: its signal is made of one-hot labels of "
-        f"{classes} classes; give such or whole numbers of classes, or train with 'lel'."
+        f"{classes} classes; give such or whole numbers of classes, or train with {instead!r}."
     )
 
 

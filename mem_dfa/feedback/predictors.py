@@ -178,7 +178,7 @@ class Predictors(Signal):
 
     def _one_hot(self, y: Any, dtype: tf.DType) -> tf.Tensor:
         y, logits = tf.convert_to_tensor(y), self._chain.blocks[-1].output
-        labels = one_hot(self._owner, y, logits)
+        labels = one_hot(self._owner, y, logits, "dni")
         is_one_hot = y.shape[1:] == logits.shape[1:] and len(y.shape) == len(logits.shape)
         if not (is_one_hot or y.dtype.is_integer or y.dtype.is_bool):
             raise UnsupportedError(
