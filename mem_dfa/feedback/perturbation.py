@@ -117,9 +117,11 @@ class Perturbation(Heads):
         """Of the features and of what noise is drawn by, or of δ̂_i; and of each group's logits."""
         features, (kernels, _) = self._features[block.name], self._heads[block.name]
         groups, size, logits = kernels.shape
-        own = tensor_bytes((groups, batch_size, size), kernels.dtype)
+        shape = (groups, batch_size, size)
+        own, which_are_zero = tensor_bytes(shape, kernels.dtype), tensor_bytes(shape, "bool")
         output = block.bytes(batch_size).output if features.is_pooled else own
-        return max(4 * own, output + own) + 2 * tensor_bytes(
+        noise = 4 * own + which_are_zero
+        return max(noise, output + own) + 2 * tensor_bytes(
             (groups, batch_size, logits), kernels.dtype
         )
 

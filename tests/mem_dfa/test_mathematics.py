@@ -23,6 +23,7 @@ from tests.mem_dfa.table import (
     ANY_NETWORK,
     STEPS,
     TABLE,
+    TRUE_END,
     normalisation,
     reversible,
     trainer_by,
@@ -185,15 +186,15 @@ def test_bp_is_what_keras_does(optimizer: type[keras.optimizers.Optimizer]) -> N
 
 def test_one_block_is_trained_by_its_true_gradient() -> None:
     """With a single weight layer there is no feedback: every algorithm is BP."""
-    changes = {}
-    for name in ANY_NETWORK:
+    changes, names = {}, set(ANY_NETWORK) & set(TRUE_END)
+    for name in names:
         keras.utils.set_random_seed(0)
         net = keras.Sequential(
             [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
         )
         trainer = compiled(trainer_by(name, net), keras.optimizers.SGD(0.1), run_eagerly=True)
         changes[name] = change(trainer, 3)
-    for name in ANY_NETWORK:
+    for name in names:
         assert distance(changes[name], changes["bp"]) <= 1e-6
 
 
