@@ -109,8 +109,8 @@ class Recurrent(Algorithm):
         name, steps = type(self).__name__, x.shape[1]
         if steps is None:
             raise UnsupportedError(
-                f"{name} received sequences of unknown length, shape {tuple(x.shape)}: batch "
-                "sequences of one length together, as by padding, with a fixed shape."
+                f"{name} received sequences of unknown or of several lengths, shape "
+                f"{tuple(x.shape)}: give all batches of a trainer one length, as by padding."
             )
         each_step = self.unrolled.has_output_each_step
         if each_step and (len(y.shape) < 2 or y.shape[1] != steps):
