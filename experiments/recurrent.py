@@ -8,6 +8,7 @@ time with full backpropagation through a thousand steps.
 
 import argparse
 import datetime
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -22,8 +23,8 @@ from mem_dfa.experiments.terminal import screen
 from mem_dfa import profiling
 
 TASKS = ("delay", "text", "unroll")
-HEADS = ("task", "variant", "chunk", "runs", "last bits", "best bits", "requested (MiB)")
-HEADS += ("update (ms)", "time / bptt")
+HEADS: tuple[str, ...] = ("task", "variant", "chunk", "runs", "last bits", "best bits")
+HEADS += ("requested (MiB)", "update (ms)", "time / bptt")
 
 
 @command
@@ -32,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     table = Table(options.out, RECURRENT)
     table.check_writable()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     profiling.enable()
     from mem_dfa.experiments.measure import unrolled
 

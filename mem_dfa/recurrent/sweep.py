@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -109,7 +109,7 @@ class Sweep:
             loss *= tf.constant(length / self._sequences.steps, loss.dtype)
         return [loss, trainer.optimizer.scale_loss(loss), outputs], states, moved
 
-    def _called(self, function: Callable[..., Any], number: int, states: Sequence[Tensor]) -> Any:
+    def _called(self, function: Any, number: int, states: Sequence[Tensor]) -> Any:
         """What a function returns for a segment, which runs when the last gradient is there."""
         start, length = self._segments[number]
         # Otherwise TensorFlow would run all kept segments at once, or merge a run into the first.

@@ -1,14 +1,15 @@
 """Truncated BPTT with synthetic gradients at the borders (Jaderberg et al., arXiv 1608.05343).
 
     for each chunk of T time steps, first to last, with S_{t+T} all states after it:
-        g = α·s(S_{t+T}; θ), a constant
+        g = α·δ̂(S_{t+T}), a constant;  δ̂(S) = s(S; θ) / √(B·T)
         (δ_t, ∇W) = gradient of L + ⟨g, S_{t+T}⟩ by (S_t, W),  W ← W − η·∇W
-        θ ← θ − η·∂/∂θ ‖s(S_t; θ) − δ_t‖²
+        θ ← θ − η·∂/∂θ ‖δ̂(S_t) − δ_t‖²
 
-δ_t is what s should have said at the border before: it holds g's part, so that errors of far
-chunks come near over many steps. Its last layer starts at 0, and α < 1 keeps it from following
-itself. s predicts δ as it is, a mean over batch and chunk: Adam, whose steps do not depend on that
-scale, then follows the changing net fast enough. Of B·T·δ it learned too late in the delay task.
+δ_t is what δ̂ should have been at the border before: it holds g's part, so that errors of far chunks
+come near over many steps. The last layer of s starts at 0, and α < 1 keeps it from following
+itself. δ is that of a mean over B sequences and T steps, and as small as these are many. The root
+is between two evils: of steps as large as Adam's, s itself is mostly noise, and s / (B·T) follows
+the net too late.
 """
 
 from __future__ import annotations
@@ -93,15 +94,20 @@ class SyntheticBPTT(TruncatedBPTT):
                 stacklevel=3,
             )
 
+    def _predicted(self, part: Sequences, states: Sequence[Tensor]) -> Tensor:
+        """δ̂(S) = s(S; θ) / √(B·T), those of all states beside each other."""
+        predicted = self.predictor(tf.stop_gradient(tf.concat(states, -1)))
+        count = tf.cast(tf.shape(part.x)[0] * part.steps, predicted.dtype)
+        return predicted / tf.sqrt(count)
+
     def _border_errors(
         self, part: Sequences, following: Sequence[Tensor], goes_on: Any
     ) -> list[Tensor]:
-        """G = α·s(S_{t+T}), for each state; 0 where the sequence ends."""
+        """G = α·δ̂(S_{t+T}), for each state; 0 where the sequence ends."""
         with scope("backward", "predictor"):
-            predicted = self.predictor(tf.stop_gradient(tf.concat(following, -1)))
+            predicted = tf.stop_gradient(self._predicted(part, following))
             used = tf.cast(goes_on, predicted.dtype) * self.share
-            widths = [state.shape[-1] for state in following]
-            return tf.split(tf.stop_gradient(predicted * used), widths, -1)
+            return tf.split(predicted * used, [state.shape[-1] for state in following], -1)
 
     def _learn(
         self, part: Sequences, states: Sequence[Tensor], errors: Sequence[Tensor | None]
@@ -109,14 +115,11 @@ class SyntheticBPTT(TruncatedBPTT):
         """The predictor's gradients, of its squared distance from δ_t."""
         learned = self.predictor.trainable_variables
         with scope("backward", "predictor"), tf.GradientTape() as tape:
-            predicted = self.predictor(tf.concat(states, -1))
-            zero = [
-                tf.zeros_like(s) if e is None else e for s, e in zip(states, errors, strict=True)
-            ]
-            target = tf.concat(zero, -1)
+            known = zip(states, errors, strict=True)
+            target = tf.concat([tf.zeros_like(s) if e is None else e for s, e in known], -1)
             # What an exploding gradient once taught comes back in every later target.
             target = tf.clip_by_norm(target, MOST_TARGET)
-            # ‖s(S_t; θ) − δ_t‖², the mean of the batch
-            distance = tf.reduce_mean(tf.reduce_sum((predicted - target) ** 2, -1))
-        gradients = tape.gradient(distance, [variable.value for variable in learned])
-        return learned, gradients
+            # ‖δ̂(S_t) − δ_t‖², the mean of the batch
+            missed = self._predicted(part, states) - target
+            distance = tf.reduce_mean(tf.reduce_sum(missed**2, -1))
+        return learned, tape.gradient(distance, [variable.value for variable in learned])

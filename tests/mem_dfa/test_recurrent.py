@@ -44,16 +44,23 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 
 def chunk_gradients(
-    weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, first: np.ndarray, error: Any
+    weights: list[np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    first: np.ndarray,
+    told: tuple[np.ndarray, np.ndarray],
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """∇W of a chunk's mean loss and ⟨error(s), s⟩ at its end, δ at its beginning, and s after."""
+    """∇W of a chunk's mean loss and ⟨g, s⟩ at its end, δ at its beginning, and s after.
+
+    g = s·M + m for `told` (M, m).
+    """
     kernel, recurrent, bias, out, out_bias = weights
     states, errors = [first], []
     for t in range(x.shape[1]):
         states.append(np.tanh(x[:, t] @ kernel + states[-1] @ recurrent + bias))
         errors.append((softmax(states[-1] @ out + out_bias) - np.eye(3)[y[:, t]]) / y.size)
     total = [np.zeros_like(weight) for weight in weights]
-    delta = error(states[-1])
+    delta = states[-1] @ told[0] + told[1]
     for t in reversed(range(x.shape[1])):
         delta = (delta + errors[t] @ out.T) * (1 - states[t + 1] ** 2)
         parts = (x[:, t].T @ delta, states[t].T @ delta, delta.sum(0))
@@ -74,14 +81,13 @@ def expected_of(kind: type[Recurrent], weights: list[np.ndarray], steps: int) ->
             share = SHARE if kind is SyntheticBPTT and start + length < STEPS else 0.0
             *net, matrix, offset = weights
             part = slice(start, start + length)
-            total, delta, after = chunk_gradients(
-                net,
-                x[:, part],
-                y[:, part],
-                state,
-                lambda s: share * (s @ matrix + offset),  # noqa: B023
-            )
-            missed = 2 * (state @ matrix + offset - delta) / ROWS * (kind is SyntheticBPTT)
+            scale = np.sqrt(ROWS * length)
+            # δ̂(S) = s(S) / √(B·T)
+            matrix_by, offset_by = matrix / scale, offset / scale
+            told = (share * matrix_by, share * offset_by)
+            total, delta, after = chunk_gradients(net, x[:, part], y[:, part], state, told)
+            missed = state @ matrix_by + offset_by - delta
+            missed *= 2 / ROWS / scale * (kind is SyntheticBPTT)
             total += [state.T @ missed, missed.sum(0)]
             weights = [w - RATE * g for w, g in zip(weights, total, strict=True)]
             state = after
