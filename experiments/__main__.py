@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "measures every combination of algorithms, models, depths, batch sizes",
     "fit": "finds the largest batch, or depth, that trains within so much memory",
     "bench": "times algorithms in turns, beside what TensorFlow and Keras offer",
+    "recurrent": "trains nets unrolled in time, truncated and not, and weighs them",
     "gate": "says what memory the cells of memory-gate.toml take more or less than before",
     "claims": "measures again what this project promises",
     "plot": "draws a figure of your own from measured rows",

@@ -42,16 +42,26 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.unlock import Unlock as Unlock
     from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
+    from mem_dfa.recurrent.checkpointed import CheckpointedBPTT as CheckpointedBPTT
+    from mem_dfa.recurrent.synthetic import SyntheticBPTT as SyntheticBPTT
+    from mem_dfa.recurrent.truncated import TruncatedBPTT as TruncatedBPTT
     from mem_dfa.shapes.prediction import predict as predict
 
 ALGORITHMS = registry.Loaded(registry.ALGORITHMS)
 MODELS = registry.Loaded(registry.MODELS)
 
+# Trainers of nets unrolled in time, which the registry's models and data are not.
+_RECURRENT = {
+    "CheckpointedBPTT": "mem_dfa.recurrent.checkpointed",
+    "SyntheticBPTT": "mem_dfa.recurrent.synthetic",
+    "TruncatedBPTT": "mem_dfa.recurrent.truncated",
+}
 _PLACES = {
     "Algorithm": "mem_dfa.algorithms.base",
     "Alignment": "mem_dfa.alignment",
     "Chain": "mem_dfa.chain.chain",
     "predict": "mem_dfa.shapes.prediction",
+    **_RECURRENT,
     **{name: module for module, name in (e.place.split(":") for e in registry.ALGORITHMS.values())},
 }
 __all__ = sorted(["ALGORITHMS", "MODELS", "UnsupportedError", *_PLACES])
@@ -77,3 +87,5 @@ def _known_to_keras(keras: ModuleType) -> None:
     """
     import_module("mem_dfa.layers")
     list(ALGORITHMS.values())
+    for module in _RECURRENT.values():
+        import_module(module)

@@ -9,7 +9,7 @@ from mem_dfa.experiments.store.table import bounds_of
 
 _SCHEMAS = (
     *(schemas.MEASUREMENTS, schemas.ANSWERS, schemas.TRIES, schemas.BENCH),
-    *(schemas.EPOCHS, schemas.ALIGNMENTS),
+    *(schemas.EPOCHS, schemas.ALIGNMENTS, schemas.RECURRENT),
 )
 MEANINGS = {
     "algorithm": "its name, or `package.module:Class`",
@@ -80,6 +80,14 @@ MEANINGS = {
     "train_accuracy": "on the training images",
     "test_loss": "on the test images",
     "test_accuracy": "on the test images",
+    "task": "what is to be told: `delay`, `text`; `unroll` trains nothing",
+    "variant": "how the net is trained",
+    "chunk": "time steps of an update",
+    "share": "of the predicted error that is used, α",
+    "updates": "optimizer steps",
+    "last_bits": "a step, mean of the last 250 updates",
+    "best_bits": "a step, least mean of 250 updates",
+    "update_time_s": "time of an update",
     "after_epoch": "epochs trained until then, 0 before training",
     "block": "name of a block, or `network` for all",
     "block_layers": "the block's layers",

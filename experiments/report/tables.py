@@ -21,6 +21,7 @@ _TITLES = {
     trainings.EPOCHS.name: "what each epoch of every training gave",
     schemas.ALIGNMENTS.name: "how far each block's updates point away from backpropagation's",
     schemas.BENCH.name: "step times of cells that took turns",
+    schemas.RECURRENT.name: "nets unrolled in time: bits, memory and time of each run",
     fit_rows.ANSWERS.name: "the largest sizes that train in so much memory",
     fit_rows.TRIES.name: "every size that was tried for that",
 }

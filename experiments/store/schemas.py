@@ -78,3 +78,13 @@ ANSWERS = Schema(
     ["size", "image_time_s", "repeats", "process_peak_bytes"],
 )
 """One row per search. ``next_status`` and ``next_error`` are of one more than ``size``."""
+RECURRENT = Schema(
+    "tables/recurrent.csv",
+    [
+        *("task", "variant", "seed", "chunk", "share", "updates", "last_bits", "best_bits"),
+        *("step_requested_bytes", "update_time_s", "ratio_to_bp"),
+        *("tensorflow", "keras", "timestamp"),
+    ],
+    ["task", "variant", "seed", "chunk", "updates", "step_requested_bytes", "update_time_s"],
+)
+"""One row per trained net."""

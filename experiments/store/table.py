@@ -27,11 +27,11 @@ _GOOD = ("ok", "maximum")
 _MOST = 2**63 - 1
 # Columns of numbers, and the least and the most that these may be; whole ones if the least is.
 _NUMBERS: tuple[tuple[str, float, float], ...] = (
-    ("layers|batch_size|classes|steps|repeats|process|size|maximum|epoch", 1, _MOST),
+    ("layers|batch_size|classes|steps|repeats|process|size|maximum|epoch|chunk|updates", 1, _MOST),
     ("seed|epochs|after_epoch|rounds|time_limit_s", 0, _MOST),
     ("learning_rate", math.ulp(0.0), sys.float_info.max),
     ("(step|image)_time_s.*", math.ulp(0.0), _MOST),
-    ("ratio_.*|.*_s", 0.0, _MOST),
+    ("ratio_.*|.*_s|.*_bits|share", 0.0, _MOST),
     ("(.*_)?accuracy", 0.0, 1),
     ("angle_degrees", 0.0, 180),
     # Memory that is given back makes the first of them less than nothing.
