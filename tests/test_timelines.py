@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, MODELS, profiling
-from tests.mem_dfa.table import ANY_NETWORK, TABLE
+from tests.mem_dfa.table import ANY_NETWORK, STEPS, TABLE
 
 BATCH = 16
 LAYERS = 5
@@ -63,7 +63,7 @@ WIDE = [("bp", False), ("mem_dfa", False), ("mem_dfa", True), ("checkpoint", Fal
 CASES = [
     *(
         (algorithm, model, eager)
-        for algorithm in ALGORITHMS
+        for algorithm in STEPS
         for model in (["conv20"] if algorithm == "revnet" else ["conv20", "mnist_conv"])
         for eager in (False, True)
     ),
