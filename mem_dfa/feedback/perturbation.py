@@ -90,7 +90,8 @@ class Perturbation(Heads):
         """δ̂_i and the gradients of the block's classifier; see `LocalSignal.signal`."""
         kernels, bias = (tf.convert_to_tensor(v.value) for v in self._heads[block.name])
         features = self._features[block.name]
-        with scope("backward", block.name):
+        # One after another, so that no more is held than one needs.
+        with scope("backward", block.name), in_turn():
             with tf.GradientTape() as tape:
                 tape.watch(outputs)
                 seen = tf.cast(features.of(outputs), kernels.dtype)
@@ -114,23 +115,19 @@ class Perturbation(Heads):
             return tape.gradient(seen, outputs, output_gradients=estimate), gradients
 
     def step_bytes(self, block: Block, batch_size: int) -> int:
-        """Of the features and of what noise is drawn by, or of δ̂_i; and of each group's logits."""
+        """Of the features, with what noise is drawn by, with the slopes of logits, or with δ̂_i."""
         features, (kernels, _) = self._features[block.name], self._heads[block.name]
         groups, size, logits = kernels.shape
-        shape = (groups, batch_size, size)
-        own, which_are_zero = tensor_bytes(shape, kernels.dtype), tensor_bytes(shape, "bool")
+        own = tensor_bytes((groups, batch_size, size), kernels.dtype)
+        shares = tensor_bytes((groups, batch_size, logits), kernels.dtype)
         output = block.bytes(batch_size).output if features.is_pooled else own
-        noise = 4 * own + which_are_zero
-        return max(noise, output + own) + 2 * tensor_bytes(
-            (groups, batch_size, logits), kernels.dtype
-        )
+        return own + max(4 * own, own + 3 * shares, output)
 
     def _noise(self, block: Block, parts: tf.Tensor) -> tf.Tensor:
         """Noise u ~ N(0, I) for features in groups, not before they are there."""
         seed = self._draws.seed(self._numbers[block.name], parts)
         rows = parts.shape[0] * tf.shape(parts)[1]
-        with in_turn():
-            noise = exact_random.normal(seed, rows, parts.shape[2])
+        noise = exact_random.normal(seed, rows, parts.shape[2])
         noise = tf.cast(tf.reshape(noise, tf.shape(parts)), parts.dtype)
         # What ReLU or dropout switches off passes nothing back: its noise would only add up.
         return tf.where(tf.equal(parts, 0), tf.zeros_like(noise), noise)
