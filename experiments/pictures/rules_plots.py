@@ -90,7 +90,8 @@ def _notes(folder: str, cells: Sequence[Cell], found: rules.Accuracies) -> list[
     first = cells[0]
     rates = " or ".join(f"{rate:g}" for rate in sorted({cell.learning_rate for cell in cells}))
     counts = sorted({len(seeds) for line in found.values() for seeds in line.values()})
-    several = f"means of {counts[0]} to {counts[-1]} seeds, bands from the least to the greatest"
+    few = f"{counts[0]} to " if counts[0] < counts[-1] else ""
+    several = f"means of {few}{counts[-1]} seeds, bands from the least to the greatest"
     unknown = sorted({cell.name for cell in cells} - found.keys())
     return [
         f"{results.images(results.read(folder), first.dataset)}, {first.epochs} epochs, "
