@@ -281,18 +281,6 @@ def step_bytes(trainer: keras.Model, data: tuple[Any, Any]) -> int:
     return min(line.step_requested_bytes for line in recorded(trainer, *data, steps=3))
 
 
-def test_without_order_all_signs_would_be_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In Keras's own step beside all activations, of one image by a conv net."""
-
-    def measured() -> int:
-        image = np.full((1, 32, 32, 3), 0.5, "float32"), np.zeros(1, "int32")
-        return step_bytes(ALGORITHMS["usf"](MODELS["conv20"](layers=10, seed=0)), image)
-
-    ordered = measured()
-    monkeypatch.setattr(sign_symmetry, "after", lambda tensor, earlier: tensor)
-    assert measured() > ordered + 4 * 4 * 5 * 5 * 16 * 16  # four kernels
-
-
 def test_without_order_all_sizes_would_be_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under checkpoints, where a step takes a few kernels at any depth."""
     few, many, width = 4, 16, 64
