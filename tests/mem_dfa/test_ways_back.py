@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mem_dfa import ALGORITHMS, MODELS, UnsupportedError
+from mem_dfa import ALGORITHMS, UnsupportedError
 from mem_dfa.feedback import sign_symmetry
 from mem_dfa.feedback.distributions import distribution_of_kernel
 from mem_dfa.feedback.kernels import fans
