@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mem_dfa.experiments import reproduce, run, sweep
+from mem_dfa.experiments import run
 from mem_dfa.experiments.cli import arguments, values
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
@@ -124,18 +124,6 @@ def test_help_answers_at_once(module: str) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert done.stdout.startswith(f"usage: python -m experiments.{module}")
     assert done.stdout.splitlines()[-1] == "False"
-
-
-def test_what_was_a_command_says_what_to_do_instead() -> None:
-    line = [sys.executable, "-m", "experiments.depth", "--algo", "bp"]
-    done = subprocess.run(line, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    (said,) = done.stderr.splitlines()
-    assert said.startswith("error: memory against depth is a sweep")
-    swept, reproduction = (text.split()[3:] for text in said.split("`")[1::2])
-    depths = {cell.layers for cell in arguments.cells(sweep.parser().parse_args(swept))}
-    assert depths == {1, 10, 100}
-    assert reproduce._parser().parse_args(reproduction).figure == ["depth"]
 
 
 def test_bad_value_as_a_command(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What training changes in a net, and how far two changes are apart."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -57,6 +59,19 @@ def recorded(
             trainer.train_on_batch(x, y)
         timelines.append(timeline)
     return timelines
+
+
+def assert_goes_on_after_saving(
+    trainer: keras.Model, data: tuple[np.ndarray, np.ndarray], folder: Path
+) -> None:
+    """A step, and another one after saving and loading, as without."""
+    trainer.train_on_batch(*data)
+    trainer.save(folder / "trainer.keras")
+    loaded = keras.saving.load_model(folder / "trainer.keras")
+    for one in (trainer, loaded):
+        one.train_on_batch(*data)
+    for ours, theirs in zip(loaded.get_weights(), trainer.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def small_network(algorithm: str = "") -> keras.Model:

@@ -14,6 +14,7 @@ from tests.mem_dfa.comparison import (
     EXECUTIONS,
     LOSS,
     LOSS_FLOAT64,
+    assert_goes_on_after_saving,
     blobs,
     change,
     compiled,
@@ -141,13 +142,7 @@ def test_the_read_out_learns() -> None:
 def test_it_goes_on_after_saving(tmp_path: Path) -> None:
     trainer = ForwardForward(network(), seed=3)
     trainer.compile(keras.optimizers.SGD(0.1, 0.9), LOSS, run_eagerly=True)
-    trainer.train_on_batch(*data())
-    trainer.save(tmp_path / "trainer.keras")
-    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    for one in (trainer, loaded):
-        one.train_on_batch(*data())
-    for ours, theirs in zip(loaded.get_weights(), trainer.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_goes_on_after_saving(trainer, data(), tmp_path)
 
 
 def test_networks_that_it_cannot_train_are_refused() -> None:

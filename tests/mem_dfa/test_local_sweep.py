@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, MODELS, UnsupportedError, profiling
 from mem_dfa.feedback.matrices import KINDS
-from tests.mem_dfa.comparison import EXECUTIONS, LOSS, LOSS_FLOAT64, change, compiled, recorded
+from tests.mem_dfa.comparison import (
+    EXECUTIONS,
+    LOSS,
+    LOSS_FLOAT64,
+    assert_goes_on_after_saving,
+    change,
+    compiled,
+    recorded,
+)
 from tests.mem_dfa.test_groups import DECAY, data, network, softmax
 
 LOCAL = ("drtp", "lel")
@@ -133,10 +141,4 @@ def test_matrices_that_learn_from_the_output_error_are_refused(algorithm: str) -
 def test_a_local_sweep_goes_on_after_saving(algorithm: str, kind: str, tmp_path: Path) -> None:
     trainer = ALGORITHMS[algorithm](network(), seed=3, feedback=kind)
     trainer.compile(keras.optimizers.SGD(0.1, 0.9), LOSS, run_eagerly=True)
-    trainer.train_on_batch(*data())
-    trainer.save(tmp_path / "trainer.keras")
-    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    for one in (trainer, loaded):
-        one.train_on_batch(*data())
-    for ours, theirs in zip(loaded.get_weights(), trainer.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_goes_on_after_saving(trainer, data(), tmp_path)

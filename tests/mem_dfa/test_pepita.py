@@ -9,7 +9,15 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, MODELS, PEPITA, UnsupportedError, profiling
-from tests.mem_dfa.comparison import EXECUTIONS, LOSS, LOSS_FLOAT64, change, compiled, recorded
+from tests.mem_dfa.comparison import (
+    EXECUTIONS,
+    LOSS,
+    LOSS_FLOAT64,
+    assert_goes_on_after_saving,
+    change,
+    compiled,
+    recorded,
+)
 from tests.mem_dfa.test_groups import DECAY, data, network, softmax
 
 layers = keras.layers
@@ -176,13 +184,7 @@ def test_the_loss_that_a_subclass_computes_is_that_of_both_passes() -> None:
 def test_it_goes_on_after_saving(tmp_path: Path) -> None:
     trainer = PEPITA(network(), seed=3)
     trainer.compile(keras.optimizers.SGD(0.1, 0.9), LOSS, run_eagerly=True)
-    trainer.train_on_batch(*data())
-    trainer.save(tmp_path / "trainer.keras")
-    loaded = keras.saving.load_model(tmp_path / "trainer.keras")
-    for one in (trainer, loaded):
-        one.train_on_batch(*data())
-    for ours, theirs in zip(loaded.get_weights(), trainer.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_goes_on_after_saving(trainer, data(), tmp_path)
 
 
 @pytest.mark.parametrize(
