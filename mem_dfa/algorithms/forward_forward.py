@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.blockwise import Blockwise
+from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.goodness import Goodness, normalised
 from mem_dfa.memory.batch_slices import chain_peak_bytes
 from mem_dfa.optimizer.step import Update
@@ -58,6 +59,17 @@ class ForwardForward(Blockwise):
         for block in self.chain.blocks:
             activation = block.run(normalised(activation), "forward", bool(training))
         return self.chain.head.run(activation, "forward", bool(training))
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Not of this algorithm.
+
+        Raises:
+            UnsupportedError: always: the network alone does not normalise between blocks.
+        """
+        raise UnsupportedError(
+            "ForwardForward received export(), which is of the network alone, and that does not "
+            "normalise between blocks as it was trained to: save the trainer, and predict with it."
+        )
 
     def _predict_step_bytes(self, batch_size: int) -> int:
         """The block at work on three times the batch, and what the block before it handed on."""

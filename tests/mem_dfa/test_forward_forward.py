@@ -102,6 +102,11 @@ def test_labels_in_the_input_have_no_say_in_what_it_predicts() -> None:
     assert not np.allclose(trainer(x), trainer(other), atol=1e-4)
 
 
+def test_the_network_alone_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"network alone.*save the trainer"):
+        ForwardForward(network()).export(tmp_path)
+
+
 BATCH, WIDTH = 64, 512
 ACTIVATION_BYTES = 3 * BATCH * WIDTH * 4
 
