@@ -3,7 +3,8 @@
 ``python -m experiments.recurrent --task delay`` appends a row for each variant and seed to
 ``tables/recurrent.csv`` under ``--out`` and writes the means to ``recurrent_delay.md``: bits a
 step, what an update asks for, and its time. `unroll` trains nothing: it compares checkpoints in
-time with full backpropagation through a thousand steps.
+time with full backpropagation through a thousand steps. ``figures/recurrent.png`` has all tasks
+that were run.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mem_dfa.experiments.cli import arguments, values
 from mem_dfa.experiments.cli.program import command
@@ -36,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     profiling.enable()
     from mem_dfa.experiments.measure import unrolled
+    from mem_dfa.experiments.pictures import canvas, recurrent_plots
 
     rows: list[Row] = []
     if options.task == "unroll":
@@ -52,6 +55,10 @@ def main(argv: Sequence[str]) -> int:
     write_markdown(options.out, f"recurrent_{options.task}", [HEADS, *lines])
     screen.show(screen.table("Recurrent nets: means of the runs", HEADS[:2], HEADS[2:], lines))
     print(f"one row per run: {path}")
+    drawn = recurrent_plots.against_memory(options.out)
+    stem = Path(options.out, "figures", "recurrent")
+    canvas.save(drawn.figure, stem, ["png"])
+    print(f"figure: {stem}.png")
     return 0
 
 

@@ -449,6 +449,20 @@ MODELS: Mapping[str, ModelEntry] = {
         batch_size=200,
         layers=3,
     ),
+    "depth_mlp_bn": ModelEntry(
+        "mem_dfa.models.depth:depth_mlp_bn",
+        "as `depth_mlp`, with BatchNormalization",
+        dataset="mnist",
+        batch_size=256,
+        layers=3,
+    ),
+    "depth_mlp_frozen": ModelEntry(
+        "mem_dfa.models.depth:depth_mlp_frozen",
+        "as `depth_mlp_bn`, its hidden layers frozen: the floor of every rule",
+        dataset="mnist",
+        batch_size=256,
+        layers=3,
+    ),
     "depth_revnet": ModelEntry(
         "mem_dfa.models.depth:depth_revnet",
         "as many reversible blocks of 8 channels; any depth",

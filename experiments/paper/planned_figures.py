@@ -16,6 +16,8 @@ ALL = ("bp", "fa", "dfa", "mem_dfa", "checkpoint", "checkpoint_fa", "microbatch"
 _ALL = ",".join(ALL)
 _FOUR = "bp,fa,dfa,mem_dfa"
 _TURNS = "bp,mem_dfa,checkpoint,remat_scope,recompute_grad"
+_CONSTANT = "drtp,lel,local_loss,forward_gradient,dni,cdni,pepita"
+"""What keeps nothing, beside mem_dfa, and trains convolutions."""
 _RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03]
 _OTHERS = [{"feedback_initializer": name} for name in ("he_normal", "xavier_uniform")]
 _TIMED_STEPS = 25
@@ -41,6 +43,15 @@ def _options(algorithms: str, name: str, values: list[Any]) -> tuple[Cell, ...]:
 _REGENERATED = {"feedback": "regenerated"}
 _DEPTHS: dict[str, Any] = {"layers": [1, 10, 100, 1000], "execution": list(EXECUTIONS)}
 _deep = functools.partial(_cells, dataset="synthetic", device="cpu", steps=1)
+
+_SYNTHETIC: dict[str, Any] = {
+    **{"dataset": "mnist", "layers": [3, 4, 5, 6], "optimizer": "adam"},
+    **{"learning_rate": 0.001, "epochs": 12, "seed": 0},
+}
+"""Of 12 epochs of every algorithm at each depth there are twenty minutes."""
+
+_LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_rate": 0.0005}
+"""The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
 
 def _search(
@@ -91,6 +102,11 @@ _FIGURES: dict[str, tuple] = {
         "conv20, batch 128: memory against layers",
         _cells(_ALL, "conv20", layers=range(1, 21)),
         _cells(_FOUR, "conv20", layers=[1, 2, 4], batch_size=16),
+    ),
+    "layers_constant": (
+        "conv20, batch 128: what does not grow with depth",
+        _cells(f"bp,mem_dfa,{_CONSTANT}", "conv20", layers=[5, 10, 20, 40]),
+        _cells("bp,local_loss", "conv20", layers=[1, 2, 4], batch_size=16),
     ),
     "layers_vgg16": (
         "VGG-16, batch 64: memory against layers",
@@ -177,7 +193,7 @@ _FIGURES: dict[str, tuple] = {
     ),
     "search_liao_cifar_bn": (
         "liao_cifar_bn on CIFAR-10: settings tried",
-        _search("liao_cifar_bn", 3, "bp,fa,dfa", [0.0003, 0.001, 0.003]),
+        _search("liao_cifar_bn", 3, "bp,dfa", [0.0003, 0.001, 0.003]),
     ),
     "accuracy_mlp": ("mlp on MNIST: test accuracy", _training("mlp", 40)),
     "accuracy_mnist_conv": ("mnist_conv on MNIST: test accuracy", _training("mnist_conv", 20)),
@@ -188,7 +204,14 @@ _FIGURES: dict[str, tuple] = {
     ),
     "accuracy_signals_liao_cifar_bn": (
         "liao_cifar_bn on CIFAR-10: test accuracy by every signal",
-        _training("liao_cifar_bn", 10, "bp,usf,brsf,frsf,fa,dfa", seeds=[0]),
+        _training("liao_cifar_bn", 6, "bp,usf,brsf,frsf,dfa,fa", seeds=[0]),
+    ),
+    "accuracy_local_liao_cifar": (
+        "liao_cifar on CIFAR-10: test accuracy by losses of each block",
+        (
+            *_training("liao_cifar", 10, "bp,fa,dfa", seeds=[0]),
+            *_cells("local_loss", "liao_cifar", epochs=10, seed=[0], **_LOCAL),
+        ),
     ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
@@ -201,6 +224,13 @@ _FIGURES: dict[str, tuple] = {
         _every_training("liao_cifar", 10),
     ),
     "rules_depth_mlp": ("depth_mlp on MNIST: every rule's test accuracy", rules.planned()),
+    "published_depth_mlp_bn": (
+        "depth_mlp_bn on MNIST: synthetic gradients against depth",
+        (
+            *_cells("bp,cdni,dni", "depth_mlp_bn", **_SYNTHETIC),
+            *_cells("bp", "depth_mlp_frozen", **_SYNTHETIC),
+        ),
+    ),
     "alignment_depth_mlp": ("depth_mlp, 8 layers: each update's angle to bp's", rules.aligned()),
     "fit_vgg16": (
         "VGG-16: the largest batch that trains in 1 GiB",

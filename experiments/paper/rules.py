@@ -37,7 +37,16 @@ _FAMILIES: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
         *(("bdfa", {"groups": count}) for count in (2, 4)),
         *((name, _ANCHOR) for name in ("dfa", "anchor_steps")),
     ],
-    "local": [("lel", {}), ("drtp", {})],
+    "losses of each block": [
+        *((name, {}) for name in ("lel", "drtp", "local_loss")),
+        *(("local_loss", {"local_loss": loss}) for loss in ("prediction", "similarity")),
+    ],
+    "predicted signals": [("dni", {}), ("cdni", {})],
+    "forward passes alone": [
+        ("forward_gradient", {}),
+        ("forward_gradient", {"perturbation_groups": 1}),
+        *((name, {}) for name in ("pepita", "forward_forward")),
+    ],
 }
 _REFERENCES = Path(__file__).with_name("references.csv")
 
@@ -136,8 +145,11 @@ def accuracies(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> Accurac
     return found
 
 
-def references() -> dict[tuple[str, int], float]:
-    """Test accuracies (%) that were computed independently, by rule and hidden layers."""
+def references(model: str = MODEL) -> dict[tuple[str, int], float]:
+    """Test accuracies (%) of others, by rule and hidden layers.
+
+    Of `MODEL` they were computed independently with the same settings; of others published.
+    """
     with _REFERENCES.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        return {(row["rule"], int(row["layers"])): float(row["test_accuracy"]) for row in rows}
+        rows = [row for row in csv.DictReader(file) if row["model"] == model]
+    return {(row["rule"], int(row["layers"])): float(row["test_accuracy"]) for row in rows}

@@ -14,6 +14,7 @@ from mem_dfa.experiments.pictures import (
     fit_plots,
     memory_accuracy_plots,
     memory_plots,
+    published_plots,
     rules_plots,
     search_plots,
     tradeoff_plots,
@@ -71,6 +72,7 @@ DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
     "tradeoff": memory_accuracy_plots.memory_accuracy_time,
     "fit": fit_plots.largest_batches,
     "rules": rules_plots.against_depth,
+    "published": published_plots.errors_beside_published,
     "alignment": alignment_plots.against_block,
 }
 """By the first word of a figure's name; each takes the folder of results, the title and cells."""

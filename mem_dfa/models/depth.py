@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -41,20 +42,69 @@ def depth_mlp(
     Raises:
         ValueError: `layers` is below 1.
     """
+    return _dense("depth_mlp", input_shape, classes, layers, seed)
+
+
+def depth_mlp_bn(
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """`layers` × [dense 256, BatchNormalization, ReLU], then dense; 3 unless told.
+
+    The fully connected nets of Jaderberg et al. (arXiv 1608.05343).
+
+    Raises:
+        ValueError: `layers` is below 1.
+    """
+    normalisation = keras.layers.BatchNormalization
+    return _dense("depth_mlp_bn", input_shape, classes, layers, seed, normalisation)
+
+
+def depth_mlp_frozen(
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """`depth_mlp_bn` whose hidden layers stay as they are drawn: no rule may do worse.
+
+    Batches are normalised as there; a frozen BatchNormalization would not do that.
+
+    Raises:
+        ValueError: `layers` is below 1.
+    """
+    normalisation = functools.partial(keras.layers.BatchNormalization, center=False, scale=False)
+    network = _dense("depth_mlp_frozen", input_shape, classes, layers, seed, normalisation)
+    for layer in network.layers[:-1]:
+        layer.trainable = not isinstance(layer, keras.layers.Dense)
+    return network
+
+
+def _dense(
+    name: str,
+    input_shape: Sequence[int],
+    classes: int,
+    layers: int | None,
+    seed: int | None,
+    normalisation: Callable[..., Layer] | None = None,
+) -> keras.Sequential:
     depth = 3 if layers is None else layers
     if depth < 1:
-        raise ValueError(f"layers={depth} for model depth_mlp: it has 1 or more weight layers.")
+        raise ValueError(f"layers={depth} for model {name}: it has 1 or more weight layers.")
 
     def group(index: int) -> Group:
         def make(seeds: Seeds) -> list[Layer]:
             flatten = [keras.layers.Flatten(name="flatten")] if index == 1 else []
+            between = [normalisation(name=f"normalisation_{index}")] if normalisation else []
             relu = keras.layers.ReLU(name=f"relu_{index}")
-            return [*flatten, seeds.dense(UNITS, f"dense_{index}"), relu]
+            return [*flatten, seeds.dense(UNITS, f"dense_{index}"), *between, relu]
 
         return make
 
     groups = [group(index) for index in range(1, depth + 1)]
-    return sequential("depth_mlp", input_shape, classes, depth, seed, groups)
+    return sequential(name, input_shape, classes, depth, seed, groups)
 
 
 def depth_revnet(

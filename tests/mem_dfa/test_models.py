@@ -21,6 +21,8 @@ PARAMETERS = {
     "depth_revnet": 27 * 8 + 8 + 100 * 2 * (36 * 4 + 4) + 8_192 * 10 + 10,
     "depth_net": 27 * 8 + 8 + 99 * (72 * 8 + 8) + 8_192 * 10 + 10,
     "depth_mlp": 784 * 256 + 256 + 2 * (256 * 256 + 256) + 2560 + 10,
+    "depth_mlp_bn": 784 * 256 + 256 + 2 * (256 * 256 + 256) + 3 * 2 * 256 + 2560 + 10,
+    "depth_mlp_frozen": 2560 + 10,
     # The shortcuts are 1×1 convolutions with BatchNormalization.
     "resnet32": 466_906,
     "resnet110": 1_730_714,
@@ -48,10 +50,8 @@ def whole(request: pytest.FixtureRequest) -> tuple[str, keras.Model]:
 def test_parameters_are_counted(whole: tuple[str, keras.Model]) -> None:
     name, model = whole
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == PARAMETERS[name]
-    if name not in (
-        *UNITS,
-        "liao_cifar_bn",
-    ):  # the others have BatchNormalization's statistics as well
+    if name not in (*UNITS, "liao_cifar_bn", "depth_mlp_bn", "depth_mlp_frozen"):
+        # The others have weights that do not train, such as BatchNormalization's statistics.
         assert model.count_params() == PARAMETERS[name]
 
 
