@@ -162,7 +162,19 @@ LOCAL_LOSSES: Mapping[str, str] = {
     "both": "0.01 of the first and 0.99 of the second",
 }
 
+CHECKPOINT_PLANS: Mapping[str, str] = {
+    "sqrt": "the least memory in which each block runs again once at most",
+    "revolve": "few of many alike blocks' outputs; each block runs again as often as needed",
+}
+
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
+PLAN = Option(
+    "plan",
+    "name",
+    "how often blocks run again: once at most, or for less memory",
+    "sqrt",
+    tuple(CHECKPOINT_PLANS),
+)
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
 FEEDBACK = Option(
@@ -210,6 +222,7 @@ MATRICES = (FEEDBACK, FEEDBACK_INITIALIZER, NONZEROS, RANK)
 OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
 OPTIONS = (
     EVERY,
+    PLAN,
     BUDGET,
     SLICES,
     GROUPS,
@@ -400,7 +413,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="exact",
         keeps="checkpoints; what lies between runs again, at most once a block",
         look=Look("#009E73", "^", 1.6),
-        options=(EVERY, BUDGET),
+        options=(EVERY, PLAN, BUDGET),
     ),
     "checkpoint_fa": AlgorithmEntry(
         "mem_dfa.algorithms.checkpoint:CheckpointFA",
@@ -408,7 +421,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         signal="as `fa`",
         keeps="checkpoints",
         look=Look("#603000", "v", 3.2),
-        options=(EVERY, BUDGET, FEEDBACK_INITIALIZER, WAY_BACK, FEEDBACK_DECAY),
+        options=(EVERY, PLAN, BUDGET, FEEDBACK_INITIALIZER, WAY_BACK, FEEDBACK_DECAY),
     ),
     "revnet": AlgorithmEntry(
         "mem_dfa.algorithms.revnet:RevNet",

@@ -71,7 +71,7 @@ class Anchored(Blockwise):
     def exact_schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
         """Forward with checkpoints, then segment by segment backward."""
         given = (type(self).__name__, self.chain.pieces, Exact(), update)
-        return BackwardSweep(*given, segments=self.exact_plan(batch_size or NOMINAL_BATCH).segments)
+        return BackwardSweep(*given, actions=self.exact_plan(batch_size or NOMINAL_BATCH).actions)
 
     def exact_step_bytes(self, batch_size: int) -> int:
         """What an exact step takes, from shapes; 0 where there is none."""

@@ -4,15 +4,15 @@
     backward:  for each segment, last to first:  run it again from its checkpoint,
                δ_{i-1} = J_iᵀ δ_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
 
-The second run draws the dropout masks of the first and moves BatchNormalization's statistics for
-both, so the gradient is exact. Each block is recomputed at most once; `planning` places the
-borders.
+The last run draws the dropout masks of the first and moves BatchNormalization's statistics for all,
+so the gradient is exact. Each block is recomputed at most once where `checkpoint_plan` places the
+borders, and about log₂ n times where `revolve` does, of n blocks, for memory that grows as log n.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -21,11 +21,22 @@ from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.ways_back import kernel_feedback
-from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory import checkpoint_plan, replayed_plan
 from mem_dfa.memory.budget import budget_bytes, refuse_unknown
-from mem_dfa.memory.checkpoint_plan import Plan
+from mem_dfa.memory.checkpoint_plan import BlockCost, Plan
+from mem_dfa.memory.replayed_plan import ReplayedPlan
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
+
+AnyPlan: TypeAlias = Plan | ReplayedPlan
+PLANS: Mapping[
+    str,
+    tuple[Callable[[Sequence[BlockCost]], AnyPlan], Callable[[Sequence[BlockCost], int], AnyPlan]],
+] = {
+    "sqrt": (checkpoint_plan.least_peak, checkpoint_plan.within_budget),
+    "revolve": (replayed_plan.revolved, replayed_plan.revolved_within),
+}
+"""What plans without and within a budget of bytes, by the names in `registry.CHECKPOINT_PLANS`."""
 
 
 @keras.saving.register_keras_serializable("mem_dfa")
@@ -39,6 +50,7 @@ class Checkpoint(Blockwise):
         blocks: Sequence[str] | None = None,
         budget: str | int | None = None,
         batch_size: int | None = None,
+        plan: str = "sqrt",
         **details: Any,
     ) -> None:
         """Wrap `network`; without further words the borders make the peak least (√n).
@@ -53,6 +65,8 @@ class Checkpoint(Blockwise):
                 hands out for that, `step_bytes`, may be larger, but never twice; batches fetched
                 ahead, and what the first step makes for good, come on top of both.
             batch_size: what the budget is for; needed where batches are of no fixed size.
+            plan: "sqrt" to run each block again once at most; "revolve" to keep few of many alike
+                blocks' outputs, and run the others again as often as that makes necessary.
             **details: `seed` and `name`, as in `Algorithm`.
 
         Raises:
@@ -60,19 +74,29 @@ class Checkpoint(Blockwise):
         """
         super().__init__(network, **details)
         self.every, self.blocks, self.budget, self.batch_size = every, blocks, budget, batch_size
+        self.plan_name = plan
+        if plan not in PLANS:
+            raise UnsupportedError(
+                f"Checkpoint received plan={plan!r}: use one of {', '.join(PLANS)}."
+            )
         given = [name for name in ("every", "blocks", "budget") if getattr(self, name) is not None]
         if len(given) > 1:
             raise UnsupportedError(
                 f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
                 "words; give one of every, blocks, budget, or none."
             )
+        if plan == "revolve" and given not in ([], ["budget"]):
+            raise UnsupportedError(
+                f"Checkpoint received plan='revolve' and {given[0]}: it places checkpoints itself; "
+                "give one of both, or a budget."
+            )
         if budget is not None and (batch_size is None or None in self.chain.input.shape[1:]):
             budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
 
-    def plan(self, batch_size: int) -> Plan:
-        """Which blocks are recomputed for a batch of that size.
+    def plan(self, batch_size: int) -> AnyPlan:
+        """What runs again, and when, for a batch of that size.
 
         Raises:
             UnsupportedError: no plan fits the budget, or the arguments name no such blocks.
@@ -84,7 +108,7 @@ class Checkpoint(Blockwise):
                 lambda: self.chain.require_known_bytes(batch_size),
                 "every=... or blocks=[...]",
             )
-            return checkpoint_plan.within_budget(costs, budget_bytes(self.budget))
+            return PLANS[self.plan_name][1](costs, budget_bytes(self.budget))
         if self.every is not None:
             if not isinstance(self.every, int) or self.every < 1:
                 raise UnsupportedError(
@@ -94,7 +118,7 @@ class Checkpoint(Blockwise):
             return checkpoint_plan.at_boundaries(costs, range(0, len(costs), self.every))
         if self.blocks is not None:
             return checkpoint_plan.at_boundaries(costs, self._positions(self.blocks))
-        return checkpoint_plan.least_peak(costs)
+        return PLANS[self.plan_name][0](costs)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [block.name for block in self.chain.blocks]
@@ -114,13 +138,14 @@ class Checkpoint(Blockwise):
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
         names = ("every", "blocks", "budget", "batch_size")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        given = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **given, "plan": self.plan_name}
 
     def schedule(self, update: Update, batch_size: int | None) -> BackwardSweep:
         """Forward with checkpoints, then segment by segment backward."""
-        segments = self.plan(self._known_batch_size(batch_size)).segments
+        actions = self.plan(self._known_batch_size(batch_size)).actions
         given = (type(self).__name__, self.chain.blocks, self.signal, update)
-        return BackwardSweep(*given, segments=segments)
+        return BackwardSweep(*given, actions=actions)
 
     def _known_batch_size(self, batch_size: int | None) -> int:
         size = self.batch_size or batch_size

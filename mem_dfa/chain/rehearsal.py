@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mem_dfa.chain.atom import with_call
 from mem_dfa.chain.block import Block, held_back_variables
+from mem_dfa.chain.collecting import CollectingScope
 from mem_dfa.chain.outside import NOTHING_SEEN, OutsideScope, Seen
 from mem_dfa.chain.refuse_unrepeatable import refuse_unrepeatable
 from mem_dfa.errors import UnsupportedError
@@ -59,6 +60,20 @@ class Rehearsal:
         for variable, value in scope.outside_updates:
             variable.assign(value)
         return outputs
+
+    def repeat(self, block: Block, inputs: Tensor, earlier: Tensor | None) -> Tensor:
+        """a_i once more, between the first and the last run: nothing moves.
+
+        Args:
+            block: that has run.
+            inputs: a_{i-1}, shape (batch, ...).
+            earlier: a scalar from `ordering.token` that has to be there before anything starts.
+        """
+        seen = self.seen_by(block)
+        inputs, values = block.hold_back(inputs, "replay", earlier)
+        values = [*values, *seen.values(earlier)]
+        with CollectingScope(state_mapping=values), seen.draws():
+            return block.run(inputs, "replay")
 
     def seen_by(self, block_or_part: Block | keras.layers.Layer) -> Seen:
         """What the first run of a block or part, if there was one, found outside."""

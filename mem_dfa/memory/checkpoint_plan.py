@@ -9,11 +9,12 @@ segments before it is still there, so peak = held before + the segment's own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.memory.actions import Action
 from mem_dfa.memory.budget import PREDICTION_MARGIN
 
 # A last block's small gradient is no reason to run a whole block again.
@@ -54,6 +55,33 @@ class Plan:
     segments: tuple[Segment, ...]
     peak_bytes: int
     recomputed_operations: int
+
+    @property
+    def actions(self) -> list[Action]:
+        """What to do in a step, in order."""
+        forward = [action for segment in self.segments for action in _forward(segment)]
+        backward = [action for segment in reversed(self.segments) for action in _backward(segment)]
+        return [*forward, *backward]
+
+
+def _forward(segment: Segment) -> Iterator[Action]:
+    if segment.recomputed:
+        yield Action("advance", segment.start, segment.stop)
+        return
+    yield from _recorded(segment)
+
+
+def _backward(segment: Segment) -> Iterator[Action]:
+    if segment.recomputed:
+        yield from _recorded(segment)
+    for block in reversed(range(segment.start, segment.stop)):
+        yield Action("backward", block, block + 1)
+
+
+def _recorded(segment: Segment) -> Iterator[Action]:
+    for block in range(segment.start, segment.stop):
+        yield Action("record", block, block + 1)
+        yield Action("forget", block, block)
 
 
 @dataclass(frozen=True)

@@ -18,37 +18,19 @@ until all steps after it are done: of mixed plans, one that gives up a state ear
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from mem_dfa.errors import UnsupportedError
+from mem_dfa.memory.actions import Action
 
 Kind: TypeAlias = Literal["hidden", "internal", "mixed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Of no plan: larger than any cost, and no overflow when two are added.
 _NEVER = 2**60
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing to do; step i leads from position i to position i + 1.
-
-    Attributes:
-        kind: `advance`: run from the state at `start` to that at `stop`, and keep it;
-            `record`: run step `start`, keep its internals and the state after it, at `stop`;
-            `backward`: differentiate step `start`, and free its internals;
-            `forget`: free the state at `start`.
-        start: a position.
-        stop: where it ends; `start` itself for `forget`.
-    """
-
-    kind: Literal["advance", "record", "backward", "forget"]
-    start: int
-    stop: int
 
 
 def cost(kind: Kind, steps: int, slots: int, internal_slots: int = 1) -> int:

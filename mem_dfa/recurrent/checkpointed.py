@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import revolve
+from mem_dfa.memory.actions import Action
 from mem_dfa.recurrent.base import Recurrent
 from mem_dfa.recurrent.sweep import Sweep
 
@@ -75,7 +76,7 @@ class CheckpointedBPTT(Recurrent):
             )
         return [(start, min(length, steps - start)) for start in range(0, steps, length)]
 
-    def plan(self, steps: int) -> list[revolve.Action]:
+    def plan(self, steps: int) -> list[Action]:
         """What is done with the segments of a sequence, in order; see `revolve.plan`.
 
         Raises:

@@ -10,8 +10,8 @@ import tensorflow as tf
 from mem_dfa.chain.factored_gradient import present_tensors
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
+from mem_dfa.memory.actions import Action
 from mem_dfa.memory.batch_parts import add_parts
-from mem_dfa.memory.revolve import Action
 from mem_dfa.recurrent.base import Recurrent, Sequences
 
 Tensor: TypeAlias = tf.Tensor
@@ -50,7 +50,7 @@ class Sweep:
         self._record = tf.function(self._run_to_losses, autograph=False, **details)
 
     def do(self, action: Action) -> None:
-        """Do one action of a plan; see `revolve.Action`."""
+        """Do one action of a plan; see `Action`."""
         match action.kind:
             case "advance":
                 states = self._states[action.start]

@@ -1,8 +1,8 @@
 """Backward sweep: forward keeping what a plan says, then blocks updated from the last to the first.
 
-forward:   keep every a_i, or of a segment its input alone
-backward:  for each segment, last to first:  run it again if it was not kept;
-for each of its blocks, last to first:  δ_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
+forward:   keep every a_i, or those that the plan says
+backward:  for each block, last to first:  run it again from the a_j that is kept nearest before it,
+           if its internals were not kept;  δ_i,  W_i ← W_i − η·G_iᵀ δ_i,  free it
 """
 
 from __future__ import annotations
@@ -17,66 +17,83 @@ from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
-from mem_dfa.memory.checkpoint_plan import Segment
+from mem_dfa.memory.actions import Action
+from mem_dfa.memory.checkpoint_plan import Plan, Segment
 from mem_dfa.schedules.schedule import Schedule, Targets
 
 
 class BackwardSweep(Schedule):
-    """Each block is run again at most once, and updated when its error signal is there."""
+    """Each block is run again as often as a plan says, and updated when its δ_i is there."""
 
-    def __init__(self, *given: Any, segments: Sequence[Segment] | None = None) -> None:
+    def __init__(self, *given: Any, actions: Sequence[Action] | None = None) -> None:
         """Prepare a step.
 
         Args:
             *given: as of any `Schedule`.
-            segments: of the plan, in the order of the forward pass; None to keep everything.
+            actions: of the plan, in order; position i is a_i. None to keep everything.
         """
         super().__init__(*given)
-        self._segments = segments or [Segment(0, len(self._blocks), recomputed=False)]
+        whole = Segment(0, len(self._blocks), recomputed=False)
+        self._actions = actions or Plan((whole,), 0, 0).actions
         self._projection = self._signal if isinstance(self._signal, OutputFeedback) else None
         self._rehearsal = Rehearsal()
+        self._states: dict[int, tf.Tensor] = {}
+        self._recordings: dict[int, Recording] = {}
+        self._has_error = False  # whether all blocks have run
+        self._error: tf.Tensor | None = None  # δ of the block that is next, or e
+        self._done: tf.Tensor | None = None  # a token of the last update
 
     def run(self, inputs: tf.Tensor, targets: Targets) -> None:
-        """Forward, then segment by segment backward."""
-        kept: list[tuple[Segment, tf.Tensor, list[Recording]]] = []
-        activation = inputs
-        for segment in self._segments:
-            checkpoint, recordings = activation, []
-            if segment.recomputed:
-                for block in self._blocks[segment.start : segment.stop]:
-                    activation = self._rehearsal.run(block, activation, "forward")
-            else:
-                recordings = self._record(segment, activation, "forward", None)
-                activation = recordings[-1].outputs
-            kept.append((segment, checkpoint, recordings))
-            del checkpoint, recordings
-        error = targets.error_of(activation)
-        del activation
-        done = None if self._projection is None else token([error])
-        while kept:
-            segment, checkpoint, recordings = kept.pop()
-            if segment.recomputed:
-                # Not before the segment after this one is updated and freed.
-                earlier = done if self._projection or error is None else token([error])
-                recordings = self._record(segment, checkpoint, "replay", earlier)
-            del checkpoint
-            while recordings:
-                if self._projection is None:
-                    error, done = self._pass_on(recordings.pop(), error)
-                else:
-                    done = self._project(self._projection, recordings.pop(), error, done)
+        """Do what the plan says, and form e when the last block has run for the first time."""
+        self._states[0] = inputs
+        for action in self._actions:
+            match action.kind:
+                case "advance":
+                    self._states[action.stop] = self._run_again(action)
+                case "record":
+                    self._states[action.stop] = self._record(action.start)
+                case "backward":
+                    self._states.pop(action.stop, None)
+                    self._differentiate(action.start)
+                case "forget":
+                    self._states.pop(action.start, None)
+            if action.stop == len(self._blocks) and not self._has_error:
+                self._error = targets.error_of(self._states.pop(action.stop))
+                self._has_error = True
+                self._done = None if self._projection is None else token([self._error])
 
-    def _record(
-        self, segment: Segment, activation: tf.Tensor, phase: str, earlier: tf.Tensor | None
-    ) -> list[Recording]:
-        recordings = []
-        for position in range(segment.start, segment.stop):
-            block = self._blocks[position]
-            passes_on = position > 0 and self._projection is None
-            seen = self._rehearsal.seen_by(block)
-            recordings.append(Recording(block, activation, phase, earlier, passes_on, seen=seen))
-            activation = recordings[-1].outputs
-        return recordings
+    @property
+    def _earlier(self) -> tf.Tensor | None:
+        """A token of what a second run waits for: the blocks after it are updated and freed."""
+        if not self._has_error:
+            return None
+        return self._done if self._projection or self._error is None else token([self._error])
+
+    def _run_again(self, action: Action) -> tf.Tensor:
+        """The state to which the blocks lead from a state that is kept."""
+        activation, earlier = self._states[action.start], self._earlier
+        for block in self._blocks[action.start : action.stop]:
+            if self._has_error:
+                activation = self._rehearsal.repeat(block, activation, earlier)
+            else:
+                activation = self._rehearsal.run(block, activation, "forward")
+        return activation
+
+    def _record(self, position: int) -> tf.Tensor:
+        """The output of a block that runs for its gradient."""
+        block, phase = self._blocks[position], "replay" if self._has_error else "forward"
+        passes_on = position > 0 and self._projection is None
+        given = (block, self._states[position], phase, self._earlier, passes_on)
+        recording = Recording(*given, seen=self._rehearsal.seen_by(block))
+        self._recordings[position] = recording
+        return recording.outputs
+
+    def _differentiate(self, position: int) -> None:
+        recording = self._recordings.pop(position)
+        if self._projection is not None:
+            self._done = self._project(self._projection, recording, self._error, self._done)
+        else:
+            self._error, self._done = self._pass_on(recording, self._error)
 
     def _pass_on(
         self, recording: Recording, error: tf.Tensor | None

@@ -8,6 +8,7 @@ import pytest
 
 from mem_dfa import UnsupportedError
 from mem_dfa.memory import revolve
+from mem_dfa.memory.actions import Action
 
 CASES = [("hidden", 12, 1), ("internal", 12, 1), ("mixed", 12, 2), ("mixed", 9, 3)]
 
@@ -76,7 +77,7 @@ def test_plans_do_what_they_cost(kind: revolve.Kind, most: int, alpha: int) -> N
             follow(kind, actions, steps, slots, alpha)
 
 
-def follow(kind: str, actions: list[revolve.Action], steps: int, slots: int, alpha: int) -> None:
+def follow(kind: str, actions: list[Action], steps: int, slots: int, alpha: int) -> None:
     """What each action needs is there, and no more is kept than there are slots."""
     states, internals, left = {0}, set[int](), steps
     for number, action in enumerate(actions):

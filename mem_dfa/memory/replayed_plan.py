@@ -1,0 +1,96 @@
+"""Plans in which a block may run more than twice, and what any plan takes.
+
+`revolve` (Griewank and Walther, 2000) keeps m states of a chain of t alike steps at one time and
+runs the others again as often as that makes necessary: of ⌈log₂ t⌉ + 1 states memory grows as log t,
+and each block runs about log t times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mem_dfa.errors import UnsupportedError
+from mem_dfa.memory import revolve
+from mem_dfa.memory.actions import Action
+from mem_dfa.memory.budget import PREDICTION_MARGIN
+from mem_dfa.memory.checkpoint_plan import BlockCost
+
+
+@dataclass(frozen=True)
+class ReplayedPlan:
+    """What to do in a step, with what it should cost."""
+
+    actions: tuple[Action, ...]
+    peak_bytes: int
+    recomputed_operations: int
+
+
+def priced(actions: Sequence[Action], costs: Sequence[BlockCost]) -> ReplayedPlan:
+    """A plan with its peak, beside the batch, and the operations of all runs but the first.
+
+    Args:
+        actions: in order, as `BackwardSweep` does them.
+        costs: of all blocks.
+    """
+    states: set[int] = set()
+    recorded: set[int] = set()
+    peak, operations = 0, -sum(cost.operations for cost in costs)
+
+    def held() -> int:
+        # A recorded block holds its input, and its output with what else it keeps.
+        outputs = {place - 1 for place in states | recorded if place} - recorded
+        kept = sum(costs[block].kept for block in recorded)
+        return kept + sum(costs[block].output for block in outputs)
+
+    for action in actions:
+        if action.kind == "forget":
+            states.discard(action.start)
+            continue
+        if action.kind == "backward":
+            block = costs[action.start]
+            states.discard(action.stop)
+            peak = max(peak, held() - block.kept + block.backward_peak)
+            recorded.discard(action.start)
+            continue
+        states.add(action.stop)
+        operations += sum(cost.operations for cost in costs[action.start : action.stop])
+        if action.kind == "record":
+            recorded.add(action.start)
+    return ReplayedPlan(tuple(actions), peak, operations)
+
+
+def revolved(costs: Sequence[BlockCost], slots: int | None = None) -> ReplayedPlan:
+    """The plan that runs least of a chain of alike blocks with so many states kept at one time.
+
+    Args:
+        costs: of all blocks.
+        slots: states, that of the batch among them; None for ⌈log₂ t⌉ + 1 of t blocks.
+    """
+    slots = slots or (len(costs) - 1).bit_length() + 1
+    return priced(revolve.plan("hidden", len(costs), slots), costs)
+
+
+def revolved_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPlan:
+    """The one with most states whose predicted peak, with a margin, fits.
+
+    Raises:
+        UnsupportedError: none fits; says the least budget for which one does.
+    """
+    limit = int(limit_bytes / (1 + PREDICTION_MARGIN))
+    low, high = 1, len(costs)
+    plan = revolved(costs, low)
+    if plan.peak_bytes > limit:
+        least = int(plan.peak_bytes * (1 + PREDICTION_MARGIN)) + 1
+        raise UnsupportedError(
+            f"Received a budget of {limit_bytes} bytes: no plan of 'revolve' takes so little; the "
+            f"least that can be kept is {least} bytes ({least / 2**20:.1f} MiB)."
+        )
+    while low < high:
+        middle = (low + high + 1) // 2
+        larger = revolved(costs, middle)
+        if larger.peak_bytes <= limit:
+            low, plan = middle, larger
+        else:
+            high = middle - 1
+    return plan
