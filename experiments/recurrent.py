@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"one row per run: {path}")
     drawn = recurrent_plots.against_memory(options.out)
     stem = Path(options.out, "figures", "recurrent")
+    assert drawn.figure  # of the rows above
     canvas.save(drawn.figure, stem, ["png"])
     print(f"figure: {stem}.png")
     return 0

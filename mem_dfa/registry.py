@@ -165,6 +165,7 @@ LOCAL_LOSSES: Mapping[str, str] = {
 CHECKPOINT_PLANS: Mapping[str, str] = {
     "sqrt": "the least memory in which each block runs again once at most",
     "revolve": "few of many alike blocks' outputs; each block runs again as often as needed",
+    "rotor": "what runs least again within a budget",
 }
 
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
@@ -411,7 +412,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "mem_dfa.algorithms.checkpoint:Checkpoint",
         "backpropagation by checkpoints",
         signal="exact",
-        keeps="checkpoints; what lies between runs again, at most once a block",
+        keeps="checkpoints; what lies between runs again",
         look=Look("#009E73", "^", 1.6),
         options=(EVERY, PLAN, BUDGET),
     ),

@@ -181,6 +181,7 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     # Of a recording with so many events, of no cell.
     "reading_time": ("s", lambda claim, events: reading.seconds(int(events))),
     # After the last epoch, of rules that are trained with one rate.
+    "test_error": ("%", lambda claim: 100 - min(_accuracies(claim).values())),
     "accuracy_distance": ("points", _accuracy_distance),
     "accuracy_overlap": ("points", _accuracy_overlap),
     "budget": ("MiB", lambda claim, share: claim.budget(share) / MEBIBYTE),

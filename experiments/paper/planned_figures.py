@@ -147,6 +147,10 @@ _FIGURES: dict[str, tuple] = {
         _cells(_TURNS, "conv20", layers=20),
         _cells(_TURNS, "conv20", layers=4, batch_size=16),
     ),
+    "bench_constant": (
+        "conv20, 20 layers, batch 128: what does not grow with depth",
+        _cells("bp,mem_dfa,local_loss,forward_gradient,dni,pepita", "conv20", layers=20),
+    ),
     "depth": (
         "depth_net and depth_revnet, batch 32: memory against layers",
         (

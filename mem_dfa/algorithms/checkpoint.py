@@ -6,7 +6,8 @@
 
 The last run draws the dropout masks of the first and moves BatchNormalization's statistics for all,
 so the gradient is exact. Each block is recomputed at most once where `checkpoint_plan` places the
-borders, and about log₂ n times where `revolve` does, of n blocks, for memory that grows as log n.
+borders, about log₂ n times where `revolve` does, of n blocks, for memory that grows as log n, and
+as rarely as a budget allows where `rotor` does.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PLANS: Mapping[
 ] = {
     "sqrt": (checkpoint_plan.least_peak, checkpoint_plan.within_budget),
     "revolve": (replayed_plan.revolved, replayed_plan.revolved_within),
+    "rotor": (replayed_plan.no_budget, replayed_plan.fastest_within),
 }
 """What plans without and within a budget of bytes, by the names in `registry.CHECKPOINT_PLANS`."""
 
@@ -66,7 +68,8 @@ class Checkpoint(Blockwise):
                 ahead, and what the first step makes for good, come on top of both.
             batch_size: what the budget is for; needed where batches are of no fixed size.
             plan: "sqrt" to run each block again once at most; "revolve" to keep few of many alike
-                blocks' outputs, and run the others again as often as that makes necessary.
+                blocks' outputs, and run the others again as often as that makes necessary; "rotor"
+                for the plan that runs least within a budget.
             **details: `seed` and `name`, as in `Algorithm`.
 
         Raises:
@@ -85,10 +88,10 @@ class Checkpoint(Blockwise):
                 f"Checkpoint received {' and '.join(given)}: they say the same thing in different "
                 "words; give one of every, blocks, budget, or none."
             )
-        if plan == "revolve" and given not in ([], ["budget"]):
+        if plan != "sqrt" and given not in ([], ["budget"]):
             raise UnsupportedError(
-                f"Checkpoint received plan='revolve' and {given[0]}: it places checkpoints itself; "
-                "give one of both, or a budget."
+                f"Checkpoint received plan={plan!r} and {given[0]}: a plan places checkpoints "
+                "itself; give one of both, or a budget."
             )
         if budget is not None and (batch_size is None or None in self.chain.input.shape[1:]):
             budget_bytes(budget)  # the batch is not known yet

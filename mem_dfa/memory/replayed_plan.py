@@ -1,8 +1,8 @@
 """Plans in which a block may run more than twice, and what any plan takes.
 
 `revolve` (Griewank and Walther, 2000) keeps m states of a chain of t alike steps at one time and
-runs the others again as often as that makes necessary: of ⌈log₂ t⌉ + 1 states memory grows as log t,
-and each block runs about log t times.
+runs the others again as often as that makes necessary: of ⌈log₂ t⌉ + 1 states memory grows as log t
+while each block runs about log t times.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.memory import revolve
+from mem_dfa.memory import revolve, rotor
 from mem_dfa.memory.actions import Action
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.checkpoint_plan import BlockCost
+from mem_dfa.memory.checkpoint_plan import BlockCost, cheapest
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def revolved_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPla
     if plan.peak_bytes > limit:
         least = int(plan.peak_bytes * (1 + PREDICTION_MARGIN)) + 1
         raise UnsupportedError(
-            f"Received a budget of {limit_bytes} bytes: no plan of 'revolve' takes so little; the "
-            f"least that can be kept is {least} bytes ({least / 2**20:.1f} MiB)."
+            f"Received a budget of {limit_bytes} bytes: no plan takes so little; the least that "
+            f"can be kept is {least} bytes ({least / 2**20:.1f} MiB)."
         )
     while low < high:
         middle = (low + high + 1) // 2
@@ -94,3 +94,28 @@ def revolved_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPla
         else:
             high = middle - 1
     return plan
+
+
+def fastest_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPlan:
+    """What `rotor` finds, or a plan of the other kinds that its rounding of bytes leaves out.
+
+    Raises:
+        UnsupportedError: none fits; says the least budget for which one does.
+    """
+    limit = int(limit_bytes / (1 + PREDICTION_MARGIN))
+    found = [revolved_within(costs, limit_bytes)]
+    others = rotor.actions(costs, limit), getattr(cheapest(costs, limit), "actions", None)
+    found += [priced(actions, costs) for actions in others if actions]
+    return min(found, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
+
+
+def no_budget(costs: Sequence[BlockCost]) -> ReplayedPlan:
+    """Of `rotor`, which is of a budget.
+
+    Raises:
+        UnsupportedError: always.
+    """
+    raise UnsupportedError(
+        "Checkpoint received plan='rotor' and no budget: give budget=..., such as '64 MiB', or "
+        "take plan='revolve'."
+    )

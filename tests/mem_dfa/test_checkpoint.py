@@ -32,6 +32,7 @@ PLANS = {
     "blocks": {"blocks": NAMES},
     "budget": {"budget": "200 KiB", "batch_size": BATCH},
     "revolve": {"plan": "revolve"},
+    "rotor": {"plan": "rotor", "budget": "110 KiB", "batch_size": BATCH},
 }
 
 
@@ -242,8 +243,9 @@ def test_a_budget_needs_batches_of_a_known_size() -> None:
         ({"every": 1.5}, "every=1.5"),
         ({"blocks": ["block_099"]}, "block_099.*block_001 to block_006"),
         ({"blocks": "block_002"}, "block_001 to block_006"),
-        ({"plan": "best"}, "plan='best': use one of sqrt, revolve"),
+        ({"plan": "best"}, "plan='best': use one of sqrt, revolve, rotor"),
         ({"plan": "revolve", "every": 2}, "plan='revolve' and every"),
+        ({"plan": "rotor"}, "plan='rotor' and no budget"),
         ({"plan": "revolve", "budget": 9, "batch_size": 8}, "the least that can be kept is"),
         ({"budget": "much"}, "64 MiB"),
         ({"budget": 0}, "64 MiB"),
@@ -256,7 +258,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict, says: str) ->
 
 
 @pytest.mark.parametrize("make", [Checkpoint, CheckpointFA])
-@pytest.mark.parametrize("plan", ["every", "blocks", "budget", "revolve"])
+@pytest.mark.parametrize("plan", ["every", "blocks", "budget", "rotor"])
 def test_the_plan_is_saved_with_the_trainer(
     make: type[Checkpoint], plan: str, tmp_path: Path
 ) -> None:

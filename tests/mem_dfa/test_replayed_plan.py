@@ -55,9 +55,29 @@ def test_a_budget_takes_as_many_states_as_fit_or_says_the_least() -> None:
         times.append(plan.recomputed_operations)
     assert times == sorted(times, reverse=True)
     assert times[0] > times[1]
-    with pytest.raises(UnsupportedError, match="no plan of 'revolve'") as refusal:
+    with pytest.raises(UnsupportedError, match="no plan takes so little") as refusal:
         replayed_plan.revolved_within(costs, UNIT)
     least = int(re.search(r"is (\d+) bytes", str(refusal.value))[1])
     assert replayed_plan.revolved_within(costs, least).peak_bytes <= least
     with pytest.raises(UnsupportedError):
         replayed_plan.revolved_within(costs, least - 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rotor_is_never_slower_than_the_others(seed: int) -> None:
+    """At ten budgets, whose plans never run more where there is more room."""
+    costs = random_blocks(24, seed)
+    whole = checkpoint_plan.least_peak(costs).peak_bytes
+    least = replayed_plan.revolved(costs, 1).peak_bytes
+    operations = []
+    for number in range(10):
+        budget = int((least + number * whole / 5) * (1 + PREDICTION_MARGIN)) + 1
+        plan = replayed_plan.fastest_within(costs, budget)
+        assert plan.peak_bytes <= budget
+        others = [replayed_plan.revolved_within(costs, budget)]
+        cut = checkpoint_plan.cheapest(costs, int(budget / (1 + PREDICTION_MARGIN)))
+        others += [replayed_plan.priced(cut.actions, costs)] if cut else []
+        assert all(plan.recomputed_operations <= one.recomputed_operations for one in others)
+        operations.append(plan.recomputed_operations)
+    assert operations == sorted(operations, reverse=True)
+    assert operations[0] > operations[-1]
