@@ -182,6 +182,19 @@ def test_executions_train_alike(kind: type[Recurrent]) -> None:
         assert distance(trained(execution), eager) < 1e-5
 
 
+def test_gated_layers_train_alike_under_xla() -> None:
+    x, y = data()
+
+    def trained(execution: str) -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        net = network(L.LSTM(5, return_sequences=True), L.GRU(4), L.Dense(3))
+        trainer = CheckpointedBPTT(net, segment=2)
+        trainer.compile(keras.optimizers.SGD(RATE), LOSS, **EXECUTIONS[execution])
+        return change(trainer, 2, data=(x, y[:, 0]))
+
+    assert distance(trained("xla"), trained("graph")) < 1e-5
+
+
 def test_few_states_are_held_in_the_place_of_all_internals() -> None:
     def requested(kind: type, steps: int) -> int:
         keras.utils.set_random_seed(0)
