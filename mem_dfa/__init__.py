@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.base import Algorithm as Algorithm
     from mem_dfa.algorithms.bdfa import BDFA as BDFA
     from mem_dfa.algorithms.bp import BP as BP
+    from mem_dfa.algorithms.bp_fused import BPFused as BPFused
     from mem_dfa.algorithms.cdni import CDNI as CDNI
     from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
     from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA

@@ -242,6 +242,13 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="everything",
         look=Look("#000000", "o", 1.6),
     ),
+    "bp_fused": AlgorithmEntry(
+        "mem_dfa.algorithms.bp_fused:BPFused",
+        "backpropagation that updates as it goes back",
+        signal="exact",
+        keeps="everything but gradients",
+        look=Look("#009E73", "o", 2.4),
+    ),
     "fa": AlgorithmEntry(
         "mem_dfa.algorithms.fa:FA",
         "feedback alignment",

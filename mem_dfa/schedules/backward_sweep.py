@@ -25,15 +25,19 @@ from mem_dfa.schedules.schedule import Schedule, Targets
 class BackwardSweep(Schedule):
     """Each block is run again as often as a plan says, and updated when its δ_i is there."""
 
-    def __init__(self, *given: Any, actions: Sequence[Action] | None = None) -> None:
+    def __init__(
+        self, *given: Any, actions: Sequence[Action] | None = None, in_tiles: bool = False
+    ) -> None:
         """Prepare a step.
 
         Args:
             *given: as of any `Schedule`.
             actions: of the plan, in order; position i is a_i. None to keep everything.
+            in_tiles: whether wide dense kernels are updated in tiles of rows.
         """
         super().__init__(*given)
         whole = Segment(0, len(self._blocks), recomputed=False)
+        self._in_tiles = in_tiles
         self._actions = actions or Plan((whole,), 0, 0).actions
         self._projection = self._signal if isinstance(self._signal, OutputFeedback) else None
         self._rehearsal = Rehearsal()
@@ -84,7 +88,8 @@ class BackwardSweep(Schedule):
         block, phase = self._blocks[position], "replay" if self._has_error else "forward"
         passes_on = position > 0 and self._projection is None
         given = (block, self._states[position], phase, self._earlier, passes_on)
-        recording = Recording(*given, seen=self._rehearsal.seen_by(block))
+        tiled = self._update.tiled_layers(block) if self._in_tiles else ()
+        recording = Recording(*given, tiled, self._rehearsal.seen_by(block))
         self._recordings[position] = recording
         return recording.outputs
 

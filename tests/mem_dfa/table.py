@@ -49,6 +49,7 @@ class Row:
 
 TABLE = {
     "bp": Row(is_exact=True, opens=False, takes_outputs=True),
+    "bp_fused": Row(is_exact=True, is_block_by_block=True, takes_its_step_as="checkpoint"),
     "fa": Row(takes_outputs=True),
     "usf": Row(takes_outputs=True, takes_its_step_as="fa"),
     "brsf": Row(takes_outputs=True, takes_its_step_as="fa"),
