@@ -50,6 +50,7 @@ _SYNTHETIC: dict[str, Any] = {
 }
 """Of 12 epochs of every algorithm at each depth there are twenty minutes."""
 
+_BN: dict[str, Any] = {**NETS["liao_cifar_bn"], "learning_rate": 0.001, "epochs": 6, "seed": 0}
 _LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_rate": 0.0005}
 """The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
@@ -209,6 +210,15 @@ _FIGURES: dict[str, tuple] = {
     "accuracy_signals_liao_cifar_bn": (
         "liao_cifar_bn on CIFAR-10: test accuracy by every signal",
         _training("liao_cifar_bn", 6, "bp,usf,brsf,frsf,dfa,fa", seeds=[0]),
+    ),
+    "accuracy_dfa_liao_cifar_bn": (
+        "liao_cifar_bn on CIFAR-10: test accuracy by what direct feedback is joined with",
+        (
+            *_training("liao_cifar_bn", 6, "bp,dfa,ssdfa", seeds=[0]),
+            *_cells("asrbp", "liao_cifar_bn", options=[{"feedback_decay": 0.001}], **_BN),
+            *_cells("bdfa", "liao_cifar_bn", options=[{"groups": 2}], **_BN),
+            *_cells("dfa,anchor_steps", "liao_cifar_bn", options=[{"anchor": 10}], **_BN),
+        ),
     ),
     "accuracy_local_liao_cifar": (
         "liao_cifar on CIFAR-10: test accuracy by losses of each block",

@@ -2,7 +2,7 @@
 
 import collections
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -35,9 +35,9 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         *_note_on_mem_dfa(read),
         *_notes_on_time(steps),
     ]
-    runs: dict[str, list[Epochs]] = {}
+    names, runs = _names(read), dict[str, list[Epochs]]()
     for cell, epochs in read.items():
-        runs.setdefault(cell.algorithm, []).append(epochs)
+        runs.setdefault(names[cell], []).append(epochs)
     seconds = {row["algorithm"]: row["step_time_s"] for row in steps.rows}
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     ends = {
@@ -58,19 +58,27 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     return Drawn(figure, notes, missing, finding=finding)
 
 
+def _names(cells: Iterable[Cell]) -> dict[Cell, str]:
+    """Algorithms, with their options where one of them is there with several."""
+    several: dict[str, set[str]] = {}
+    for cell in cells:
+        several.setdefault(cell.algorithm, set()).add(cell.name)
+    return {c: c.name if len(several[c.algorithm]) > 1 else c.algorithm for c in cells}
+
+
 def _draw_lines(
     axes: Axes, runs: Mapping[str, Sequence[Epochs]], paces: Mapping[str, float]
 ) -> None:
     """A line for each algorithm, whose every epoch takes its pace along the x axis."""
     ends = []
-    for algorithm, pace in paces.items():
-        every = zip(*runs[algorithm], strict=True)
+    for name, pace in paces.items():
+        every = zip(*runs[name], strict=True)
         epochs = [[100 * run["test_accuracy"] for run in epoch] for epoch in every]
         means = list(map(statistics.fmean, epochs))
         line = [(number * pace, mean) for number, mean in enumerate(means, start=1)]
         ranges = [(min(values), max(values)) for values in epochs]
-        text = f"{algorithm} {means[-1]:.1f} %"
-        ends.append(canvas.draw_line(axes, algorithm, text, line, ranges))
+        text, algorithm = f"{name} {means[-1]:.1f} %", name.partition(" ")[0]
+        ends.append(canvas.draw_line(axes, algorithm, text, line, ranges, label=name))
     labels.label_ends(axes, ends)
 
 

@@ -106,8 +106,10 @@ def savings(costs: Sequence[Cost], what: str) -> str:
 
 
 def behind(accuracies: Mapping[str, float], epochs: int) -> str:
-    """How far the best of random feedback is from bp, of accuracies in % by algorithm."""
-    random = {name: value for name, value in accuracies.items() if not is_exact(name)}
+    """How far the best of random feedback is from bp, of accuracies in % by rule."""
+    random = {
+        name: value for name, value in accuracies.items() if not is_exact(name.partition(" ")[0])
+    }
     if _BASE not in accuracies or not random:
         return ""
     name = max(random, key=random.__getitem__)

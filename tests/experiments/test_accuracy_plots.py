@@ -47,6 +47,19 @@ def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
     assert "bp 4 ms (4 to 4), dfa 6 ms (6 to 6)." in said
 
 
+def test_an_algorithm_with_other_options_has_a_line_of_its_own(tmp_path: Path) -> None:
+    anchored = cells("run --algo dfa --anchor 9 --model mlp --dataset mnist --epochs 2")
+    asked = [cell for cell in cells(LINE) if cell.seed == 0] + anchored
+    for cell, end in zip(asked, (0.97, 0.9, 0.95), strict=True):
+        history(tmp_path, cell, [0.5, end])
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", asked)
+    found = lines(drawn.figure.axes[0])
+    assert {name: line[-1][1] for name, line in found.items()} == pytest.approx(
+        {"bp": 97, "dfa": 90, "dfa anchor 9": 95}
+    )
+    assert "dfa anchor 9, the best of random feedback, is 2.0 points behind" in drawn.finding
+
+
 @pytest.mark.parametrize(
     ("rows", "against_time", "untimed"),
     [
