@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.cdni import CDNI as CDNI
     from mem_dfa.algorithms.checkpoint import Checkpoint as Checkpoint
     from mem_dfa.algorithms.checkpoint import CheckpointFA as CheckpointFA
+    from mem_dfa.algorithms.compressed import Compressed as Compressed
     from mem_dfa.algorithms.dfa import DFA as DFA
     from mem_dfa.algorithms.dni import DNI as DNI
     from mem_dfa.algorithms.drtp import DRTP as DRTP

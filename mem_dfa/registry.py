@@ -176,6 +176,7 @@ PLAN = Option(
     "sqrt",
     tuple(CHECKPOINT_PLANS),
 )
+BITS = Option("bits", "count", "of each value of a checkpoint: 16, 8 or 2", "8")
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
 FEEDBACK = Option(
@@ -224,6 +225,7 @@ OUTPUT_FEEDBACK = (*MATRICES, FEEDBACK_DECAY, ANCHOR)
 OPTIONS = (
     EVERY,
     PLAN,
+    BITS,
     BUDGET,
     SLICES,
     GROUPS,
@@ -430,6 +432,14 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="checkpoints",
         look=Look("#603000", "v", 3.2),
         options=(EVERY, PLAN, BUDGET, FEEDBACK_INITIALIZER, WAY_BACK, FEEDBACK_DECAY),
+    ),
+    "compressed": AlgorithmEntry(
+        "mem_dfa.algorithms.compressed:Compressed",
+        "backpropagation from checkpoints of few bits",
+        signal="nearly that of `bp`: blocks run again on rounded inputs",
+        keeps="checkpoints",
+        look=Look("#56B4E9", "v", 2.0),
+        options=(BITS, EVERY, PLAN, BUDGET),
     ),
     "revnet": AlgorithmEntry(
         "mem_dfa.algorithms.revnet:RevNet",

@@ -214,7 +214,7 @@ _FIGURES: dict[str, tuple] = {
     "accuracy_dfa_liao_cifar_bn": (
         "liao_cifar_bn on CIFAR-10: test accuracy by what direct feedback is joined with",
         (
-            *_training("liao_cifar_bn", 6, "bp,dfa,ssdfa", seeds=[0]),
+            *_training("liao_cifar_bn", 6, "bp,dfa", seeds=[0]),
             *_cells("asrbp", "liao_cifar_bn", options=[{"feedback_decay": 0.001}], **_BN),
             *_cells("bdfa", "liao_cifar_bn", options=[{"groups": 2}], **_BN),
             *_cells("dfa,anchor_steps", "liao_cifar_bn", options=[{"anchor": 10}], **_BN),

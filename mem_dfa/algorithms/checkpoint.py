@@ -25,6 +25,7 @@ from mem_dfa.feedback.ways_back import kernel_feedback
 from mem_dfa.memory import checkpoint_plan, replayed_plan
 from mem_dfa.memory.budget import budget_bytes, refuse_unknown
 from mem_dfa.memory.checkpoint_plan import BlockCost, Plan
+from mem_dfa.memory.keepers import Keeper
 from mem_dfa.memory.replayed_plan import ReplayedPlan
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
@@ -43,7 +44,15 @@ PLANS: Mapping[
 
 @keras.saving.register_keras_serializable("mem_dfa")
 class Checkpoint(Blockwise):
-    """Backpropagation that keeps checkpoints and recomputes what lies between them."""
+    """Backpropagation that keeps checkpoints and recomputes what lies between them.
+
+    Attributes:
+        keeper: of the checkpoints; None for as they are.
+        kept_bytes: what is held of a checkpoint of so many values; None likewise.
+    """
+
+    keeper: Keeper | None = None
+    kept_bytes: Callable[[int], int] | None = None
 
     def __init__(
         self,
@@ -104,7 +113,7 @@ class Checkpoint(Blockwise):
         Raises:
             UnsupportedError: no plan fits the budget, or the arguments name no such blocks.
         """
-        costs = checkpoint_plan.block_costs(self.chain.blocks, batch_size)
+        costs = checkpoint_plan.block_costs(self.chain.blocks, batch_size, self.kept_bytes)
         if self.budget is not None:
             refuse_unknown(
                 f"Checkpoint received budget={self.budget!r}",
@@ -148,7 +157,7 @@ class Checkpoint(Blockwise):
         """Forward with checkpoints, then segment by segment backward."""
         actions = self.plan(self._known_batch_size(batch_size)).actions
         given = (type(self).__name__, self.chain.blocks, self.signal, update)
-        return BackwardSweep(*given, actions=actions)
+        return BackwardSweep(*given, actions=actions, keeper=self.keeper)
 
     def _known_batch_size(self, batch_size: int | None) -> int:
         size = self.batch_size or batch_size

@@ -28,9 +28,9 @@ from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.features import Features
 from mem_dfa.feedback.heads import Heads, zero_classifier
 from mem_dfa.feedback.logits import error_at
-from mem_dfa.feedback.step_seeds import StepSeeds
 from mem_dfa.graph.ordering import in_turn
 from mem_dfa.graph.profile_scope import scope
+from mem_dfa.graph.step_seeds import StepSeeds
 from mem_dfa.shapes.layer_bytes import tensor_bytes
 
 DEFAULT_GROUPS = 16

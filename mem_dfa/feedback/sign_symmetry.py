@@ -28,9 +28,9 @@ from mem_dfa.feedback.distributions import (
     for_kernel,
 )
 from mem_dfa.feedback.kernels import KernelFeedback, fans
-from mem_dfa.feedback.step_seeds import StepSeeds
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
+from mem_dfa.graph.step_seeds import StepSeeds
 
 Value: TypeAlias = tf.Tensor | tf.Variable
 

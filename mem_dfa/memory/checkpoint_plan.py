@@ -9,8 +9,10 @@ segments before it is still there, so peak = held before + the segment's own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
@@ -40,12 +42,15 @@ class BlockCost:
         backward_peak: bytes while it is differentiated: its own, and the error signals at its
             output and input.
         operations: of one run.
+        restored: bytes of its input where that is made anew from a checkpoint; 0 where the
+            checkpoint is the input itself.
     """
 
     kept: int
     output: int
     backward_peak: int
     operations: int
+    restored: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,27 @@ class _State:
         return Plan(self.segments(), self.peak, self.operations)
 
 
-def block_costs(blocks: Sequence[Block], batch_size: int) -> list[BlockCost]:
-    """The costs of a chain's blocks for a batch."""
-    costs = []
+def block_costs(
+    blocks: Sequence[Block], batch_size: int, kept_bytes: Callable[[int], int] | None = None
+) -> list[BlockCost]:
+    """The costs of a chain's blocks for a batch.
+
+    Args:
+        blocks: of the chain.
+        batch_size: examples in a batch.
+        kept_bytes: what is held of an output of so many values, from which it is made anew; None
+            where outputs are kept as they are.
+    """
+    costs, restored = [], 0
     for number, block in enumerate(blocks):
         size = block.bytes(batch_size)
         # No error signal is formed at the input of the whole chain.
         peak = size.backward_peak if number else size.update_peak
-        costs.append(BlockCost(size.kept, size.output, peak, block.operations_count(batch_size)))
+        output, operations = size.output, block.operations_count(batch_size)
+        if kept_bytes is not None:
+            output = kept_bytes(size.output // tf.as_dtype(block.output.dtype).size)
+        costs.append(BlockCost(size.kept, output, peak, operations, restored))
+        restored = size.output if kept_bytes is not None else 0
     return costs
 
 
@@ -122,7 +140,8 @@ def least_peak(costs: Sequence[BlockCost]) -> Plan:
 
     With n equal blocks its peak grows as √(2n).
     """
-    low, high = 0, sum(cost.kept for cost in costs) + max(cost.backward_peak for cost in costs)
+    low = 0
+    high = sum(cost.kept for cost in costs) + max(c.backward_peak + c.restored for c in costs)
     sizes = [_segment_sizes(costs[position:]) for position in range(len(costs))]
     # Bytes are whole numbers, but a plan's peak only takes a few values: stop at one of them.
     while low < high:
@@ -185,7 +204,7 @@ def _within(costs: Sequence[BlockCost], limit_bytes: int) -> list[_State]:
             if kept.peak <= limit_bytes:
                 states[position + 1].append(kept)
             for stop, size in enumerate(sizes, start=position + 1):
-                if state.held + size.peak > limit_bytes:
+                if state.held + size.replayed_peak > limit_bytes:
                     break  # a longer one takes more
                 states[stop].append(_append(state, costs, position, stop, True, size))
     return sorted(states[count], key=lambda state: (state.operations, state.peak))
@@ -202,13 +221,13 @@ def _peak_within(
             continue
         held, peak = least[position]
         for stop, size in enumerate(own, start=position + 1):
-            if held + size.peak > limit_bytes:
+            if held + size.replayed_peak > limit_bytes:
                 break  # a longer one takes more
             # The last block's own output or, where that is less, what is kept of one block.
             added = costs[stop - 1].output
             if stop == position + 1:
-                added = min(added, size.kept)
-            state = (held + added, max(peak, held + size.peak))
+                added = min(added, size.kept + size.restored)
+            state = (held + added, max(peak, held + size.replayed_peak))
             if stop not in least or state < least[stop]:
                 least[stop] = state
     return least[len(costs)][1] if len(costs) in least else None
@@ -221,6 +240,12 @@ class _SegmentSize:
     kept: int
     peak: int
     operations: int
+    restored: int
+
+    @property
+    def replayed_peak(self) -> int:
+        """With the input that was made anew for it."""
+        return self.peak + self.restored
 
 
 def _segment_sizes(costs: Sequence[BlockCost]) -> list[_SegmentSize]:
@@ -230,7 +255,7 @@ def _segment_sizes(costs: Sequence[BlockCost]) -> list[_SegmentSize]:
         peak = max(peak, kept + cost.backward_peak)
         kept += cost.kept
         operations += cost.operations
-        sizes.append(_SegmentSize(kept, peak, operations))
+        sizes.append(_SegmentSize(kept, peak, operations, costs[0].restored))
     return sizes
 
 
@@ -243,10 +268,14 @@ def _append(
     size: _SegmentSize,
 ) -> _State:
     """The state after one more segment."""
+    kept, peak = size.kept, size.peak
+    # What is kept holds its input, which a checkpoint is not where it is made anew.
+    if recomputed or (state.last and state.last.recomputed):
+        kept, peak = kept + size.restored, size.replayed_peak
     return _State(
-        held=state.held + (costs[stop - 1].output if recomputed else size.kept),
+        held=state.held + (costs[stop - 1].output if recomputed else kept),
         operations=state.operations + (size.operations if recomputed else 0),
-        peak=max(state.peak, state.held + size.peak),
+        peak=max(state.peak, state.held + peak),
         last=Segment(start, stop, recomputed),
         before=state,
     )

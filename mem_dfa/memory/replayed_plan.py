@@ -39,9 +39,13 @@ def priced(actions: Sequence[Action], costs: Sequence[BlockCost]) -> ReplayedPla
 
     def held() -> int:
         # A recorded block holds its input, and its output with what else it keeps.
-        outputs = {place - 1 for place in states | recorded if place} - recorded
-        kept = sum(costs[block].kept for block in recorded)
-        return kept + sum(costs[block].output for block in outputs)
+        total = sum(costs[block].kept for block in recorded)
+        for place in states | recorded:
+            if place and place - 1 not in recorded:
+                restored = costs[place].restored if place in recorded else 0
+                is_held = place in states or not restored
+                total += restored + (costs[place - 1].output if is_held else 0)
+        return total
 
     for action in actions:
         if action.kind == "forget":
@@ -106,7 +110,8 @@ def fastest_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPlan
     found = [revolved_within(costs, limit_bytes)]
     others = rotor.actions(costs, limit), getattr(cheapest(costs, limit), "actions", None)
     found += [priced(actions, costs) for actions in others if actions]
-    return min(found, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
+    fitting = [plan for plan in found if plan.peak_bytes <= limit]
+    return min(fitting, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
 
 
 def no_budget(costs: Sequence[BlockCost]) -> ReplayedPlan:

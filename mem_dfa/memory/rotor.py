@@ -46,9 +46,13 @@ class _Table:
         count = len(costs)
         self._slots = slots
         # Rounded up, so that a plan never takes more than it says.
+        sizes = (
+            [cost.kept + cost.restored for cost in costs],
+            [cost.output for cost in costs],
+            [cost.backward_peak + cost.restored for cost in costs],
+        )
         self._kept, self._output, self._peak = (
-            [min(-(-getattr(cost, name) // part), slots + 1) for cost in costs]
-            for name in ("kept", "output", "backward_peak")
+            [min(-(-size // part), slots + 1) for size in own] for own in sizes
         )
         self._ends = np.cumsum([0, *(cost.operations for cost in costs)]).astype(np.float32)
         shape = (count, count, slots + 1)

@@ -19,6 +19,7 @@ from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.memory.actions import Action
 from mem_dfa.memory.checkpoint_plan import Plan, Segment
+from mem_dfa.memory.keepers import AsItIs, GiveBack, Keeper
 from mem_dfa.schedules.schedule import Schedule, Targets
 
 
@@ -26,22 +27,28 @@ class BackwardSweep(Schedule):
     """Each block is run again as often as a plan says, and updated when its δ_i is there."""
 
     def __init__(
-        self, *given: Any, actions: Sequence[Action] | None = None, in_tiles: bool = False
+        self,
+        *given: Any,
+        actions: Sequence[Action] | None = None,
+        keeper: Keeper | None = None,
+        in_tiles: bool = False,
     ) -> None:
         """Prepare a step.
 
         Args:
             *given: as of any `Schedule`.
             actions: of the plan, in order; position i is a_i. None to keep everything.
+            keeper: of the a_i from which blocks run again; None to keep them as they are.
             in_tiles: whether wide dense kernels are updated in tiles of rows.
         """
         super().__init__(*given)
         whole = Segment(0, len(self._blocks), recomputed=False)
-        self._in_tiles = in_tiles
+        self._keeper, self._in_tiles = keeper or AsItIs(), in_tiles
         self._actions = actions or Plan((whole,), 0, 0).actions
         self._projection = self._signal if isinstance(self._signal, OutputFeedback) else None
         self._rehearsal = Rehearsal()
-        self._states: dict[int, tf.Tensor] = {}
+        self._states: dict[int, GiveBack] = {}
+        self._fresh: tuple[int, tf.Tensor] | None = None  # the last state, as it was computed
         self._recordings: dict[int, Recording] = {}
         self._has_error = False  # whether all blocks have run
         self._error: tf.Tensor | None = None  # δ of the block that is next, or e
@@ -49,22 +56,50 @@ class BackwardSweep(Schedule):
 
     def run(self, inputs: tf.Tensor, targets: Targets) -> None:
         """Do what the plan says, and form e when the last block has run for the first time."""
-        self._states[0] = inputs
-        for action in self._actions:
-            match action.kind:
-                case "advance":
-                    self._states[action.stop] = self._run_again(action)
-                case "record":
-                    self._states[action.stop] = self._record(action.start)
-                case "backward":
-                    self._states.pop(action.stop, None)
-                    self._differentiate(action.start)
-                case "forget":
-                    self._states.pop(action.start, None)
-            if action.stop == len(self._blocks) and not self._has_error:
-                self._error = targets.error_of(self._states.pop(action.stop))
-                self._has_error = True
-                self._done = None if self._projection is None else token([self._error])
+        self._states[0] = lambda earlier: inputs
+        with self._keeper.step():
+            for number, action in enumerate(self._actions):
+                self._do(number, action)
+                if action.stop == len(self._blocks) and not self._has_error:
+                    self._error = targets.error_of(self._state(action.stop))
+                    self._fresh, self._has_error = None, True
+                    del self._states[action.stop]
+                    self._done = None if self._projection is None else token([self._error])
+
+    def _do(self, number: int, action: Action) -> None:
+        match action.kind:
+            case "advance":
+                self._keep(number, action.stop, self._run_again(action))
+            case "record":
+                self._fresh = action.stop, self._record(action.start)
+                # Held with what else the block keeps.
+                self._states[action.stop] = self._given(self._fresh[1])
+            case "backward":
+                self._fresh = None
+                self._states.pop(action.stop, None)
+                self._differentiate(action.start)
+            case "forget":
+                self._states.pop(action.start, None)
+
+    def _keep(self, number: int, position: int, tensor: tf.Tensor) -> None:
+        """A state; by the keeper, if more than the next action needs it."""
+        give_back = self._given(tensor)
+        for later in self._actions[number + 2 :]:
+            if later.start == position and later.kind != "backward":
+                if later.kind != "forget":
+                    give_back, tensor = self._keeper.keep(position, tensor)
+                break
+        self._states[position], self._fresh = give_back, (position, tensor)
+
+    @staticmethod
+    def _given(tensor: tf.Tensor) -> GiveBack:
+        return lambda earlier: tensor
+
+    def _state(self, position: int) -> tf.Tensor:
+        """a_i; the last one as it was computed, whatever is kept of it."""
+        if self._fresh and self._fresh[0] == position:
+            return self._fresh[1]
+        return self._states[position](self._earlier)
 
     @property
     def _earlier(self) -> tf.Tensor | None:
@@ -75,7 +110,7 @@ class BackwardSweep(Schedule):
 
     def _run_again(self, action: Action) -> tf.Tensor:
         """The state to which the blocks lead from a state that is kept."""
-        activation, earlier = self._states[action.start], self._earlier
+        activation, earlier = self._state(action.start), self._earlier
         for block in self._blocks[action.start : action.stop]:
             if self._has_error:
                 activation = self._rehearsal.repeat(block, activation, earlier)
@@ -87,7 +122,7 @@ class BackwardSweep(Schedule):
         """The output of a block that runs for its gradient."""
         block, phase = self._blocks[position], "replay" if self._has_error else "forward"
         passes_on = position > 0 and self._projection is None
-        given = (block, self._states[position], phase, self._earlier, passes_on)
+        given = (block, self._state(position), phase, self._earlier, passes_on)
         tiled = self._update.tiled_layers(block) if self._in_tiles else ()
         recording = Recording(*given, tiled, self._rehearsal.seen_by(block))
         self._recordings[position] = recording

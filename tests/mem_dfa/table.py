@@ -86,6 +86,9 @@ TABLE = {
     ),
     "checkpoint": Row(is_exact=True, is_block_by_block=True, replays=True, again={"every": 1}),
     "checkpoint_fa": Row(replays=True, again={"every": 1}),
+    "compressed": Row(
+        is_block_by_block=True, replays=True, takes_its_step_as="checkpoint", again={"every": 1}
+    ),
     "revnet": Row(is_exact=True, is_block_by_block=True, replays=True, needs_reversible=True),
     # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
     "microbatch": Row(
