@@ -48,11 +48,9 @@ class Checkpoint(Blockwise):
 
     Attributes:
         keeper: of the checkpoints; None for as they are.
-        kept_bytes: what is held of a checkpoint of so many values; None likewise.
     """
 
     keeper: Keeper | None = None
-    kept_bytes: Callable[[int], int] | None = None
 
     def __init__(
         self,
@@ -106,6 +104,11 @@ class Checkpoint(Blockwise):
             budget_bytes(budget)  # the batch is not known yet
         else:
             self.plan(batch_size or NOMINAL_BATCH)
+
+    @property
+    def kept_bytes(self) -> Callable[[int], int] | None:
+        """What is held of a checkpoint of so many values; None for all of them."""
+        return None
 
     def plan(self, batch_size: int) -> AnyPlan:
         """What runs again, and when, for a batch of that size.
