@@ -1,7 +1,7 @@
 """How the outputs of blocks are kept until the backward pass: as they are, or in fewer bits.
 
 In fewer bits, as in ActNN (Chen et al., 2021, arXiv 2104.14129): groups of 256 values, of each the
-least value l and a step d in bfloat16, and for each value x one of L = 2^bits − 1 codes,
+least value l and a step d in bfloat16, and for each value x a code from 0 to 2^bits − 1,
 
     c = ⌊(x − l)/d + u⌋,  u ~ U(0, 1),  x̂ = l + d·c,  E[x̂] = x
 """

@@ -17,6 +17,7 @@ from mem_dfa.chain.rehearsal import Rehearsal
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
+from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.actions import Action
 from mem_dfa.memory.checkpoint_plan import Plan, Segment
 from mem_dfa.memory.keepers import AsItIs, GiveBack, Keeper
@@ -87,7 +88,8 @@ class BackwardSweep(Schedule):
         for later in self._actions[number + 2 :]:
             if later.start == position and later.kind != "backward":
                 if later.kind != "forget":
-                    give_back, tensor = self._keeper.keep(position, tensor)
+                    with scope(self._phase, self._blocks[position - 1].name):
+                        give_back, tensor = self._keeper.keep(position, tensor)
                 break
         self._states[position], self._fresh = give_back, (position, tensor)
 
@@ -99,7 +101,12 @@ class BackwardSweep(Schedule):
         """a_i; the last one as it was computed, whatever is kept of it."""
         if self._fresh and self._fresh[0] == position:
             return self._fresh[1]
-        return self._states[position](self._earlier)
+        with scope(self._phase, self._blocks[position].name):
+            return self._states[position](self._earlier)
+
+    @property
+    def _phase(self) -> str:
+        return "replay" if self._has_error else "forward"
 
     @property
     def _earlier(self) -> tf.Tensor | None:
@@ -120,9 +127,9 @@ class BackwardSweep(Schedule):
 
     def _record(self, position: int) -> tf.Tensor:
         """The output of a block that runs for its gradient."""
-        block, phase = self._blocks[position], "replay" if self._has_error else "forward"
+        block = self._blocks[position]
         passes_on = position > 0 and self._projection is None
-        given = (block, self._state(position), phase, self._earlier, passes_on)
+        given = (block, self._state(position), self._phase, self._earlier, passes_on)
         tiled = self._update.tiled_layers(block) if self._in_tiles else ()
         recording = Recording(*given, tiled, self._rehearsal.seen_by(block))
         self._recordings[position] = recording

@@ -73,6 +73,9 @@ def test_what_is_kept_has_the_bytes_that_are_said(bits: int) -> None:
     (beside,) = recorded(whole, x, tf.zeros((BATCH,), tf.int32), 1)
     saved = beside.step_requested_bytes - timeline.step_requested_bytes
     assert saved >= 3 * (4 * BATCH * 32 * 32 * 16 - one)
+    tensors = timeline.tensors
+    large = tensors[tensors["requested_bytes"] >= one // 8]
+    assert set(large["phase"]) == {"resident", "forward", "replay", "backward"}
     predicted = trainer.predict_step_bytes(BATCH)
     assert timeline.step_requested_bytes <= 1.01 * predicted
 
