@@ -19,7 +19,7 @@ def texts(results: str) -> dict[str, str]:
         f"table_{file.stem}": _alone(file.read_text(encoding="utf-8"))
         for file in Path(results, files.TABLES).glob("*.md")
     }
-    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16"):
+    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16", *_BN):
         tables[f"table_accuracy_{model}"] = _accuracies(results, model)
         cells = facts.planned(f"accuracy_{model}")
         tables[f"{model}_epochs"] = str(max(cell.epochs for cell in cells))
@@ -30,6 +30,9 @@ def texts(results: str) -> dict[str, str]:
     tables["broken_claims"] = _broken(results)
     tables |= {f"table_{name}": "\n".join(lines) for name, lines in readme.tables(results).items()}
     return {**facts.texts(results), **tables}
+
+
+_BN = ("signals_liao_cifar_bn", "dfa_liao_cifar_bn")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

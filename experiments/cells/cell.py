@@ -145,6 +145,15 @@ ARGUMENTS: Mapping[str, Argument] = {
 DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in fields(Cell)}
 
 
+def names_of(cells: Iterable[Cell]) -> dict[Cell, str]:
+    """Algorithms, with their options where one of them is there with several."""
+    several: dict[str, set[str]] = {}
+    every = list(cells)
+    for cell in every:
+        several.setdefault(cell.algorithm, set()).add(cell.name)
+    return {c: c.name if len(several[c.algorithm]) > 1 else c.algorithm for c in every}
+
+
 def stem(told: str, key: str) -> str:
     """The name of files about what a key tells from all else: letters, digits and "_"."""
     name = re.sub(r"\W+", "_", told)[:_LONGEST]

@@ -69,7 +69,8 @@ def _training(
     timed: list[Cell] = []
     trained: list[Cell] = []
     for algorithm in algorithms.split(","):
-        rate, initializer = CHOSEN[model][LIKE.get(algorithm, algorithm)]
+        chosen = CHOSEN[model]
+        rate, initializer = chosen[algorithm if algorithm in chosen else LIKE[algorithm]]
         options = {"feedback_initializer": initializer} if initializer else {}
         how: dict[str, Any] = {**NETS[model], "learning_rate": rate, "options": options}
         timed += _cells(algorithm, model, steps=_TIMED_STEPS, **how)

@@ -17,15 +17,14 @@ CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mlp": {"bp": (0.001, ""), "fa": (0.001, "xavier_uniform"), "dfa": (0.001, "he_normal")},
     "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
     "liao_cifar": {"bp": (0.1, ""), "fa": (0.03, ""), "dfa": (0.01, "")},
-    # Ways back by signs of W, and by none of them, are compared at bp's rate.
-    "liao_cifar_bn": dict.fromkeys(("bp", "fa", "dfa"), (0.001, "")),
+    "liao_cifar_bn": dict.fromkeys(("bp", "dfa"), (0.001, "")),
     "vgg16": {"bp": (0.03, ""), "fa": (0.03, ""), "dfa": (0.001, "")},
 }
 """Learning rate and feedback distribution that the recorded searches say to take."""
 
 LIKE = {
     **{"mem_dfa": "dfa", "checkpoint": "bp", "microbatch": "bp", "checkpoint_fa": "fa"},
-    **{"usf": "bp", "brsf": "bp", "frsf": "bp", "ssdfa": "dfa"},
+    **{"usf": "bp", "brsf": "bp", "frsf": "bp", "fa": "bp", "ssdfa": "dfa"},
 }
-"""With whose settings an algorithm trains: that makes the same updates, up to rounding, or whose
-error signals are nearest to its own."""
+"""With whose settings an algorithm trains that has none of its own: which makes the same updates,
+up to rounding, or whose error signals are nearest to its own."""

@@ -2,11 +2,11 @@
 
 import collections
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from mem_dfa.experiments.cells.cell import REPEATS, Cell
+from mem_dfa.experiments.cells.cell import REPEATS, Cell, names_of
 from mem_dfa.experiments.pictures import canvas, findings, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.store import results, trainings
@@ -35,7 +35,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         *_note_on_mem_dfa(read),
         *_notes_on_time(steps),
     ]
-    names, runs = _names(read), dict[str, list[Epochs]]()
+    names, runs = names_of(read), dict[str, list[Epochs]]()
     for cell, epochs in read.items():
         runs.setdefault(names[cell], []).append(epochs)
     seconds = {row["algorithm"]: row["step_time_s"] for row in steps.rows}
@@ -56,14 +56,6 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         )  # fmt: skip
         _draw_lines(by_time, runs, paces)
     return Drawn(figure, notes, missing, finding=finding)
-
-
-def _names(cells: Iterable[Cell]) -> dict[Cell, str]:
-    """Algorithms, with their options where one of them is there with several."""
-    several: dict[str, set[str]] = {}
-    for cell in cells:
-        several.setdefault(cell.algorithm, set()).add(cell.name)
-    return {c: c.name if len(several[c.algorithm]) > 1 else c.algorithm for c in cells}
 
 
 def _draw_lines(

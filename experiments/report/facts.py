@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mem_dfa.experiments.cells.cell import Cell
+from mem_dfa.experiments.cells.cell import Cell, names_of
 from mem_dfa.experiments.paper.plan import FIT_MEMORY_BYTES
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.store import files, fit_rows, results, trainings
@@ -73,11 +73,17 @@ def fits(folder: str | Path) -> Sequence[Mapping]:
 
 
 def accuracies(folder: str | Path, model: str) -> dict[str, list[float]]:
-    """Test accuracies after the last epoch, a share for each seed, by algorithm."""
+    """Test accuracies after the last epoch, a share for each seed, by algorithm.
+
+    Args:
+        folder: of the results.
+        model: what the name of a figure of accuracy ends in.
+    """
     found: dict[str, list[float]] = {}
-    for cell in planned(f"accuracy_{model}"):
-        if cell.epochs and (epochs := trainings.read(folder, cell)):
-            found.setdefault(cell.algorithm, []).append(epochs[-1]["test_accuracy"])
+    trained = [cell for cell in planned(f"accuracy_{model}") if cell.epochs]
+    for cell, name in names_of(trained).items():
+        if epochs := trainings.read(folder, cell):
+            found.setdefault(name, []).append(epochs[-1]["test_accuracy"])
     return found
 
 
