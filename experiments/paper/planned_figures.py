@@ -107,7 +107,7 @@ _FIGURES: dict[str, tuple] = {
     ),
     "layers_constant": (
         "conv20, batch 128: what does not grow with depth",
-        _cells(f"bp,mem_dfa,{_CONSTANT}", "conv20", layers=[5, 10, 20, 40]),
+        _cells(f"bp,mem_dfa,{_CONSTANT}", "conv20", layers=[10, 20, 40]),
         _cells("bp,local_loss", "conv20", layers=[1, 2, 4], batch_size=16),
     ),
     "layers_vgg16": (
@@ -150,7 +150,7 @@ _FIGURES: dict[str, tuple] = {
         _cells(_TURNS, "conv20", layers=4, batch_size=16),
     ),
     "bench_constant": (
-        "conv20, 20 layers, batch 128: what does not grow with depth",
+        "What does not grow with depth",
         _cells("bp,mem_dfa,local_loss,forward_gradient,dni,pepita", "conv20", layers=20),
     ),
     "depth": (
