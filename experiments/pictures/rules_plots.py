@@ -15,7 +15,7 @@ from mem_dfa.profiling.render.palette import QUIET
 
 _GREY = {"bp": ":", "dfa": "--"}  # what every family is compared with
 _STYLES = ("-", "--", ":")  # of an algorithm's several options
-_PANELS = (3, 2)
+_PANELS = (2, 3)
 _TICKS = (10, 50, 70, 80, 90, 95, 97, 98, 99)  # of accuracy
 _LIMITS = (0, 99)
 _LEAST_ERROR = 0.1  # for the scale, which has no place for none
@@ -38,7 +38,7 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     }
     finding = findings.at_depth(means)
     families = [(name, own) for name, own in rules.FAMILIES.items() if not set(own) <= _GREY.keys()]
-    with canvas.captioned(title, _notes(folder, cells, found), (11.0, 11.0), finding) as figure:
+    with canvas.captioned(title, _notes(folder, cells, found), (16.0, 7.8), finding) as figure:
         panels = figure.subplots(*_PANELS, sharey=True).flat
         for number, (axes, (family, own)) in enumerate(zip(panels, families, strict=True)):
             name = f"{'abcdef'[number]}  {family}"

@@ -11,9 +11,9 @@ from mem_dfa.experiments.cli import arguments, values
 
 GOOD = {"--algo": "bp", "--model": "mlp", "--dataset": "synthetic"}
 BAD = [
-    ("--algo", "backprop", "bp, fa, usf, brsf"),
-    ("--algo", "", "bp, fa, usf, brsf"),
-    ("--algo", "bp,,dfa", "bp, fa, usf, brsf"),
+    ("--algo", "backprop", "bp, bp_fused, fa, usf"),
+    ("--algo", "", "bp, bp_fused, fa, usf"),
+    ("--algo", "bp,,dfa", "bp, bp_fused, fa, usf"),
     ("--model", "resnet", "conv20"),
     ("--execution", "fast", "graph, eager, xla"),
     ("--dataset", "imagenet", "auto, cifar10, mnist, synthetic"),

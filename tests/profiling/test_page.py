@@ -165,7 +165,7 @@ def test_the_table_has_what_is_alive_at_the_peak_and_can_be_sorted(opened: Any) 
 
 def test_runs_differ_by_layer_and_category(opened: Any) -> None:
     opened.get_by_role("tab", name="second").click()
-    assert opened.get_by_text("second beside first").is_visible()
+    opened.get_by_text("second beside first").wait_for()
     assert rows_of(opened, 1)[0] == ["dense", "activation", "5.00", "2.50", "-2.50"]
 
 
