@@ -13,7 +13,7 @@ from mem_dfa.experiments.store import trainings
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.profiling.render.palette import QUIET
 
-_ACROSS = 5  # panels
+_ACROSS = 8  # panels
 _WIDTH, _HEIGHT = 2.3, 2.1  # inches of a panel
 _NETWORK = "network"  # in the place of a block's name
 _RIGHT_ANGLE = 90

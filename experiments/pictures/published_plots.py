@@ -40,7 +40,7 @@ def errors_beside_published(folder: str, title: str, cells: Sequence[Cell]) -> D
         *canvas.listed("Not trained", [f"{c.name} {c.layers} layers" for c in missing]),
     ]
     finding = _finding(ours)
-    with canvas.captioned(title, notes, (7.6, 4.6), finding) as figure:
+    with canvas.captioned(title, notes, (11.0, 4.0), finding) as figure:
         axes = figure.subplots()
         depths = sorted({cell.layers or 0 for cell in cells})
         canvas.prepare(axes, xlabel="hidden layers", ylabel="test error (%), log scale")

@@ -38,7 +38,7 @@ def against_depth(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     }
     finding = findings.at_depth(means)
     families = [(name, own) for name, own in rules.FAMILIES.items() if not set(own) <= _GREY.keys()]
-    with canvas.captioned(title, _notes(folder, cells, found), (16.0, 7.8), finding) as figure:
+    with canvas.captioned(title, _notes(folder, cells, found), (16.0, 7.0), finding) as figure:
         panels = figure.subplots(*_PANELS, sharey=True).flat
         for number, (axes, (family, own)) in enumerate(zip(panels, families, strict=True)):
             name = f"{'abcdef'[number]}  {family}"
