@@ -201,6 +201,9 @@ def test_blocks_run_as_often_as_the_plan_says(algorithm: str, eager: bool, plan:
     assert runs["replay"] == planned - runs["forward"]
     most = max(runs["replay"].values())
     assert (most > 1) == (plan == PLANS["revolve"])
+    # What runs again waits for its turn.
+    if not eager:
+        assert timeline.step_requested_bytes <= 1.01 * trainer.predict_step_bytes(BATCH)
 
 
 def test_a_budget_is_kept_or_refused_with_the_least_possible_one() -> None:

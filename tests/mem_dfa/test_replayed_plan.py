@@ -8,7 +8,7 @@ import pytest
 from mem_dfa import UnsupportedError
 from mem_dfa.memory import checkpoint_plan, replayed_plan, revolve
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.checkpoint_plan import Plan
+from mem_dfa.memory.checkpoint_plan import BlockCost, Plan, Segment
 from tests.mem_dfa.test_planning import (
     UNIT,
     equal_blocks,
@@ -27,6 +27,14 @@ def test_segments_cost_what_is_counted_one_by_one(count: int) -> None:
             found = replayed_plan.priced(Plan(tuple(segments), 0, 0).actions, costs)
             assert found.peak_bytes == peak_of(costs, segments)
             assert found.recomputed_operations == operations_of(costs, segments)
+
+
+def test_a_checkpoint_that_is_given_up_holds_nothing_beside_the_input_made_of_it() -> None:
+    first, second = BlockCost(10, 2, 20, 1), BlockCost(10, 2, 20, 1, restored=7)
+    segments = [Segment(place, place + 1, recomputed=place < 2) for place in range(3)]
+    plan = replayed_plan.priced(Plan(tuple(segments), 0, 0).actions, [first, second, second])
+    # The last block, its input, and the checkpoint before it.
+    assert plan.peak_bytes == 20 + 7 + 2
 
 
 @pytest.mark.parametrize(("count", "slots"), [(1, 1), (7, 1), (20, 3), (100, 8)])
