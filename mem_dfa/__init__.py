@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.sign_symmetry import USF as USF
     from mem_dfa.algorithms.ssdfa import SSDFA as SSDFA
     from mem_dfa.algorithms.unlock import Unlock as Unlock
+    from mem_dfa.algorithms.xconv import XConv as XConv
     from mem_dfa.alignment import Alignment as Alignment
     from mem_dfa.chain.chain import Chain as Chain
     from mem_dfa.recurrent.checkpointed import CheckpointedBPTT as CheckpointedBPTT

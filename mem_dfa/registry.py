@@ -168,6 +168,12 @@ CHECKPOINT_PLANS: Mapping[str, str] = {
     "rotor": "what runs least again within a budget",
 }
 
+PROBES: Mapping[str, str] = {
+    "independent": "the same for every channel, kept of each channel",
+    "gaussian": "of all channels together",
+    "orthogonal": "of all channels, most of which see one channel alone",
+}
+
 EVERY = Option("every", "count", "a checkpoint every so many blocks", "√n of them")
 PLAN = Option(
     "plan",
@@ -177,6 +183,10 @@ PLAN = Option(
     tuple(CHECKPOINT_PLANS),
 )
 BITS = Option("bits", "count", "of each value of a checkpoint: 16, 8 or 2", "8")
+PROBE_COUNT = Option("probes", "count", "numbers kept of each example, or of its channels", "8")
+PROBING = Option(
+    "probing", "name", "what the probes of a convolution are", "independent", tuple(PROBES)
+)
 BUDGET = Option("budget", "size", "bytes that a step may ask for beside what is resident", "none")
 SLICES = Option("slices", "count", "parts of a batch", "8; 4 where that lowers the peak")
 FEEDBACK = Option(
@@ -226,6 +236,8 @@ OPTIONS = (
     EVERY,
     PLAN,
     BITS,
+    PROBE_COUNT,
+    PROBING,
     BUDGET,
     SLICES,
     GROUPS,
@@ -440,6 +452,14 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         keeps="checkpoints",
         look=Look("#56B4E9", "v", 2.0),
         options=(BITS, EVERY, PLAN, BUDGET),
+    ),
+    "xconv": AlgorithmEntry(
+        "mem_dfa.algorithms.xconv:XConv",
+        "convolutions' gradients from random probes",
+        signal="that of `bp`; convolutions' weights get estimates",
+        keeps="sketches of convolutions' inputs",
+        look=Look("#D55E00", "*", 2.0),
+        options=(PROBE_COUNT, PROBING),
     ),
     "revnet": AlgorithmEntry(
         "mem_dfa.algorithms.revnet:RevNet",

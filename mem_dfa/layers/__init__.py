@@ -4,3 +4,4 @@
 import keras as keras
 
 from mem_dfa.layers.reversible import ReversibleBlock as ReversibleBlock
+from mem_dfa.layers.sketched_convolution import SketchedConvolution as SketchedConvolution

@@ -9,7 +9,6 @@ least value l and a step d in bfloat16, and for each value x a code from 0 to 2^
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import tensorflow as tf
 
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.step_seeds import StepSeeds
+from mem_dfa.sketches.packed import packed, unpacked
 
 Tensor: TypeAlias = tf.Tensor
 GiveBack: TypeAlias = Callable[[Tensor | None], Tensor]
@@ -113,7 +113,7 @@ class Codes(Keeper):
         least, apart, codes = (tf.concat(parts, 0) for parts in zip(*made, strict=True))
 
         def give_back(earlier: Tensor | None) -> Tensor:
-            values = tf.cast(self._unpacked(after(codes, earlier)), tf.float32)
+            values = tf.cast(unpacked(after(codes, earlier), self._bits), tf.float32)
             values = values * tf.cast(apart, tf.float32) + tf.cast(least, tf.float32)
             if not is_whole:
                 values = tf.reshape(values, [-1])[: tf.reduce_prod(shape)]
@@ -136,26 +136,7 @@ class Codes(Keeper):
         codes = (groups - tf.cast(low, tf.float32)) / step
         codes += tf.random.stateless_uniform(tf.shape(groups), seed)
         codes = tf.cast(tf.clip_by_value(tf.floor(codes), 0, self._most), tf.uint8)
-        return low, apart, self._packed(codes)
-
-    def _packed(self, codes: Tensor) -> Tensor:
-        """Several codes a byte, where they have fewer bits."""
-        if self._bits == 8:
-            return codes
-        each = 8 // self._bits
-        quarters = tf.split(codes, each, axis=1)
-        shifted = [
-            tf.bitwise.left_shift(part, tf.constant(self._bits * place, tf.uint8))
-            for place, part in enumerate(quarters)
-        ]
-        return functools.reduce(tf.bitwise.bitwise_or, shifted)
-
-    def _unpacked(self, packed: Tensor) -> Tensor:
-        if self._bits == 8:
-            return packed
-        places, mask = range(0, 8, self._bits), tf.constant(self._most, tf.uint8)
-        shifted = [tf.bitwise.right_shift(packed, tf.constant(s, tf.uint8)) for s in places]
-        return tf.concat([tf.bitwise.bitwise_and(part, mask) for part in shifted], axis=1)
+        return low, apart, packed(codes, self._bits)
 
 
 def _is_whole(tensor: Tensor) -> bool:
