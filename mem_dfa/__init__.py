@@ -89,6 +89,7 @@ def _known_to_keras(keras: ModuleType) -> None:
     they are whole.
     """
     import_module("mem_dfa.layers")
+    import_module("mem_dfa.optimizers")
     list(ALGORITHMS.values())
     for module in _RECURRENT.values():
         import_module(module)

@@ -7,7 +7,15 @@ from mem_dfa.data import prepared
 from mem_dfa.registry import AlgorithmEntry, Look
 
 # Names of optimizers and the learning rate that each has by default.
-OPTIMIZERS = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+OPTIMIZERS = {
+    "sgd": 0.01,
+    "momentum": 0.01,
+    "adam": 0.001,
+    "adamw": 0.001,
+    "rmsprop": 0.001,
+    "adam_8bit": 0.001,
+    "low_rank_adam": 0.001,
+}
 # What else saves memory in TensorFlow, to compare with.
 PEERS = {
     "remat_scope": AlgorithmEntry(

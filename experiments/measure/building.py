@@ -18,6 +18,7 @@ from mem_dfa.experiments.measure.refusing import refusing as refusing
 import mem_dfa
 from mem_dfa import registry
 from mem_dfa.data import batches
+from mem_dfa.optimizers import Adam8Bit, LowRankAdam
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -106,16 +107,24 @@ def _network(cell: Cell) -> keras.Model:
 
 def compile_trainer(trainer: keras.Model, cell: Cell, loss: Any = LOSS) -> None:
     """Gives the trainer the cell's optimizer and way to execute."""
-    name, rate = cell.optimizer, {"learning_rate": cell.learning_rate}
-    if name == "momentum":
-        name, rate = "sgd", rate | {"momentum": 0.9}
     trainer.compile(
-        optimizer=keras.optimizers.get({"class_name": name, "config": rate}),
+        optimizer=_optimizer(cell.optimizer, cell.learning_rate),
         loss=loss,
         metrics=["accuracy"] if own.has_classes(loss) else [],
         jit_compile=cell.execution == "xla",
         run_eagerly=cell.execution == "eager",
     )
+
+
+def _optimizer(name: str, rate: float) -> keras.optimizers.Optimizer:
+    match name:
+        case "momentum":
+            return keras.optimizers.SGD(rate, momentum=0.9)
+        case "adam_8bit":
+            return Adam8Bit(rate)
+        case "low_rank_adam":
+            return LowRankAdam(rate)
+    return keras.optimizers.get({"class_name": name, "config": {"learning_rate": rate}})
 
 
 def _data(cell: Cell) -> dict[str, Any]:

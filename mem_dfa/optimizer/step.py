@@ -15,6 +15,8 @@ from mem_dfa.graph.ordering import token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.optimizer.small_variables import Together
 from mem_dfa.optimizer.wide_kernel import can_tile, update_in_tiles
+from mem_dfa.optimizers.adam_8bit import Adam8Bit
+from mem_dfa.optimizers.low_rank_adam import LowRankAdam
 from mem_dfa.shapes.layer_bytes import tensor_bytes, variable_bytes
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
@@ -32,6 +34,8 @@ BLOCKWISE = (
     keras.optimizers.Lamb,
     keras.optimizers.Adafactor,
     keras.optimizers.Muon,
+    Adam8Bit,
+    LowRankAdam,
 )
 
 

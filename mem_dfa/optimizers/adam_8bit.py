@@ -1,0 +1,104 @@
+"""Adam with a byte for each value of its state (Dettmers et al., 2022, arXiv 2110.02861).
+
+    m ← β₁·m + (1 − β₁)·g,  v ← β₂·v + (1 − β₂)·g²,
+    W ← W − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)·m/(√v + ε)
+
+m and v are held as codes, see `eight_bits`, and made whole for one variable at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mem_dfa.optimizers import eight_bits
+
+LEAST = 4096
+"""Values of a variable below which its state stays as it is."""
+
+
+@keras.saving.register_keras_serializable("mem_dfa")
+class Adam8Bit(keras.optimizers.Optimizer):
+    """Adam of which m and v take about two bytes a weight in place of eight."""
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        name: str = "adam_8bit",
+        **details: Any,
+    ) -> None:
+        """As `keras.optimizers.Adam`, without `amsgrad`.
+
+        Args:
+            learning_rate: η, or a schedule.
+            beta_1: of m.
+            beta_2: of v.
+            epsilon: ε.
+            name: of the optimizer.
+            **details: as of any Keras optimizer.
+        """
+        super().__init__(learning_rate=learning_rate, name=name, **details)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make the state: codes and scales, or m and v themselves of small variables."""
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums = [self._state(v, "momentum", is_signed=True) for v in variables]
+        self._velocities = [self._state(v, "velocity", is_signed=False) for v in variables]
+
+    def _state(
+        self, variable: keras.Variable, name: str, is_signed: bool
+    ) -> tuple[keras.Variable, ...]:
+        size = math.prod(variable.shape)
+        if size < LEAST:
+            return (self.add_variable_from_reference(variable, name),)
+        rows, zero = eight_bits.blocks_of(size), eight_bits.zero(is_signed)
+        codes = keras.initializers.Constant(zero)
+        return (
+            self.add_variable((rows, eight_bits.BLOCK), codes, "uint8", name=f"{name}_codes"),
+            self.add_variable((rows, 1), "zeros", "float32", name=f"{name}_scale"),
+        )
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """As in Keras: of one variable."""
+        index, ops = self._get_variable_index(variable), keras.ops
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        gradient, rate = (ops.cast(given, variable.dtype) for given in (gradient, learning_rate))
+        steps = ops.cast(self.iterations + 1, variable.dtype)
+        # m ← β₁·m + (1 − β₁)·g,  v ← β₂·v + (1 − β₂)·g²
+        m = self._moved(momentum, gradient, self.beta_1, is_signed=True)
+        v = self._moved(velocity, ops.square(gradient), self.beta_2, is_signed=False)
+        # W ← W − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)·m/(√v + ε)
+        rate *= ops.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
+        self.assign_sub(variable, rate * m / (ops.sqrt(v) + self.epsilon))
+
+    def _moved(
+        self, state: tuple[keras.Variable, ...], towards: tf.Tensor, beta: float, is_signed: bool
+    ) -> tf.Tensor:
+        """A mean after a step, as it is before it is coded."""
+        if len(state) == 1:
+            (held,) = state
+            mean = held + (1 - beta) * (towards - held)
+            self.assign(held, mean)
+            return mean
+        codes, scale = state
+        held = eight_bits.decoded(codes.value, scale.value, towards.shape, is_signed)
+        mean = held + (1 - beta) * (tf.cast(towards, tf.float32) - held)
+        for variable, value in zip(state, eight_bits.encoded(mean, is_signed), strict=True):
+            self.assign(variable, value)
+        return tf.cast(mean, towards.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras."""
+        own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        return {**super().get_config(), **own}
