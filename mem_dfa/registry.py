@@ -164,6 +164,7 @@ LOCAL_LOSSES: Mapping[str, str] = {
 
 CHECKPOINT_PLANS: Mapping[str, str] = {
     "sqrt": "the least memory in which each block runs again once at most",
+    "every": "every block's input, or of few blocks where a budget asks for it",
     "revolve": "few of many alike blocks' outputs; each block runs again as often as needed",
     "rotor": "what runs least again within a budget",
 }
@@ -542,6 +543,13 @@ MODELS: Mapping[str, ModelEntry] = {
         batch_size=100,
         layers=3,
     ),
+    "xconv_net": ModelEntry(
+        "mem_dfa.models.small:xconv_net",
+        "three convolutions 3×3 to 16, 32 and 32 channels with pooling; ReLU",
+        dataset="mnist",
+        batch_size=128,
+        layers=3,
+    ),
     "liao_cifar": ModelEntry(
         "mem_dfa.models.small:liao_cifar",
         "three convolutions 5×5 to 32, 64 and 64 channels with pooling, dense 128; ReLU",
@@ -555,6 +563,13 @@ MODELS: Mapping[str, ModelEntry] = {
         dataset="cifar10",
         batch_size=100,
         layers=4,
+    ),
+    "vit": ModelEntry(
+        "mem_dfa.models.vit:vit",
+        "six blocks of a vision transformer on 4×4 patches in 64 channels",
+        dataset="cifar10",
+        batch_size=128,
+        layers=6,
     ),
     **{
         name: ModelEntry(

@@ -36,6 +36,7 @@ PLANS: Mapping[
     tuple[Callable[[Sequence[BlockCost]], AnyPlan], Callable[[Sequence[BlockCost], int], AnyPlan]],
 ] = {
     "sqrt": (checkpoint_plan.least_peak, checkpoint_plan.within_budget),
+    "every": (checkpoint_plan.every_block, checkpoint_plan.evenly_within),
     "revolve": (replayed_plan.revolved, replayed_plan.revolved_within),
     "rotor": (replayed_plan.no_budget, replayed_plan.fastest_within),
 }
@@ -74,9 +75,10 @@ class Checkpoint(Blockwise):
                 hands out for that, `step_bytes`, may be larger, but never twice; batches fetched
                 ahead, and what the first step makes for good, come on top of both.
             batch_size: what the budget is for; needed where batches are of no fixed size.
-            plan: "sqrt" to run each block again once at most; "revolve" to keep few of many alike
-                blocks' outputs, and run the others again as often as that makes necessary; "rotor"
-                for the plan that runs least within a budget.
+            plan: "sqrt" to run each block again once at most; "every" the same, with checkpoints
+                before every block, or every so many of them within a budget; "revolve" to keep few
+                of many alike blocks' outputs, and run the others again as often as that makes
+                necessary; "rotor" for the plan that runs least within a budget.
             **details: `seed` and `name`, as in `Algorithm`.
 
         Raises:

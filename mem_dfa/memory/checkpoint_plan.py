@@ -171,6 +171,30 @@ def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
     return plan
 
 
+def every_block(costs: Sequence[BlockCost]) -> Plan:
+    """The plan with a checkpoint before each block."""
+    return at_boundaries(costs, range(len(costs)))
+
+
+def evenly_within(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
+    """The plan of checkpoints every so many blocks that recomputes least and fits, with a margin.
+
+    Raises:
+        UnsupportedError: none fits; says the least budget for which one does.
+    """
+    plans = [at_boundaries(costs, range(0, len(costs), n)) for n in range(1, len(costs) + 1)]
+    limit = int(limit_bytes / (1 + PREDICTION_MARGIN))
+    fitting = [plan for plan in plans if plan.peak_bytes <= limit]
+    if not fitting:
+        least = int(min(plan.peak_bytes for plan in plans) * (1 + PREDICTION_MARGIN)) + 1
+        raise UnsupportedError(
+            f"Received a budget of {limit_bytes} bytes: no plan of checkpoints every so many "
+            f"blocks takes so little; the least that can be kept is {least} bytes "
+            f"({least / 2**20:.1f} MiB)."
+        )
+    return min(fitting, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
+
+
 def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan:
     """The plan with checkpoints before the given blocks; the last segment is kept.
 

@@ -51,6 +51,29 @@ def mnist_conv(
     return sequential("mnist_conv", input_shape, classes, layers, seed, groups)
 
 
+def xconv_net(
+    input_shape: Sequence[int] = (28, 28, 1),
+    classes: int = 10,
+    layers: int | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """Convolutions 3×3 to 16, 32 and 32 channels, SAME, with ReLU and max2/2 each – dense 10.
+
+    What XConv was tried with on MNIST (Louboutin et al., arXiv 2106.06998). 16 938 parameters.
+    """
+
+    def convolution(index: int, filters: int) -> Group:
+        def make(seeds: Seeds) -> list[Layer]:
+            relu = keras.layers.ReLU(name=f"relu_{index}")
+            pool = keras.layers.MaxPooling2D(2, name=f"pool_{index}")
+            return [seeds.conv(filters, 3, f"conv_{index}", bias=True), relu, pool]
+
+        return make
+
+    groups = [convolution(index, filters) for index, filters in ((1, 16), (2, 32), (3, 32))]
+    return sequential("xconv_net", input_shape, classes, layers, seed, groups)
+
+
 def liao_cifar(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,

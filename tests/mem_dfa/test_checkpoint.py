@@ -28,7 +28,7 @@ NAMES = ["block_002", "block_004", "block_006"]
 PLANS = {
     "root": {},
     "every": {"every": 2},
-    "each": {"every": 1},
+    "each": {"plan": "every"},
     "blocks": {"blocks": NAMES},
     "budget": {"budget": "200 KiB", "batch_size": BATCH},
     "revolve": {"plan": "revolve"},
@@ -246,7 +246,7 @@ def test_a_budget_needs_batches_of_a_known_size() -> None:
         ({"every": 1.5}, "every=1.5"),
         ({"blocks": ["block_099"]}, "block_099.*block_001 to block_006"),
         ({"blocks": "block_002"}, "block_001 to block_006"),
-        ({"plan": "best"}, "plan='best': use one of sqrt, revolve, rotor"),
+        ({"plan": "best"}, "plan='best': use one of sqrt, every, revolve, rotor"),
         ({"plan": "revolve", "every": 2}, "plan='revolve' and every"),
         ({"plan": "rotor"}, "plan='rotor' and no budget"),
         ({"plan": "revolve", "budget": 9, "batch_size": 8}, "the least that can be kept is"),

@@ -12,6 +12,7 @@ PARAMETERS = {
     # Kernels and dense biases as in the reference implementation; mlp counts all three biases.
     "vgg16": 33_633_994,
     "mnist_conv": 1_256_010,
+    "xconv_net": 9 * 16 + 16 + 144 * 32 + 32 + 288 * 32 + 32 + 9 * 32 * 10 + 10,
     "liao_cifar": 288_490,
     "liao_cifar_bn": 288_490 + 2 * (32 + 64 + 64 + 128),
     "mlp": 784 * 100 + 100 + 100 * 30 + 30 + 30 * 10 + 10,
@@ -23,6 +24,8 @@ PARAMETERS = {
     "depth_mlp": 784 * 256 + 256 + 2 * (256 * 256 + 256) + 2560 + 10,
     "depth_mlp_bn": 784 * 256 + 256 + 2 * (256 * 256 + 256) + 3 * 2 * 256 + 2560 + 10,
     "depth_mlp_frozen": 2560 + 10,
+    # Patches and places; six times attention, two dense layers and two normalisations; the end.
+    "vit": 48 * 64 + 64 + 9 * 64 + 64 + 6 * (4 * (64 * 64 + 64) + 2 * 64 * 128 + 192 + 256) + 778,
     # The shortcuts are 1×1 convolutions with BatchNormalization.
     "resnet32": 466_906,
     "resnet110": 1_730_714,

@@ -149,3 +149,21 @@ def test_budgets_that_are_no_size_are_refused(budget: object) -> None:
 
 def test_budgets_are_bytes_or_sizes() -> None:
     assert budget_bytes("64 MiB") == budget_bytes(64 * 2**20) == 64 * 2**20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_checkpoints_before_every_block_or_so_many(seed: int) -> None:
+    """Without a budget before each block; within one of the even plans the fastest that fits."""
+    costs = random_blocks(7, seed)
+    even = [checkpoint_plan.at_boundaries(costs, range(0, 7, n)) for n in range(1, 8)]
+    assert checkpoint_plan.every_block(costs) == even[0]
+    limits = sorted(plan.peak_bytes for plan in even)
+    for limit in limits:
+        budget = int(limit * (1 + checkpoint_plan.PREDICTION_MARGIN)) + 1
+        found = checkpoint_plan.evenly_within(costs, budget)
+        fitting = [plan for plan in even if plan.peak_bytes <= limit]
+        assert found in fitting
+        least = min(plan.recomputed_operations for plan in fitting)
+        assert found.recomputed_operations == least
+    with pytest.raises(UnsupportedError, match="the least that can be kept is"):
+        checkpoint_plan.evenly_within(costs, limits[0] - 1)
