@@ -1,5 +1,6 @@
 """Claims, and the quantities that they are about: functions of a claim, some of a number too."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from mem_dfa.experiments.cells.cell import REPEATS, Cell
 from mem_dfa.experiments.checks import reading
 from mem_dfa.experiments.paper import rules
 
-from mem_dfa.units import MEBIBYTE
+from mem_dfa.units import MEBIBYTE, parse_bytes
 
 
 class NotMeasuredError(Exception):
@@ -88,6 +89,23 @@ def _prediction_distance(claim: Claim) -> float:
     return 100 * abs(predicted - requested) / requested
 
 
+def _budgets(claim: Claim) -> list[int]:
+    """Of each cell, in whole bytes."""
+    return [parse_bytes(str(dict(cell.options)["budget"])) for cell in claim.cells]
+
+
+def _budget_excess(claim: Claim) -> float:
+    """By how much the requested bytes of any cell are above its budget; below it, negative."""
+    pairs = zip(claim.requested(), _budgets(claim), strict=True)
+    return max(requested - budget for requested, budget in pairs) / MEBIBYTE
+
+
+def _budget_fall(claim: Claim) -> float:
+    """By how much requested bytes fall at most from one budget to a larger one."""
+    sizes = [size for _, size in sorted(zip(_budgets(claim), claim.requested(), strict=True))]
+    return 100 * max(1 - later / size for size, later in itertools.pairwise(sizes))
+
+
 def _held_a_layer(claim: Claim) -> float:
     columns = claim.column("resident_bytes"), claim.column("variable_allocated_bytes")
     return claim.a_layer([resident - own for resident, own in zip(*columns, strict=True)])
@@ -156,6 +174,8 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     "feedback_bytes": ("B", lambda claim: claim.column("feedback_bytes")[0]),
     "feedback_spread": ("B", _feedback_spread),
     "requested_bytes": ("MiB", lambda claim: claim.requested()[0] / MEBIBYTE),
+    "budget_excess": ("MiB", _budget_excess),
+    "budget_fall": ("%", _budget_fall),
     "prediction_distance": ("%", _prediction_distance),
     "first_step_time": ("s", lambda claim: claim.column("first_step_s")[0]),
     # How far apart the cells are, of the least.

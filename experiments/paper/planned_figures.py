@@ -55,6 +55,20 @@ _LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_r
 """The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
 
+_BUDGETS = {
+    "conv20": [27, 32, 40, 48, 60, 80, 100, 120, 140, 178],
+    "vgg16": [72, 80, 90, 100, 115, 130, 150, 170, 190, 219],
+    "resnet32": [60, 70, 80, 100, 120, 140, 170, 200, 230, 258],
+    "vit": [52, 60, 70, 85, 100, 130, 170, 220, 280, 346],
+}
+"""In MiB, from the least that a plan keeps to what backpropagation takes."""
+
+
+def _within_budgets(model: str, sizes: Sequence[int], **fields: Any) -> tuple[Cell, ...]:
+    options = [{"plan": "rotor", "budget": f"{size} MiB"} for size in sizes]
+    return _cells("checkpoint", model, options=options, steps=1, **fields)
+
+
 def _search(
     model: str, epochs: int, algorithms: str, rates: list[float], options: Any = ()
 ) -> tuple[Cell, ...]:
@@ -152,6 +166,11 @@ _FIGURES: dict[str, tuple] = {
     "bench_constant": (
         "What does not grow with depth",
         _cells("bp,mem_dfa,local_loss,forward_gradient,dni,pepita", "conv20", layers=20),
+    ),
+    "budgets_rotor": (
+        "checkpoint --plan rotor, ten budgets of four nets: planned and measured bytes",
+        tuple(c for model, sizes in _BUDGETS.items() for c in _within_budgets(model, sizes)),
+        _within_budgets("conv20", [20, 40], layers=6, batch_size=64),
     ),
     "depth": (
         "depth_net and depth_revnet, batch 32: memory against layers",

@@ -9,6 +9,7 @@ from mem_dfa.experiments.paper.plan import PlannedFigure
 from mem_dfa.experiments.pictures import (
     accuracy_plots,
     alignment_plots,
+    budget_plots,
     canvas,
     findings,
     fit_plots,
@@ -68,6 +69,7 @@ DRAWINGS: dict[str, Callable[[str, str, Sequence[Cell]], Drawn]] = {
     "pareto": tradeoff_plots.pareto,
     "bench": tradeoff_plots.taking_turns,
     "accuracy": accuracy_plots.against_epoch_and_time,
+    "budgets": budget_plots.planned_and_physical,
     "search": search_plots.against_learning_rate,
     "tradeoff": memory_accuracy_plots.memory_accuracy_time,
     "fit": fit_plots.largest_batches,

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from mem_dfa import registry
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import exact_random
+from mem_dfa.graph import exact_random
 from mem_dfa.graph.once import constant
 
 Initializer: TypeAlias = keras.initializers.Initializer

@@ -17,10 +17,10 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
-from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.distributions import Distribution
 from mem_dfa.feedback.matrices import KindArguments, Matrices, refuse_count
 from mem_dfa.feedback.tiles import ENTRY_BYTES, drawn, second_seed
+from mem_dfa.graph import exact_random
 
 Factors: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 

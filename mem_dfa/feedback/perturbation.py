@@ -24,10 +24,10 @@ import tensorflow as tf
 
 from mem_dfa.chain.block import Block
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.features import Features
 from mem_dfa.feedback.heads import Heads, zero_classifier
 from mem_dfa.feedback.logits import error_at
+from mem_dfa.graph import exact_random
 from mem_dfa.graph.ordering import in_turn
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.graph.step_seeds import StepSeeds

@@ -18,10 +18,10 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.block import Block
-from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.distributions import Distribution
 from mem_dfa.feedback.matrices import KindArguments, Matrices, refuse_count
 from mem_dfa.feedback.tiles import ENTRY_BYTES, Seed, second_seed
+from mem_dfa.graph import exact_random
 from mem_dfa.graph.once import constant
 from mem_dfa.graph.ordering import after, token
 

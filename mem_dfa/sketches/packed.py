@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+from typing import TypeAlias
 
 import tensorflow as tf
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 def packed(codes: Tensor, bits: int) -> Tensor:

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from mem_dfa.errors import UnsupportedError
-from mem_dfa.feedback import exact_random
+from mem_dfa.graph import exact_random
 
 Tensor: TypeAlias = tf.Tensor
 Gradient: TypeAlias = Callable[[Tensor, Tensor], Tensor]

@@ -10,7 +10,8 @@ import tensorflow as tf
 from mem_dfa import MemDFA
 from mem_dfa.chain import repeated_blocks as module
 from mem_dfa.chain.chain import Chain
-from mem_dfa.feedback import exact_random, tiles
+from mem_dfa.feedback import tiles
+from mem_dfa.graph import exact_random
 from mem_dfa.optimizer import step
 from tests.mem_dfa.comparison import EXECUTIONS, change, compiled, distance
 

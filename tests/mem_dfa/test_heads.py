@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, Algorithm, UnsupportedError
-from mem_dfa.feedback.exact_random import normal
 from mem_dfa.feedback.similarity import similarities
+from mem_dfa.graph.exact_random import normal
 from mem_dfa.shapes.layer_bytes import variable_bytes
 from tests.mem_dfa.comparison import EXECUTIONS, LOSS, change, compiled, recorded
 from tests.mem_dfa.test_groups import DECAY, data, network, softmax

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import ALGORITHMS, DFA, UnsupportedError
-from mem_dfa.feedback import exact_random
 from mem_dfa.feedback.matrices import KINDS
 from mem_dfa.feedback.sparse import class_type
+from mem_dfa.graph import exact_random
 from tests.mem_dfa.comparison import LOSS, LOSS_FLOAT64, change, compiled, distance
 from tests.mem_dfa.test_mathematics import convolve, kernel_gradient, softmax
 

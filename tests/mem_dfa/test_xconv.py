@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import BP, UnsupportedError, XConv
-from mem_dfa.feedback import exact_random
+from mem_dfa.graph import exact_random
 from mem_dfa.layers import SketchedConvolution
 from mem_dfa.sketches.convolution import relu
 from mem_dfa.sketches.probes import LEAST_COLUMNS, PROBES
