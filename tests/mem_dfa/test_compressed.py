@@ -124,3 +124,26 @@ def test_bytes_are_fewer_than_those_of_whole_checkpoints() -> None:
     assert sizes == sorted(sizes)
     assert sizes[-1] < Checkpoint(net).predict_step_bytes(128)
     assert sizes[1] <= 0.35 * BP(net).predict_step_bytes(128)
+
+
+@pytest.mark.parametrize("bits", keepers.BITS)
+def test_the_next_block_waits_until_an_output_is_coded(bits: int) -> None:
+    """Otherwise cheap blocks run ahead, and more than one output is there as it is."""
+    _, own = keeper(bits)
+    before: set[tf.Operation] = set()
+
+    @tf.function
+    def keep(values: tf.Tensor) -> tf.Tensor:
+        with own.step():
+            found = own.keep(0, values)[1]
+        waiting = {found.op}
+        while waiting:
+            operation = waiting.pop()
+            before.add(operation)
+            earlier = {*operation.control_inputs, *(one.op for one in operation.inputs)}
+            waiting |= earlier - before
+        return found
+
+    keep.get_concrete_function(tf.TensorSpec((GROUP,), tf.float32))
+    short = tf.bfloat16 if bits == 16 else tf.uint8
+    assert any(output.dtype == short for op in before for output in op.outputs)
