@@ -19,7 +19,7 @@ def texts(results: str) -> dict[str, str]:
         f"table_{file.stem}": _alone(file.read_text(encoding="utf-8"))
         for file in Path(results, files.TABLES).glob("*.md")
     }
-    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16", *_BN):
+    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16", *_SIGNALS):
         tables[f"table_accuracy_{model}"] = _accuracies(results, model)
         cells = facts.planned(f"accuracy_{model}")
         tables[f"{model}_epochs"] = str(max(cell.epochs for cell in cells))
@@ -32,7 +32,7 @@ def texts(results: str) -> dict[str, str]:
     return {**facts.texts(results), **tables}
 
 
-_BN = ("signals_liao_cifar_bn", "dfa_liao_cifar_bn")
+_SIGNALS = ("signals_mnist_conv", "signals_liao_cifar_bn", "dfa_liao_cifar_bn")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -153,6 +153,12 @@ def _accuracy_overlap(claim: Claim, number: float) -> float:
     return max(others) - min(first)
 
 
+def _accuracy_behind(claim: Claim) -> float:
+    """By how many points the worst of the other rules is behind the first one."""
+    first, *others = _accuracies(claim).values()
+    return first - min(others)
+
+
 def _budget_step_bytes(claim: Claim, share: float) -> float:
     return claim.column("step_bytes", [claim.within(claim.budget(share))])[0] / MEBIBYTE
 
@@ -204,6 +210,7 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     "test_error": ("%", lambda claim: 100 - min(_accuracies(claim).values())),
     "accuracy_distance": ("points", _accuracy_distance),
     "accuracy_overlap": ("points", _accuracy_overlap),
+    "accuracy_behind": ("points", _accuracy_behind),
     "budget": ("MiB", lambda claim, share: claim.budget(share) / MEBIBYTE),
     "budget_step_bytes": ("MiB", _budget_step_bytes),
     "budget_step_time": ("ratio", _budget_step_time),

@@ -146,10 +146,10 @@ def accuracies(folder: str | os.PathLike[str], cells: Sequence[Cell]) -> Accurac
 
 
 def references(model: str = MODEL) -> dict[tuple[str, int], float]:
-    """Test accuracies (%) of others, by rule and hidden layers.
+    """Test accuracies (%) of others, by rule and hidden layers; 0 for all of a model.
 
     Of `MODEL` they were computed independently with the same settings; of others published.
     """
     with _REFERENCES.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == model]
-    return {(row["rule"], int(row["layers"])): float(row["test_accuracy"]) for row in rows}
+    return {(row["rule"], int(row["layers"] or 0)): float(row["test_accuracy"]) for row in rows}
