@@ -55,6 +55,30 @@ def test_claims_judge_at_the_boundary() -> None:
     assert judged("requested_spread", 3.0, 100, 103, None)["verdict"] == FAIL
 
 
+def of_budgets(quantity: str, *requested: float) -> float:
+    """A quantity of cells with budgets of 10, 20, 30 MiB, of which so many MiB were asked for."""
+    cells = cells_of("mem_dfa conv20 20 budget=10MiB,20MiB,30MiB")
+    sizes = dict(zip(cells, requested, strict=True))
+    row = lambda cell, repeats: {"step_requested_bytes": sizes[cell] * 2**20}  # noqa: E731
+    return judge(Claim("one", quantity, cells, 0, None, None, row))["measured"]
+
+
+def test_budgets_are_kept_and_larger_ones_used() -> None:
+    assert of_budgets("budget_excess", 9, 19, 30) == 0
+    assert of_budgets("budget_excess", 9, 21, 25) == 1
+    assert of_budgets("budget_fall", 8, 16, 24) == -50
+    assert of_budgets("budget_fall", 9, 20, 15) == 25
+
+
+def test_the_worst_rule_is_behind_the_first() -> None:
+    cells = cells_of("bp,usf,fa mlp - epochs=1 seed=0,1")
+    shares = {"bp": 0.9, "usf": 0.88, "fa": 0.7}
+    row = lambda cell, repeats: {"accuracy": shares[cell.algorithm] + 0.01 * cell.seed}  # noqa: E731
+    found = judge(Claim("one", "accuracy_behind", cells, 20.5, None, None, row))
+    assert found["measured"] == pytest.approx(20)
+    assert found["verdict"] == PASS
+
+
 def test_a_limit_that_is_measured_too() -> None:
     assert judged("step_bytes", "budget 1", 2**20) == judged("step_bytes", 1.0, 2**20)
     assert judged("step_bytes", "budget 0.9", 2**20)["verdict"] == FAIL
