@@ -76,7 +76,7 @@ def _draw_lines(
 
 def _notes(read: Mapping[Cell, Epochs], asked: Sequence[Cell], images: str) -> list[str]:
     """How many seeds, which images, and how each algorithm was trained on them."""
-    counts = sorted(collections.Counter(cell.algorithm for cell in read).values())
+    counts = sorted(collections.Counter(cell.name for cell in read).values())
     times = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     several = f"Means of {times} seeds, bands from the least to the greatest."
     settings: dict[str, dict[str, None]] = {}
