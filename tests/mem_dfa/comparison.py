@@ -61,6 +61,18 @@ def recorded(
     return timelines
 
 
+def operations_before(tensor: tf.Tensor) -> set[tf.Operation]:
+    """What has run in a graph when a tensor is there, its own operation included."""
+    before: set[tf.Operation] = set()
+    waiting = {tensor.op}
+    while waiting:
+        operation = waiting.pop()
+        before.add(operation)
+        earlier = {*operation.control_inputs, *(one.op for one in operation.inputs)}
+        waiting |= earlier - before
+    return before
+
+
 def assert_goes_on_after_saving(
     trainer: keras.Model, data: tuple[np.ndarray, np.ndarray], folder: Path
 ) -> None:

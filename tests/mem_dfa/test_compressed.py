@@ -18,6 +18,7 @@ from tests.mem_dfa.comparison import (
     change,
     compiled,
     distance,
+    operations_before,
     recorded,
 )
 from tests.mem_dfa.test_checkpoint import BATCH, deep_net, momentum, steps_of_bp
@@ -136,12 +137,7 @@ def test_the_next_block_waits_until_an_output_is_coded(bits: int) -> None:
     def keep(values: tf.Tensor) -> tf.Tensor:
         with own.step():
             found = own.keep(0, values)[1]
-        waiting = {found.op}
-        while waiting:
-            operation = waiting.pop()
-            before.add(operation)
-            earlier = {*operation.control_inputs, *(one.op for one in operation.inputs)}
-            waiting |= earlier - before
+        before.update(operations_before(found))
         return found
 
     keep.get_concrete_function(tf.TensorSpec((GROUP,), tf.float32))

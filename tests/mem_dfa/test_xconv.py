@@ -21,6 +21,7 @@ from tests.mem_dfa.comparison import (
     change,
     compiled,
     distance,
+    operations_before,
     recorded,
 )
 
@@ -292,6 +293,30 @@ def test_sketches_take_a_tenth_of_what_bp_keeps(kind: str) -> None:
     of_bp = [step_bytes(BP(images(n))) for n in (6, 12)]
     assert of_bp[1] - of_bp[0] >= 0.98 * 6 * one
     assert grown[1] - grown[0] <= 6 * one / 10
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_sketches_and_weights_gradients_are_waited_for(kind: str) -> None:
+    """Otherwise inputs, or the error signals of all layers, may be there at one time."""
+    convolution, channels = convolution_of("same", "float32")
+    x, error = data_for(convolution, channels)
+    layer = SketchedConvolution(convolution, 4, kind, seed=1)
+    layer.build(x.shape)
+    kinds: list[set[str]] = []
+
+    @tf.function
+    def step(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        found = tape.gradient(y, x, output_gradients=error)
+        kinds.extend({op.type for op in operations_before(one)} for one in (y, found))
+        return found
+
+    step.get_concrete_function(tf.TensorSpec(x.shape))
+    forward, backward = kinds
+    assert forward & {"MatMul", "BatchMatMulV2", "BatchMatMulV3"}
+    assert "Conv2DBackpropFilter" in backward
 
 
 def dense() -> keras.Sequential:
