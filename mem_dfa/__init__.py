@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mem_dfa.algorithms.mem_bdfa import MemBDFA as MemBDFA
     from mem_dfa.algorithms.mem_dfa import MemDFA as MemDFA
     from mem_dfa.algorithms.microbatch import Microbatch as Microbatch
+    from mem_dfa.algorithms.offload import Offload as Offload
     from mem_dfa.algorithms.pepita import PEPITA as PEPITA
     from mem_dfa.algorithms.revnet import RevNet as RevNet
     from mem_dfa.algorithms.sign_symmetry import BRSF as BRSF

@@ -454,6 +454,13 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         look=Look("#56B4E9", "v", 2.0),
         options=(BITS, EVERY, PLAN, BUDGET),
     ),
+    "offload": AlgorithmEntry(
+        "mem_dfa.algorithms.offload:Offload",
+        "backpropagation from blocks' inputs in host memory",
+        signal="exact",
+        keeps="each block's input, on the host",
+        look=Look("#0072B2", "v", 1.6),
+    ),
     "xconv": AlgorithmEntry(
         "mem_dfa.algorithms.xconv:XConv",
         "convolutions' gradients from random probes",

@@ -38,6 +38,7 @@ MEANINGS = {
     "parameter_bytes": "of the weights",
     "optimizer_bytes": "of the optimizer's slots",
     "feedback_bytes": "of the feedback that is held",
+    "host_bytes": "kept in host memory, from shapes",
     "left_over_bytes": "alive after the steps and not before",
     "first_step_s": "time of the first step, with tracing",
     "variable_allocated_bytes": "of all variables, as the allocator rounds them",

@@ -119,7 +119,7 @@ def _api() -> Iterable[str]:
     yield "Every class is a `keras.Model`: `compile`, `fit`, `evaluate` and `save` are Keras's."
     yield "## Algorithms"
     places = {"Algorithm": "mem_dfa.algorithms.base.Algorithm"}
-    yield _documented(places["Algorithm"], "[feedback_bytes, predict_step_bytes]")
+    yield _documented(places["Algorithm"], "[feedback_bytes, host_bytes, predict_step_bytes]")
     for entry in registry.ALGORITHMS.values():
         yield _documented(entry.place.replace(":", "."), "false")
     yield "## Callbacks"

@@ -14,7 +14,7 @@ from mem_dfa.experiments.cells.cell import WARM_UP_STEPS, Cell, Report
 from mem_dfa.experiments.engine import worker
 from mem_dfa.experiments.measure import building
 
-from mem_dfa import profiling
+from mem_dfa import Algorithm, profiling
 from mem_dfa.data import batches
 from mem_dfa.optimizer.wide_kernel import is_wide
 from mem_dfa.shapes.layer_bytes import spec_bytes, variable_bytes
@@ -46,7 +46,7 @@ def measure(cell: Cell, report: Report) -> dict[str, Any]:
         "first_step_s": first_step_s,
         "left_over_bytes": left_over_bytes,
         **_timeline(trainer, batch, cell, allocator),
-        **_sizes(trainer, batch),
+        **_sizes(trainer, batch, cell.batch_size),
         "accuracy_label": f"{batches.label(cell.dataset, cell.data_dir)}, the held training batch",
         "source": f"{cell.device} BFC allocator",
         "python": platform.python_version(),
@@ -154,7 +154,7 @@ def _timeline(
     return found
 
 
-def _sizes(trainer: keras.Model, batch: Batch) -> dict[str, int]:
+def _sizes(trainer: keras.Model, batch: Batch, size: int) -> dict[str, int]:
     """Bytes by shape of what stays alive between steps."""
     network, optimizer = trainer.network.variables, trainer.optimizer.variables
     held = [*trainer.variables, *network, *optimizer, *trainer.metrics_variables]
@@ -165,6 +165,7 @@ def _sizes(trainer: keras.Model, batch: Batch) -> dict[str, int]:
         "optimizer_bytes": variable_bytes(optimizer),
         "whole_update_bytes": whole_update_bytes(trainer),
         "feedback_bytes": getattr(trainer, "feedback_bytes", 0),
+        "host_bytes": trainer.host_bytes(size) if isinstance(trainer, Algorithm) else 0,
         "predicted_resident_bytes": variable_bytes({id(one): one for one in held}.values()),
     }
 

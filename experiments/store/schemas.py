@@ -24,7 +24,7 @@ def _cell(*others: str) -> str:
     return " ".join(name for name in COLUMNS if name not in others)
 
 
-FORMAT_VERSION = 6  # of the measurements
+FORMAT_VERSION = 7  # of the measurements
 SPREAD_COLUMNS = ("peak_bytes", "step_bytes", "step_time_s", "step_requested_bytes")
 _SPREAD = " ".join(f"{name}_{end}" for name in SPREAD_COLUMNS for end in ("min", "max"))
 _FIRST = COLUMNS.index("dataset")
@@ -33,9 +33,9 @@ MEASUREMENTS = Schema(
     f"{_cell(*COLUMNS[_FIRST:])} status peak_bytes resident_bytes step_bytes step_time_s "
     "step_requested_bytes predicted_resident_bytes predicted_step_bytes "
     f"{_cell(*COLUMNS[:_FIRST])} repeats {_SPREAD} parameter_bytes optimizer_bytes feedback_bytes "
-    "left_over_bytes first_step_s variable_allocated_bytes whole_update_bytes loss accuracy "
-    "accuracy_label trace_file source tensorflow keras python format_version timestamp machine "
-    "cell_time_s error".split(),
+    "host_bytes left_over_bytes first_step_s variable_allocated_bytes whole_update_bytes loss "
+    "accuracy accuracy_label trace_file source tensorflow keras python format_version timestamp "
+    "machine cell_time_s error".split(),
     ["algorithm", "model", "execution", "dataset", "optimizer", "status"],
     ["batch_size", "device", "tensorflow", "peak_bytes", "step_bytes", "step_time_s"],
 )

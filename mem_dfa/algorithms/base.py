@@ -71,6 +71,10 @@ class Algorithm(keras.Model):
         """Bytes of the random weights that the error signal takes and that are held."""
         return variable_bytes(self.signal.held)
 
+    def host_bytes(self, batch_size: int) -> int:
+        """Bytes that a step keeps in the memory of another device, from shapes."""
+        return 0
+
     def predict_step_bytes(self, batch_size: int) -> int | None:
         """Step bytes in graph execution, from shapes; None for what nobody predicts or knows."""
         try:

@@ -1,4 +1,4 @@
-"""How the outputs of blocks are kept until the backward pass: as they are, or in fewer bits.
+"""How outputs of blocks are kept until the backward pass: as they are, elsewhere, in fewer bits.
 
 In fewer bits, as in ActNN (Chen et al., 2021, arXiv 2104.14129): groups of 256 values, of each the
 least value l and a step d in bfloat16, and for each value x a code from 0 to 2^bits − 1,
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ GROUP = 256
 BITS = (16, 8, 2)
 _PARTS = 8  # of a tensor, whose codes are made one after another, because of what that takes
 _TINY = float(np.finfo(np.float32).tiny)
+_AHEAD = 2  # copies between a host and a device that may be under way
 _ROUNDING = 2.0**-7  # more than the relative error of bfloat16
 
 
@@ -70,6 +71,51 @@ class AsItIs(Keeper):
     def keep(self, number: int, tensor: Tensor) -> tuple[GiveBack, Tensor]:
         """The tensor is there."""
         return lambda earlier: tensor, tensor
+
+
+class InHostMemory(Keeper):
+    """Keeps tensors on a host, and fetches each while the two before it are still in use.
+
+    A tensor has left its device, and is back there, as soon as what is here says so. Neither copy
+    keeps blocks waiting, unless two more are under way: so many are held on the device besides.
+    """
+
+    def __init__(self, host: str, device: str) -> None:
+        """Prepare to keep.
+
+        Args:
+            host: the device in whose memory tensors are kept.
+            device: the one that they are of.
+        """
+        self._host, self._device = host, device
+        self._copied: list[Tensor] = []  # tokens of copies to the host
+        self._asked: list[Tensor | None] = []  # what those waited for that are fetched already
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Copies of one step wait for no other's."""
+        self._copied.clear()
+        self._asked.clear()
+        yield
+
+    def keep(self, number: int, tensor: Tensor) -> tuple[GiveBack, Tensor]:
+        """Copy to the host, one tensor after another; back when the third before is asked for."""
+        # Without an order of its own a copy that is copied back would be left out.
+        held = _moved(tensor, self._host, self._copied[-1] if self._copied else None)
+        self._copied.append(token([held]))
+
+        def give_back(earlier: Tensor | None) -> Tensor:
+            self._asked.append(earlier)
+            fetched = _moved(held, self._host, self._asked[max(0, len(self._asked) - 1 - _AHEAD)])
+            return _moved(fetched, self._device)
+
+        is_free = len(self._copied) <= _AHEAD
+        return give_back, tensor if is_free else after(tensor, self._copied[-1 - _AHEAD])
+
+
+def _moved(tensor: Tensor, device: str, earlier: Tensor | None = None) -> Tensor:
+    with tf.device(device):
+        return tf.identity(after(tensor, earlier))
 
 
 class HalfPrecision(Keeper):

@@ -140,6 +140,14 @@ def test_feedback_for_many_classes(feedback: str) -> None:
     )
     assert row["status"] == "ok", row["error"]
     assert row["feedback_bytes"] == (4 * 50 * 100 if feedback == "stored" else 0)  # float32
+    assert row["host_bytes"] == 0
+
+
+def test_host_memory_is_no_other_memory_on_a_cpu() -> None:
+    cell = dataclasses.replace(CELL, algorithm="offload")
+    row, _ = processes.measure(cell, lambda note, done: None, repeats=1)
+    assert row["status"] == "refused"
+    assert "host='CPU:0', which computes, too" in row["error"]
 
 
 def test_a_net_that_cannot_be_predicted_is_measured() -> None:

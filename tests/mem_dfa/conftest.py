@@ -5,9 +5,15 @@ from collections.abc import Iterator
 
 import keras
 import pytest
+import tensorflow as tf
 
 # What XLA makes of a step is compared, not timed: LLVM need not make it fast, which takes longest.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+
+# The second is a host to the first, for tests of what is kept there; its memory is the same.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 
 @pytest.fixture

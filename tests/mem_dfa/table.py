@@ -89,6 +89,13 @@ TABLE = {
     "compressed": Row(
         is_block_by_block=True, replays=True, takes_its_step_as="checkpoint", again={"every": 1}
     ),
+    "offload": Row(
+        is_exact=True,
+        is_block_by_block=True,
+        replays=True,
+        takes_its_step_as="checkpoint",
+        arguments={"host": "CPU:1"},
+    ),
     "xconv": Row(takes_its_step_as="fa"),
     "revnet": Row(is_exact=True, is_block_by_block=True, replays=True, needs_reversible=True),
     # Eight slices, where nothing is said, make a graph eight times as large: slow to trace.
