@@ -10,6 +10,7 @@ from mem_dfa.registry import AlgorithmEntry, Look
 OPTIMIZERS = {
     "sgd": 0.01,
     "momentum": 0.01,
+    "stepped_momentum": 0.1,
     "adam": 0.001,
     "adamw": 0.001,
     "rmsprop": 0.001,
@@ -36,7 +37,7 @@ PEERS = {
 AS_COMPILED = "fit"
 """In the place of an algorithm: Keras's own training, as the user's model was compiled."""
 EXECUTIONS = ("graph", "eager", "xla")
-DATASETS = ("auto", "cifar10", "mnist", "synthetic")
+DATASETS = ("auto", "cifar10", "cifar10_augmented", "mnist", "synthetic")
 DEVICES = ("auto", "cpu", "gpu")
 
 

@@ -249,6 +249,14 @@ _FIGURES: dict[str, tuple] = {
     ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
+    # An hour each on one core.
+    "accuracy_residual": (
+        "ResNet-32 by bp and RevNet-38 by revnet on CIFAR-10: test accuracy",
+        (
+            *_training("resnet32", 18, "bp", seeds=[0]),
+            *_training("revnet38", 10, "revnet", seeds=[0]),
+        ),
+    ),
     "tradeoff_mnist_conv": (
         "mnist_conv on MNIST, batch 100: memory, accuracy and time of every algorithm",
         _every_training("mnist_conv", 20),

@@ -14,6 +14,8 @@ from mem_dfa.experiments.store.results import Selection
 from mem_dfa.experiments.store.table import Row
 from mem_dfa.experiments.store.trainings import Epochs
 
+from mem_dfa.data import prepared
+
 
 def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     """Test accuracy, the mean over seeds and their range, a line for each algorithm.
@@ -85,7 +87,9 @@ def _notes(read: Mapping[Cell, Epochs], asked: Sequence[Cell], images: str) -> l
         settings.setdefault(how, {})[cell.name] = None
     said = "; ".join(f"{', '.join(names)}: {how}" for how, names in settings.items())
     seeds = several if counts[-1] > 1 else "One seed."
-    return [seeds, f"{images}, no augmentation; {said}."]
+    is_augmented = prepared.DATASETS[asked[0].dataset].is_augmented
+    changed = "training images cropped and flipped" if is_augmented else "no augmentation"
+    return [seeds, f"{images}, {changed}; {said}."]
 
 
 def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:

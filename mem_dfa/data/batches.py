@@ -22,12 +22,14 @@ from mem_dfa.data.prepared import DataMissingError as DataMissingError
 from mem_dfa.data.prepared import find as find
 from mem_dfa.data.prepared import label as label
 from mem_dfa.data.prepared import prepare as prepare
+from mem_dfa.data.prepared import stored_as as stored_as
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 SYNTHETIC_TRAIN_BATCHES = 10
 SYNTHETIC_TEST_BATCHES = 2
+_PADDING = 2  # pixels on each side of an image before it is cropped
 
 
 def load(
@@ -73,6 +75,10 @@ def load(
         samples = samples.shuffle(len(samples), seed=seed)
     if name != "synthetic":
         samples = samples.map(_normaliser(name, data_dir), num_parallel_calls=tf.data.AUTOTUNE)
+    if training and DATASETS[name].is_augmented:
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        samples = tf.data.Dataset.zip(samples, seeds)
+        samples = samples.map(_cropped_and_flipped, num_parallel_calls=tf.data.AUTOTUNE)
     return samples.batch(batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE)
 
 
@@ -118,6 +124,23 @@ def _normaliser(name: str, data_dir: str | os.PathLike[str] | None) -> Callable[
     return normalise
 
 
+def _cropped_and_flipped(
+    sample: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two zeros on every side, a part as large as before, and left for right half of the time.
+
+    As the RevNet code augments CIFAR-10 (Gomez et al., arXiv 1707.04585); zero is the mean.
+    """
+    import tensorflow as tf
+
+    image, label = sample
+    padded = tf.pad(image, [[_PADDING, _PADDING], [_PADDING, _PADDING], [0, 0]])
+    cropped = tf.image.stateless_random_crop(padded, tf.shape(image), seed)
+    other = tf.random.experimental.stateless_fold_in(seed, 1)
+    flipped = tf.image.stateless_random_flip_left_right(cropped, other)
+    return tf.ensure_shape(flipped, image.shape), label
+
+
 def pixel_statistics(
     name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[float, float]:
@@ -129,7 +152,7 @@ def pixel_statistics(
     written = (version / "dataset_info.json").stat().st_mtime_ns
     key = hashlib.sha256(f"{version} {written}".encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mem_dfa"
-    remembered = cache / f"{name}-{key}.json"
+    remembered = cache / f"{stored_as(name)}-{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         mean, pixel_range = json.loads(remembered.read_text())
         return float(mean), float(pixel_range)

@@ -37,8 +37,13 @@ class Dataset:
     classes: int
     source: str = ""
     """One file of the original data; empty where nothing is downloaded."""
+    images_of: str = ""
+    """The data set whose images it shows; empty for its own."""
+    is_augmented: bool = False
+    """Whether training images are cropped and flipped, anew in every epoch."""
 
 
+_CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 DATASETS = {
     "mnist": Dataset(
         "MNIST",
@@ -50,7 +55,10 @@ DATASETS = {
         "CIFAR-10",
         (32, 32, 3),
         10,
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        _CIFAR10,
+    ),
+    "cifar10_augmented": Dataset(
+        "CIFAR-10", (32, 32, 3), 10, _CIFAR10, images_of="cifar10", is_augmented=True
     ),
     "synthetic": Dataset("synthetic batches", (32, 32, 3), 10),
 }
@@ -64,6 +72,11 @@ def directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen)
 
 
+def stored_as(name: str) -> str:
+    """The name of the data set whose files are read."""
+    return (name in DATASETS and DATASETS[name].images_of) or name
+
+
 def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
     """The newest prepared version of data set ``name``, or None. Reads names of files only."""
     pattern = re.compile(r"\d+\.\d+\.\d+")  # an interrupted preparation has another name
@@ -71,7 +84,7 @@ def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | No
     with contextlib.suppress(OSError):  # a name too long for a folder
         prepared = [
             path.parent
-            for path in directory(data_dir).glob(f"{name}/*/dataset_info.json")
+            for path in directory(data_dir).glob(f"{stored_as(name)}/*/dataset_info.json")
             if pattern.fullmatch(path.parent.name)
         ]
     return max(prepared, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
@@ -110,7 +123,7 @@ def _holds_jpeg(version: Path) -> bool:
 def how_to_get(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
     """How to prepare real data, as the end of a sentence."""
     return (
-        f"prepare it with `tfds build {name} --data_dir {directory(data_dir)}` "
+        f"prepare it with `tfds build {stored_as(name)} --data_dir {directory(data_dir)}` "
         f"or set TFDS_DATA_DIR (or --data-dir) to where it is prepared"
     )
 
@@ -132,7 +145,7 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path:
     target = directory(data_dir)
     try:
         _check_reachable(DATASETS[name].source)
-        return _download(name, target)
+        return _download(stored_as(name), target)
     except Exception as error:  # whatever tfds, the network or the disk raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataMissingError(
