@@ -54,6 +54,8 @@ _BN: dict[str, Any] = {**NETS["liao_cifar_bn"], "learning_rate": 0.001, "epochs"
 _LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_rate": 0.0005}
 """The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
+_XCONV: dict[str, Any] = {**NETS["xconv_net"], "learning_rate": 0.003}
+_PROBES = [{"probes": count} for count in (2, 8, 16, 64)]
 
 _BUDGETS = {
     "conv20": [27, 32, 40, 48, 60, 80, 100, 120, 140, 178],
@@ -249,6 +251,15 @@ _FIGURES: dict[str, tuple] = {
     ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
+    "accuracy_xconv_net": (
+        "xconv_net on MNIST: test accuracy by the number of probes",
+        tuple(
+            cell
+            for length in ({"steps": _TIMED_STEPS}, {"epochs": 20})
+            for algorithm, options in (("bp", [{}]), ("xconv", _PROBES))
+            for cell in _cells(algorithm, "xconv_net", options=options, **_XCONV, **length)
+        ),
+    ),
     # An hour each on one core.
     "accuracy_residual": (
         "ResNet-32 by bp and RevNet-38 by revnet on CIFAR-10: test accuracy",

@@ -11,7 +11,7 @@ _SGD = {"dataset": "cifar10", "optimizer": "sgd"}
 _RESIDUAL = {"dataset": "cifar10_augmented", "optimizer": "stepped_momentum"}
 # What is trained to tell accuracies, and on what.
 NETS = {
-    **dict.fromkeys(("mlp", "mnist_conv", "depth_mlp"), _ADAM),
+    **dict.fromkeys(("mlp", "mnist_conv", "depth_mlp", "xconv_net"), _ADAM),
     **dict.fromkeys(("liao_cifar", "vgg16"), _SGD),
     "liao_cifar_bn": _ADAM_CIFAR,
     **dict.fromkeys(("resnet32", "revnet38"), _RESIDUAL),

@@ -40,7 +40,11 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
     names, runs = names_of(read), dict[str, list[Epochs]]()
     for cell, epochs in read.items():
         runs.setdefault(names[cell], []).append(epochs)
-    seconds = {row["algorithm"]: row["step_time_s"] for row in steps.rows}
+    seconds = {
+        name: row["step_time_s"]
+        for row in steps.rows
+        for name in (row["algorithm"], Cell.of(row).name)
+    }
     paces = {name: seconds[name] / seconds["bp"] for name in runs if {name, "bp"} <= set(seconds)}
     ends = {
         name: 100 * statistics.fmean(epochs[-1]["test_accuracy"] for epochs in own)

@@ -76,6 +76,7 @@ def load(
     if name != "synthetic":
         samples = samples.map(_normaliser(name, data_dir), num_parallel_calls=tf.data.AUTOTUNE)
     if training and DATASETS[name].is_augmented:
+        # A seed for each image, so that it does not matter which is ready first.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
         samples = tf.data.Dataset.zip(samples, seeds)
         samples = samples.map(_cropped_and_flipped, num_parallel_calls=tf.data.AUTOTUNE)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.engine import worker
-from mem_dfa.experiments.measure import training
+from mem_dfa.experiments.measure import building, training
 from mem_dfa.experiments.store import trainings
 
 from mem_dfa import ALGORITHMS
@@ -196,3 +196,28 @@ def test_seconds_of_training_leave_out_the_tests(monkeypatch: pytest.MonkeyPatch
         callbacks=[Clock(), progress],
     )  # fmt: skip
     assert [row["train_time_s"] for row in progress.rows] == [2, 4, 6]
+
+
+def test_the_rate_falls_after_half_of_all_steps_and_kernels_alone_decay() -> None:
+    asked = LINE.replace("--optimizer adam", "--optimizer stepped_momentum")
+    (planned,) = cells(f"sweep --algo bp {asked}")
+    optimizer = building.build_trainer(planned).optimizer
+    rates = []
+    for step in range(40):  # four epochs of ten batches
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    expected = [0.1] * 21 + [0.01] * 10 + [0.001] * 9
+    assert rates == pytest.approx(expected)
+    names = ("kernel", "bias", "gamma", "beta")
+    optimizer.build([keras.Variable([1.0], name=name) for name in names])
+    optimizer.iterations.assign(0)
+    optimizer.apply([np.zeros(1, np.float32)] * len(names))
+    decayed = [float(variable.numpy()[0]) for variable in optimizer._trainable_variables]
+    assert decayed == pytest.approx([1 - 0.1 * 2e-3, 1, 1, 1])
+
+
+def test_data_of_the_users_own_do_not_tell_how_many_steps_there_are() -> None:
+    own = Cell("bp", "mlp", dataset="mine:data", optimizer="stepped_momentum", epochs=2)
+    with pytest.raises(building.RefusedError, match=r"'mine:data' does not tell: take momentum"):
+        building._optimizer(own)
+    assert float(building._optimizer(replace(own, epochs=0)).learning_rate) == pytest.approx(0.1)

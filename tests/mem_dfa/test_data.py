@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mem_dfa.data import batches, prepared
 
@@ -128,6 +129,60 @@ def test_synthetic_training_is_shuffled_anew_each_epoch() -> None:
     assert len(first) == batches.SYNTHETIC_TRAIN_BATCHES
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
     assert np.isclose(np.sum(first), np.sum(second), atol=1e-4)
+
+
+def test_training_images_are_cropped_and_flipped_anew_each_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (64, 8, 8, 3), np.uint8)
+    known = tf.data.Dataset.from_tensor_slices((pixels, np.arange(64)))
+    monkeypatch.setattr(batches, "_read", lambda *which: known)
+    monkeypatch.setattr(batches, "pixel_statistics", lambda *which: (0.0, 255.0))
+
+    def images(split: str, epochs: int, before: int = 0) -> list[dict[int, np.ndarray]]:
+        data = batches.load("cifar10_augmented", split, 16, seed=1)
+        for _ in range(before):
+            iter(data)
+        return [
+            {
+                int(label): np.rint(255 * image)
+                for shown, labels in data
+                for image, label in zip(shown.numpy(), labels.numpy(), strict=True)
+            }
+            for _ in range(epochs)
+        ]
+
+    padded = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    places: set[tuple[int, int, int]] = set()
+    first, second = images("train", 2)
+    for label, image in first.items():
+        found = {
+            (row, column, step)
+            for row in range(5)
+            for column in range(5)
+            for step in (1, -1)
+            if np.array_equal(
+                padded[label, row : row + 8, column : column + 8][:, ::step], image
+            )
+        }
+        assert len(found) == 1
+        places |= found
+    assert {row for row, _, _ in places} == {column for _, column, _ in places} == set(range(5))
+    assert {step for _, _, step in places} == {1, -1}
+    moved = sum(not np.array_equal(first[label], second[label]) for label in first)
+    assert moved > 48
+    (again,), (resumed,) = images("train", 1), images("train", 1, before=1)
+    assert all(np.array_equal(again[label], first[label]) for label in first)
+    assert all(np.array_equal(resumed[label], second[label]) for label in first)
+    (tested,) = images("test", 1)
+    assert all(np.array_equal(tested[label], pixels[label]) for label in tested)
+
+
+def test_augmented_images_lie_where_the_others_lie(tmp_path: Path) -> None:
+    prepared_in(tmp_path, "cifar10", "3.0.2", prepared.JPEG_SIGNATURE)
+    assert prepared.find("cifar10_augmented", tmp_path) == tmp_path / "cifar10" / "3.0.2"
+    assert prepared.label("cifar10_augmented", tmp_path) == "CIFAR-10 (JPEG re-encoded)"
+    assert "tfds build cifar10 " in prepared.how_to_get("cifar10_augmented", tmp_path)
 
 
 @real
