@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mem_dfa.experiments.cells.catalogue import EXECUTIONS, dataset
@@ -54,8 +54,8 @@ _BN: dict[str, Any] = {**NETS["liao_cifar_bn"], "learning_rate": 0.001, "epochs"
 _LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_rate": 0.0005}
 """The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
-_XCONV: dict[str, Any] = {**NETS["xconv_net"], "learning_rate": 0.003}
 _PROBES = [{"probes": count} for count in (2, 8, 16, 64)]
+_EVERY_BLOCK = [{"every": 1}]
 
 _BUDGETS = {
     "conv20": [27, 32, 40, 48, 60, 80, 100, 120, 140, 178],
@@ -79,15 +79,24 @@ def _search(
 
 
 def _training(
-    model: str, epochs: int, algorithms: str = _FOUR, seeds: Sequence[int] = (0, 1, 2)
+    model: str,
+    epochs: int,
+    algorithms: str = _FOUR,
+    seeds: Sequence[int] = (0, 1, 2),
+    tried: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> tuple[Cell, ...]:
-    """For each algorithm, with the settings chosen for it: what times its step, and what trains."""
+    """For each algorithm, with the settings chosen for it: what times its step, and what trains.
+
+    With each of the options that are ``tried`` of it.
+    """
     timed: list[Cell] = []
     trained: list[Cell] = []
     for algorithm in algorithms.split(","):
         chosen = CHOSEN[model]
         rate, initializer = chosen[algorithm if algorithm in chosen else LIKE[algorithm]]
-        options = {"feedback_initializer": initializer} if initializer else {}
+        options: Any = {"feedback_initializer": initializer} if initializer else {}
+        if tried and algorithm in tried:
+            options = [{**options, **own} for own in tried[algorithm]]
         how: dict[str, Any] = {**NETS[model], "learning_rate": rate, "options": options}
         timed += _cells(algorithm, model, steps=_TIMED_STEPS, **how)
         trained += _cells(algorithm, model, seed=list(seeds), epochs=epochs, **how)
@@ -251,14 +260,17 @@ _FIGURES: dict[str, tuple] = {
     ),
     # What an hour holds on 2 cores, of dfa nine epochs: compared are equal numbers.
     "accuracy_vgg16": ("VGG-16 on CIFAR-10: test accuracy", _training("vgg16", 6, seeds=[0])),
+    "accuracy_compressed_mnist_conv": (
+        "mnist_conv on MNIST: test accuracy from block inputs in 8 bits",
+        _training("mnist_conv", 20, "bp,compressed", [0], {"compressed": _EVERY_BLOCK}),
+    ),
+    "accuracy_compressed_liao_cifar": (
+        "liao_cifar on CIFAR-10: test accuracy from block inputs in 8 bits",
+        _training("liao_cifar", 10, "bp,compressed", [0], {"compressed": _EVERY_BLOCK}),
+    ),
     "accuracy_xconv_net": (
         "xconv_net on MNIST: test accuracy by the number of probes",
-        tuple(
-            cell
-            for length in ({"steps": _TIMED_STEPS}, {"epochs": 20})
-            for algorithm, options in (("bp", [{}]), ("xconv", _PROBES))
-            for cell in _cells(algorithm, "xconv_net", options=options, **_XCONV, **length)
-        ),
+        _training("xconv_net", 20, "bp,xconv", [0], {"xconv": _PROBES}),
     ),
     # An hour each on one core.
     "accuracy_residual": (

@@ -21,6 +21,7 @@ CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
     "mnist_conv": {"bp": (0.0003, ""), "fa": (0.0003, "he_normal"), "dfa": (0.0003, "")},
     "liao_cifar": {"bp": (0.1, ""), "fa": (0.03, ""), "dfa": (0.01, "")},
     "liao_cifar_bn": dict.fromkeys(("bp", "dfa"), (0.001, "")),
+    "xconv_net": {"bp": (0.003, "")},
     **{"resnet32": {"bp": (0.1, "")}, "revnet38": {"revnet": (0.1, "")}},
     "vgg16": {"bp": (0.03, ""), "fa": (0.03, ""), "dfa": (0.001, "")},
 }
@@ -28,6 +29,7 @@ CHOSEN: dict[str, dict[str, tuple[float, str]]] = {
 
 LIKE = {
     **{"mem_dfa": "dfa", "checkpoint": "bp", "microbatch": "bp", "checkpoint_fa": "fa"},
+    **{"compressed": "bp", "xconv": "bp"},
     **{"usf": "bp", "brsf": "bp", "frsf": "bp", "fa": "bp", "ssdfa": "dfa"},
 }
 """With whose settings an algorithm trains that has none of its own: which makes the same updates,
