@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mem_dfa.experiments.cells.cell import REPEATS, Cell
-from mem_dfa.experiments.checks import reading
+from mem_dfa.experiments.checks import planning, reading
 from mem_dfa.experiments.paper import rules
 
 from mem_dfa.units import MEBIBYTE, parse_bytes
@@ -87,6 +87,11 @@ def _feedback_spread(claim: Claim) -> int:
 def _prediction_distance(claim: Claim) -> float:
     ((predicted,), (requested,)) = claim.column("predicted_step_bytes"), claim.requested()
     return 100 * abs(predicted - requested) / requested
+
+
+def _optimizer_share(claim: Claim) -> float:
+    own, other = claim.column("optimizer_bytes")
+    return own / other
 
 
 def _budgets(claim: Claim) -> list[int]:
@@ -187,6 +192,8 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     # How far apart the cells are, of the least.
     "requested_spread": ("%", _requested_spread),
     "requested_share": ("ratio", lambda claim: claim.requested()[0] / claim.requested()[1]),
+    # Of slots, of the first cell over the second.
+    "optimizer_share": ("ratio", _optimizer_share),
     "requested_a_layer": ("B", lambda claim: claim.a_layer(claim.requested())),
     # What is there before a step, but weights and slots.
     "held_a_layer": ("B", _held_a_layer),
@@ -206,6 +213,8 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     "recording_time": ("ratio", lambda claim: _median_ratio(*claim.found("follow")["seconds"])),
     # Of a recording with so many events, of no cell.
     "reading_time": ("s", lambda claim, events: reading.seconds(int(events))),
+    # Of a plan for so many blocks, of no cell.
+    "planning_time": ("s", lambda claim, blocks: planning.seconds(int(blocks))),
     # After the last epoch, of rules that are trained with one rate.
     "test_error": ("%", lambda claim: 100 - min(_accuracies(claim).values())),
     "accuracy_distance": ("points", _accuracy_distance),

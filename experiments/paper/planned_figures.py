@@ -67,8 +67,8 @@ _BUDGETS = {
 
 
 def _within_budgets(model: str, sizes: Sequence[int], **fields: Any) -> tuple[Cell, ...]:
-    options = [{"plan": "rotor", "budget": f"{size} MiB"} for size in sizes]
-    return _cells("checkpoint", model, options=options, steps=1, **fields)
+    options = [{"plan": "rotor", "budget": f"{size}MiB"} for size in sizes]
+    return _cells("checkpoint", model, options=options, **fields)
 
 
 def _search(
@@ -178,6 +178,16 @@ _FIGURES: dict[str, tuple] = {
         "What does not grow with depth",
         _cells("bp,mem_dfa,local_loss,forward_gradient,dni,pepita", "conv20", layers=20),
     ),
+    **{
+        f"bench_kept_{model}": (
+            f"{model}: what is kept in another form",
+            (
+                *_cells("bp,bp_fused,xconv", model, layers=layers),
+                *_cells("compressed", model, layers=layers, options=_EVERY_BLOCK),
+            ),
+        )
+        for model, layers in (("conv20", 20), ("vgg16", None))
+    },
     "budgets_rotor": (
         "checkpoint --plan rotor, ten budgets of four nets: planned and measured bytes",
         tuple(c for model, sizes in _BUDGETS.items() for c in _within_budgets(model, sizes)),
@@ -276,8 +286,8 @@ _FIGURES: dict[str, tuple] = {
     "accuracy_residual": (
         "ResNet-32 by bp and RevNet-38 by revnet on CIFAR-10: test accuracy",
         (
-            *_training("resnet32", 18, "bp", seeds=[0]),
-            *_training("revnet38", 10, "revnet", seeds=[0]),
+            *_training("resnet32", 12, "bp", seeds=[0]),
+            *_training("revnet38", 7, "revnet", seeds=[0]),
         ),
     ),
     "tradeoff_mnist_conv": (
