@@ -9,8 +9,8 @@ from mem_dfa.experiments.terminal import screen
 
 def seconds(blocks: int) -> float:
     """The median of three plans by `rotor`, for half of what keeping everything takes."""
-    from mem_dfa.memory.checkpoint_plan import BlockCost
     from mem_dfa.memory.replayed_plan import fastest_within
+    from mem_dfa.memory.segments import BlockCost
 
     generator, found = np.random.default_rng(0), []
     with screen.progress(f"planning for {blocks} blocks"):

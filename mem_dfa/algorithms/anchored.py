@@ -18,7 +18,8 @@ from mem_dfa.algorithms.blockwise import Blockwise
 from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.signal import Exact
-from mem_dfa.memory.checkpoint_plan import Plan, block_costs, least_peak
+from mem_dfa.memory.checkpoint_plan import least_peak
+from mem_dfa.memory.segments import Plan, block_costs
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
 

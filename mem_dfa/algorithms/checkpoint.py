@@ -24,9 +24,9 @@ from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.ways_back import kernel_feedback
 from mem_dfa.memory import checkpoint_plan, replayed_plan
 from mem_dfa.memory.budget import budget_bytes, refuse_unknown
-from mem_dfa.memory.checkpoint_plan import BlockCost, Plan
 from mem_dfa.memory.keepers import Keeper
 from mem_dfa.memory.replayed_plan import ReplayedPlan
+from mem_dfa.memory.segments import BlockCost, Plan, block_costs
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
 
@@ -118,7 +118,7 @@ class Checkpoint(Blockwise):
         Raises:
             UnsupportedError: no plan fits the budget, or the arguments name no such blocks.
         """
-        costs = checkpoint_plan.block_costs(self.chain.blocks, batch_size, self.kept_bytes)
+        costs = block_costs(self.chain.blocks, batch_size, self.kept_bytes)
         if self.budget is not None:
             refuse_unknown(
                 f"Checkpoint received budget={self.budget!r}",

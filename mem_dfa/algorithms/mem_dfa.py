@@ -25,7 +25,7 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
-from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory import checkpoint_plan, segments
 from mem_dfa.memory.batch_slices import chain_peak_bytes, slice_counts
 from mem_dfa.memory.budget import budget_bytes, refuse_unknown
 from mem_dfa.memory.budget_plan import Plan, Planner
@@ -113,11 +113,11 @@ class MemDFA(Anchored):
         # Where matrices are learned, the gradient of one is made beside the rest.
         return planner.within(budget_bytes(self.budget), self.signal.gradient_bytes)
 
-    def exact_plan(self, batch_size: int) -> checkpoint_plan.Plan:
+    def exact_plan(self, batch_size: int) -> segments.Plan:
         """Of the exact steps: within the same budget."""
         if self.budget is None:
             return super().exact_plan(batch_size)
-        costs = checkpoint_plan.block_costs(self.chain.pieces, batch_size)
+        costs = segments.block_costs(self.chain.pieces, batch_size)
         return checkpoint_plan.within_budget(costs, budget_bytes(self.budget))
 
     def _refuse_at_compile(self) -> None:

@@ -19,6 +19,7 @@ from mem_dfa.chain.chain import NOMINAL_BATCH
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import checkpoint_plan
 from mem_dfa.memory.keepers import InHostMemory
+from mem_dfa.memory.segments import block_costs
 from mem_dfa.optimizer.step import Update
 from mem_dfa.schedules.backward_sweep import BackwardSweep
 
@@ -43,7 +44,7 @@ class Offload(Blockwise):
         self.host = host
         self.supports_jit = False
         self._actions = checkpoint_plan.every_block(
-            checkpoint_plan.block_costs(self.chain.blocks, NOMINAL_BATCH)
+            block_costs(self.chain.blocks, NOMINAL_BATCH)
         ).actions
         self._keeper = InHostMemory(host, self._device_beside(host))
 

@@ -14,7 +14,8 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import revolve, rotor
 from mem_dfa.memory.actions import Action
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.checkpoint_plan import BlockCost, cheapest
+from mem_dfa.memory.checkpoint_plan import cheapest
+from mem_dfa.memory.segments import BlockCost
 
 
 @dataclass(frozen=True)

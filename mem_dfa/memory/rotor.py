@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mem_dfa.memory.actions import Action
-from mem_dfa.memory.checkpoint_plan import BlockCost
+from mem_dfa.memory.segments import BlockCost
 
 SLOTS, ENTRIES = 500, 50_000
 """Parts of a budget, fewer for many blocks: the time grows as their number squared then."""

@@ -19,8 +19,8 @@ from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
 from mem_dfa.memory.actions import Action
-from mem_dfa.memory.checkpoint_plan import Plan, Segment
 from mem_dfa.memory.keepers import AsItIs, GiveBack, Keeper
+from mem_dfa.memory.segments import Plan, Segment
 from mem_dfa.schedules.schedule import Schedule, Targets
 
 

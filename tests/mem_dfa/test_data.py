@@ -161,9 +161,7 @@ def test_training_images_are_cropped_and_flipped_anew_each_epoch(
             for row in range(5)
             for column in range(5)
             for step in (1, -1)
-            if np.array_equal(
-                padded[label, row : row + 8, column : column + 8][:, ::step], image
-            )
+            if np.array_equal(padded[label, row : row + 8, column : column + 8][:, ::step], image)
         }
         assert len(found) == 1
         places |= found

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mem_dfa import UnsupportedError
-from mem_dfa.memory import checkpoint_plan
+from mem_dfa.memory import checkpoint_plan, segment_search
 from mem_dfa.memory.budget import budget_bytes
-from mem_dfa.memory.checkpoint_plan import BlockCost, Segment
+from mem_dfa.memory.segments import BlockCost, Plan, Segment
 
 UNIT = 1000
 
@@ -62,7 +62,7 @@ def operations_of(costs: Sequence[BlockCost], segments: Sequence[Segment]) -> in
     )
 
 
-def lengths(plan: checkpoint_plan.Plan) -> list[int]:
+def lengths(plan: Plan) -> list[int]:
     return [segment.stop - segment.start for segment in plan.segments if segment.recomputed]
 
 
@@ -145,6 +145,23 @@ def test_given_borders_are_kept_to() -> None:
 def test_budgets_that_are_no_size_are_refused(budget: object) -> None:
     with pytest.raises(UnsupportedError, match="64 MiB"):
         budget_bytes(budget)
+
+
+def test_what_a_search_leaves_out_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And were it more, there would still be a plan that fits."""
+    costs = random_blocks(30, seed=3)
+    least = checkpoint_plan.least_peak(costs).peak_bytes
+    limits = [least + step * (sum(cost.kept for cost in costs) - least) // 6 for step in range(6)]
+    found = [checkpoint_plan.cheapest(costs, limit) for limit in limits]
+    monkeypatch.setattr(segment_search, "FEW", 10**9)
+    for limit, plan in zip(limits, found, strict=True):
+        assert plan == checkpoint_plan.cheapest(costs, limit)
+    monkeypatch.setattr(segment_search, "FEW", 3)
+    monkeypatch.setattr(segment_search, "MOST", 5)
+    for limit, plan in zip(limits, found, strict=True):
+        rough = checkpoint_plan.cheapest(costs, limit)
+        assert peak_of(costs, rough.segments) == rough.peak_bytes <= limit
+        assert plan.recomputed_operations <= rough.recomputed_operations
 
 
 def test_budgets_are_bytes_or_sizes() -> None:

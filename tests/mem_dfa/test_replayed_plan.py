@@ -8,7 +8,7 @@ import pytest
 from mem_dfa import UnsupportedError
 from mem_dfa.memory import checkpoint_plan, replayed_plan, revolve
 from mem_dfa.memory.budget import PREDICTION_MARGIN
-from mem_dfa.memory.checkpoint_plan import BlockCost, Plan, Segment
+from mem_dfa.memory.segments import BlockCost, Plan, Segment
 from tests.mem_dfa.test_planning import (
     UNIT,
     equal_blocks,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from mem_dfa.memory import checkpoint_plan, replayed_plan, revolve, rotor
-from mem_dfa.memory.checkpoint_plan import BlockCost
+from mem_dfa.memory.segments import BlockCost
 from tests.mem_dfa.test_planning import UNIT, equal_blocks, random_blocks
 
 
