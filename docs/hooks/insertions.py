@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import signals
-from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.report import facts, fit_table, readme, rules_table
-from mem_dfa.experiments.store import files, trainings
+from mem_dfa.experiments.store import files
 
 
 @functools.cache
@@ -19,11 +18,10 @@ def texts(results: str) -> dict[str, str]:
         f"table_{file.stem}": _alone(file.read_text(encoding="utf-8"))
         for file in Path(results, files.TABLES).glob("*.md")
     }
-    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16", *_SIGNALS):
+    for model in ("mlp", "mnist_conv", "liao_cifar", "vgg16", *_SIGNALS, *_KEPT):
         tables[f"table_accuracy_{model}"] = _accuracies(results, model)
         cells = facts.planned(f"accuracy_{model}")
         tables[f"{model}_epochs"] = str(max(cell.epochs for cell in cells))
-    tables["table_accuracy_residual"] = _residual(results)
     tables["table_fit"] = _fits(results)
     tables |= {f"table_rules_{layers}": _rules(results, layers) for layers in rules.TABLED}
     tables["table_signals"] = table(signals.HEADS, signals.rows())
@@ -33,6 +31,7 @@ def texts(results: str) -> dict[str, str]:
 
 
 _SIGNALS = ("signals_mnist_conv", "signals_liao_cifar_bn", "dfa_liao_cifar_bn")
+_KEPT = ("compressed_mnist_conv", "compressed_liao_cifar", "xconv_net", "residual")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -49,16 +48,6 @@ def _accuracies(results: str, model: str) -> str:
     ]
     rows = [[f"`{name}`", *line] for name, line in zip(found, cells, strict=True)]
     return table(["algorithm", "mean", "least", "greatest", "seeds"], rows)
-
-
-def _residual(results: str) -> str:
-    """Test accuracies after each of three epochs of nets that are alike."""
-    how = {"dataset": "cifar10", "optimizer": "momentum", "learning_rate": 0.1, "epochs": 3}
-    rows = []
-    for algorithm, model in (("revnet", "revnet38"), ("bp", "resnet32")):
-        epochs = trainings.read(results, Cell(algorithm, model, **how))
-        rows.append([f"`{model}`, `{algorithm}`", *(f"{e['test_accuracy']:.2%}" for e in epochs)])
-    return table(["", *(f"epoch {number}" for number in (1, 2, 3))], rows)
 
 
 def _rules(results: str, layers: int) -> str:

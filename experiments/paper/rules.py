@@ -150,6 +150,19 @@ def references(model: str = MODEL) -> dict[tuple[str, int], float]:
 
     Of `MODEL` they were computed independently with the same settings; of others published.
     """
-    with _REFERENCES.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["model"] == model]
+    rows = _references(model)
     return {(row["rule"], int(row["layers"] or 0)): float(row["test_accuracy"]) for row in rows}
+
+
+def published(model: str) -> dict[str, dict[str, float]]:
+    """Test accuracies (%) of others on all of a model, by source and rule."""
+    found: dict[str, dict[str, float]] = {}
+    for row in _references(model):
+        if not row["layers"]:
+            found.setdefault(row["source"], {})[row["rule"]] = float(row["test_accuracy"])
+    return found
+
+
+def _references(model: str) -> list[dict[str, str]]:
+    with _REFERENCES.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["model"] == model]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from mem_dfa.experiments.cells.cell import REPEATS, Cell, names_of
+from mem_dfa.experiments.paper import rules
 from mem_dfa.experiments.pictures import canvas, findings, labels
 from mem_dfa.experiments.pictures.canvas import Drawn
 from mem_dfa.experiments.store import results, trainings
@@ -35,6 +36,7 @@ def against_epoch_and_time(folder: str, title: str, cells: Sequence[Cell]) -> Dr
         *_notes(read, asked, results.images(rows, asked[0].dataset)),
         *canvas.listed("Not trained", [f"{cell.name} seed {cell.seed}" for cell in untrained]),
         *_note_on_mem_dfa(read),
+        *_notes_on_published(read),
         *_notes_on_time(steps),
     ]
     names, runs = names_of(read), dict[str, list[Epochs]]()
@@ -111,10 +113,21 @@ def _note_on_mem_dfa(read: Mapping[Cell, Epochs]) -> list[str]:
     return [f"{said}{more if len(of_dfa) > 1 else ''}."]
 
 
+def _notes_on_published(read: Mapping[Cell, Epochs]) -> list[str]:
+    """What others reached with the rules and models that are shown."""
+    by_source: dict[str, list[str]] = {}
+    for model, name in dict.fromkeys((cell.model, cell.name) for cell in read):
+        for source, accuracies in rules.published(model).items():
+            if name in accuracies:
+                by_source.setdefault(source, []).append(f"{name} {accuracies[name]:g} %")
+    return [f"Published: {', '.join(own)}, {source}." for source, own in by_source.items()]
+
+
 def _notes_on_time(steps: Selection) -> list[str]:
     if not steps.rows:
         return canvas.notes_on(steps)
-    shown = ", ".join(map(_step_ms, steps.rows))
+    names = names_of(map(Cell.of, steps.rows))
+    shown = ", ".join(f"{names[Cell.of(row)]} {_step_ms(row)}" for row in steps.rows)
     return [
         "Time: epochs times a step's time over bp's. A step, without reading the data, took in the "
         f"median of {REPEATS} processes, one after another, {shown}.",
@@ -124,4 +137,4 @@ def _notes_on_time(steps: Selection) -> list[str]:
 
 def _step_ms(row: Row) -> str:
     least, greatest = canvas.spread(row, "step_time_s", 1000)
-    return f"{row['algorithm']} {1000 * row['step_time_s']:.3g} ms ({least:.3g} to {greatest:.3g})"
+    return f"{1000 * row['step_time_s']:.3g} ms ({least:.3g} to {greatest:.3g})"

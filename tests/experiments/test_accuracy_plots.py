@@ -18,8 +18,8 @@ BOTH = [*cells(STEPS), *cells(LINE)]
 
 def timed(algorithm: str, step_time_s: float, **changes: Any) -> dict[str, Any]:
     """A row of mlp as the figures of accuracy take it."""
-    usual = {"model": "mlp", "dataset": "mnist", "batch_size": 100, "steps": 25}
-    return row(algorithm, 2, **usual | {"step_time_s": step_time_s} | changes)
+    usual = {"model": "mlp", "layers": 2, "dataset": "mnist", "batch_size": 100, "steps": 25}
+    return row(algorithm, **usual | {"step_time_s": step_time_s} | changes)
 
 
 def test_accuracies_are_means_over_seeds(tmp_path: Path) -> None:
@@ -59,6 +59,30 @@ def test_an_algorithm_with_other_options_has_a_line_of_its_own(tmp_path: Path) -
     )
     assert "dfa anchor 9, the best of random feedback, is 2.0 points behind" in drawn.finding
     assert "One seed." in texts(drawn.figure)
+
+
+def test_options_are_timed_apart_and_published_accuracies_said(tmp_path: Path) -> None:
+    steps, trained = (
+        [
+            cell
+            for one in ("bp", "xconv --probes 2", "xconv --probes 8")
+            for cell in cells(f"run --algo {one} --model xconv_net --dataset mnist {more}")
+        ]
+        for more in ("--steps 25", "--epochs 2")
+    )
+    for cell in trained:
+        history(tmp_path, cell, [0.5, 0.9])
+    of_net = {"model": "xconv_net", "layers": steps[0].depth, "batch_size": 128}
+    rows = [timed("bp", 0.01, **of_net)]
+    rows += [timed("xconv", 0.01 * count, options=f"probes={count}", **of_net) for count in (2, 8)]
+    table(tmp_path / results.FILE_NAME, *rows)
+    drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", [*steps, *trained])
+    assert drawn.missing == []
+    ends = {name: line[-1][0] for name, line in lines(drawn.figure.axes[1]).items()}
+    assert ends == pytest.approx({"bp": 2, "xconv probes 2": 4, "xconv probes 8": 16})
+    said = texts(drawn.figure)
+    assert "bp 10 ms (10 to 10), xconv probes 2 20 ms (20 to 20)" in said
+    assert "Published: xconv probes 2 96.1 %, xconv probes 8 97.3 %, Louboutin et al." in said
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import BP, UnsupportedError, XConv
+from mem_dfa.algorithms import xconv
 from mem_dfa.graph import exact_random
 from mem_dfa.layers import SketchedConvolution
 from mem_dfa.sketches.convolution import relu
@@ -269,6 +270,22 @@ def test_the_network_is_left_as_it_was() -> None:
     for layer, before in zip(network.layers, found, strict=True):
         assert "call" not in vars(layer)
         assert getattr(layer, "activation", None) is before.get("activation")
+
+
+def test_a_frozen_convolution_is_not_sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps nothing for a gradient that nobody asks for, and passes the others' on."""
+    found: list[str] = []
+    sketch = xconv.sketched
+    monkeypatch.setattr(
+        xconv, "sketched", lambda layer, *how: found.append(layer.name) or sketch(layer, *how)
+    )
+    network = net()
+    convolutions = [one.name for one in network.layers if isinstance(one, layers.Conv2D)]
+    network.layers[1].trainable = False
+    moved = change(compiled(XConv(network), sgd()), 1)
+    assert set(found) == set(convolutions[2:])
+    assert not np.any(moved[2])
+    assert np.any(moved[0])
 
 
 def images(count: int = 6) -> keras.Sequential:
