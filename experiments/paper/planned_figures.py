@@ -54,7 +54,7 @@ _BN: dict[str, Any] = {**NETS["liao_cifar_bn"], "learning_rate": 0.001, "epochs"
 _LOCAL: dict[str, Any] = {"dataset": "cifar10", "optimizer": "adam", "learning_rate": 0.0005}
 """The rate of Nøkland and Eidnes (arXiv 1901.06656)."""
 
-_PROBES = [{"probes": count} for count in (2, 8, 16, 64)]
+_PROBES = [{"probes": count, "probing": "orthogonal"} for count in (2, 8, 16, 64)]
 _EVERY_BLOCK = [{"every": 1}]
 
 _BUDGETS = {
@@ -276,7 +276,7 @@ _FIGURES: dict[str, tuple] = {
     ),
     "accuracy_compressed_liao_cifar": (
         "liao_cifar on CIFAR-10: test accuracy from block inputs in 8 bits",
-        _training("liao_cifar", 10, "bp,compressed", [0], {"compressed": _EVERY_BLOCK}),
+        _training("liao_cifar", 10, "bp,compressed", tried={"compressed": _EVERY_BLOCK}),
     ),
     "accuracy_xconv_net": (
         "xconv_net on MNIST: test accuracy by the number of probes",
