@@ -65,7 +65,7 @@ def test_options_are_timed_apart_and_published_accuracies_said(tmp_path: Path) -
     steps, trained = (
         [
             cell
-            for one in ("bp", "xconv --probes 2", "xconv --probes 8")
+            for one in ("bp", *(f"xconv --probes {n} --probing orthogonal" for n in (2, 8)))
             for cell in cells(f"run --algo {one} --model xconv_net --dataset mnist {more}")
         ]
         for more in ("--steps 25", "--epochs 2")
@@ -74,15 +74,19 @@ def test_options_are_timed_apart_and_published_accuracies_said(tmp_path: Path) -
         history(tmp_path, cell, [0.5, 0.9])
     of_net = {"model": "xconv_net", "layers": steps[0].depth, "batch_size": 128}
     rows = [timed("bp", 0.01, **of_net)]
-    rows += [timed("xconv", 0.01 * count, options=f"probes={count}", **of_net) for count in (2, 8)]
+    rows += [
+        timed("xconv", 0.01 * count, options=f"probes={count}; probing=orthogonal", **of_net)
+        for count in (2, 8)
+    ]
     table(tmp_path / results.FILE_NAME, *rows)
     drawn = accuracy_plots.against_epoch_and_time(str(tmp_path), "title", [*steps, *trained])
     assert drawn.missing == []
     ends = {name: line[-1][0] for name, line in lines(drawn.figure.axes[1]).items()}
-    assert ends == pytest.approx({"bp": 2, "xconv probes 2": 4, "xconv probes 8": 16})
+    of_two, of_eight = (f"xconv probes {count} probing orthogonal" for count in (2, 8))
+    assert ends == pytest.approx({"bp": 2, of_two: 4, of_eight: 16})
     said = texts(drawn.figure)
-    assert "bp 10 ms (10 to 10), xconv probes 2 20 ms (20 to 20)" in said
-    assert "Published: xconv probes 2 96.1 %, xconv probes 8 97.3 %, Louboutin et al." in said
+    assert f"bp 10 ms (10 to 10), {of_two} 20 ms (20 to 20)" in said
+    assert f"Published: {of_two} 96.1 %, {of_eight} 97.3 %, Louboutin et al." in said
 
 
 @pytest.mark.parametrize(
