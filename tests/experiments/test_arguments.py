@@ -16,7 +16,7 @@ BAD = [
     ("--algo", "bp,,dfa", "bp, bp_fused, fa, usf"),
     ("--model", "resnet", "conv20"),
     ("--execution", "fast", "graph, eager, xla"),
-    ("--dataset", "imagenet", "auto, cifar10, mnist, synthetic"),
+    ("--dataset", "imagenet", "auto, cifar10, cifar10_augmented, mnist, synthetic"),
     ("--device", "tpu", "auto, cpu, gpu"),
     ("--optimizer", "sgdd", "sgd, momentum"),
     ("--layers", "0", "from 1 to"),

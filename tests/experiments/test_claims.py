@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mem_dfa.experiments import claims
 from mem_dfa.experiments.cells.cell import Cell
-from mem_dfa.experiments.checks import reading
+from mem_dfa.experiments.checks import planning, reading
 from mem_dfa.experiments.checks.claims import FAIL, PARTS, PASS, cells_of, judge
 from mem_dfa.experiments.checks.claims import claims as claims_of
 from mem_dfa.experiments.checks.quantities import QUANTITIES, Claim
@@ -129,14 +129,16 @@ def test_a_machine_on_which_everything_fails(
 
     seconds = reading.seconds
     monkeypatch.setattr(reading, "seconds", lambda count: seconds(count // 100))
+    monkeypatch.setattr(planning, "seconds", lambda blocks: 0.5)
     monkeypatch.setattr(processes, "check", lambda cells, report: cells)
     monkeypatch.setattr(processes, "measure", measure)
     monkeypatch.setattr(worker, "call", lambda *_, **__: {"status": "failed", "error": "no room"})
     assert claims.main(["--part", part, "--out", str(tmp_path)]) == 1
     with (tmp_path / "tables" / f"claims_{part}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    # Reading made events into a timeline needs no cell.
-    measured = [row for row in rows if not row["claim"].startswith("reading ")]
+    # Neither reading made events into a timeline nor planning needs a cell.
+    without = re.compile("reading |.*time of planning")
+    measured = [row for row in rows if not without.match(row["claim"])]
     assert {(row["verdict"], row["measured"]) for row in measured} == {(FAIL, "")}
     assert "Traceback" not in capsys.readouterr().err
 
