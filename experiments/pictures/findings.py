@@ -13,7 +13,7 @@ from mem_dfa import registry
 _LEVEL = 0.05  # by which a line may differ from its end and is still level
 _BASE = "bp"  # what all else is compared with
 _FAR = 10  # points of accuracy
-_FAMILIES = {True: "exact gradients", False: "random feedback"}
+_FAMILIES = {True: "exact gradients", False: "other gradients"}
 Points = Sequence[tuple[float, float]]
 
 
@@ -86,7 +86,7 @@ def _course(line: Points) -> str:
 
 
 def savings(costs: Sequence[Cost], what: str) -> str:
-    """What takes least with exact gradients, and with random feedback, over bp's of ``what``."""
+    """What takes least with exact gradients, and with other gradients, over bp's of ``what``."""
     base = next((cost for cost in costs if cost.name == _BASE), None)
     told: list[str] = []
     is_said = False  # of what there are shares
@@ -106,7 +106,7 @@ def savings(costs: Sequence[Cost], what: str) -> str:
 
 
 def behind(accuracies: Mapping[str, float], epochs: int) -> str:
-    """How far the best of random feedback is from bp, of accuracies in % by rule."""
+    """How far the best of other gradients is from bp, of accuracies in % by rule."""
     random = {
         name: value for name, value in accuracies.items() if not is_exact(name.partition(" ")[0])
     }
@@ -116,7 +116,7 @@ def behind(accuracies: Mapping[str, float], epochs: int) -> str:
     reached, base = round(random[name], 1), round(accuracies[_BASE], 1)
     how = "behind" if reached <= base else "ahead of"
     apart = f"{abs(base - reached):.1f} points {how} bp: {reached:.1f} against {base:.1f} %"
-    return f"After {epochs} epochs {name}, the best of random feedback, is {apart}"
+    return f"After {epochs} epochs {name}, the best of other gradients, is {apart}"
 
 
 def at_depth(accuracies: Mapping[str, Mapping[int, float]]) -> str:

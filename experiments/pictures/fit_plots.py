@@ -28,7 +28,7 @@ def largest_batches(folder: str, title: str, cells: Sequence[Cell]) -> Drawn:
     notes = [
         f"Batches that trained in {most} processes whose allocator has that much memory for all it "
         f"holds; one image more did not. {rows[0]['optimizer']}, {rows[0]['dataset']} images.",
-        *canvas.listed("Random feedback, which trains to other accuracies", random),
+        *canvas.listed("Other gradients, which train to other accuracies", random),
         *(f"Measured on {source}." for source in sorted(measured)),
         *canvas.listed("Not searched", [cell.name for cell in missing]),
     ]

@@ -16,7 +16,7 @@ from mem_dfa.profiling.render.palette import QUIET
 
 from mem_dfa.units import MEBIBYTE
 
-_FRONTS = {"exact gradients": "-", "random feedback": (0, (4, 2))}
+_FRONTS = {"exact gradients": "-", "other gradients": (0, (4, 2))}
 """How the fronts of what has such gradients are drawn."""
 
 
@@ -101,7 +101,7 @@ def _drawn(
     least, greatest = max(0.0, min(times) - 0.6 * room), max(times) + room
     notes = [
         f"Filled: a front{' of each net' if len(nets) > 1 else ''}, where nothing measured with "
-        "such gradients takes less memory without taking more time. Random feedback trains to "
+        "such gradients takes less memory without taking more time. Other gradients train to "
         "other accuracies, which are not shown here.",
         *notes,
     ]

@@ -57,7 +57,7 @@ def test_an_algorithm_with_other_options_has_a_line_of_its_own(tmp_path: Path) -
     assert {name: line[-1][1] for name, line in found.items()} == pytest.approx(
         {"bp": 97, "dfa": 90, "dfa anchor 9": 95}
     )
-    assert "dfa anchor 9, the best of random feedback, is 2.0 points behind" in drawn.finding
+    assert "dfa anchor 9, the best of other gradients, is 2.0 points behind" in drawn.finding
     assert "One seed." in texts(drawn.figure)
 
 

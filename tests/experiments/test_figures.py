@@ -150,7 +150,7 @@ def fronts(figure: Figure) -> dict[str, list[list[list[float]]]]:
 def test_a_front_is_what_nothing_with_such_gradients_beats(tmp_path: Path) -> None:
     """Fast and large, slow and small; what is slower and larger is hollow.
 
-    Random feedback trains to other accuracies, so that no front joins it with exact gradients.
+    Other gradients train to other accuracies, so that no front joins it with exact gradients.
     """
     results.append(
         tmp_path,
@@ -171,7 +171,7 @@ def test_a_front_is_what_nothing_with_such_gradients_beats(tmp_path: Path) -> No
     drawn = tradeoff_plots.pareto(str(tmp_path), "title", asked)
     assert fronts(drawn.figure) == {
         "exact gradients": [[[100, 90], [300, 60]]],
-        "random feedback": [[[200, 95], [300, 30], [400, 20]]],
+        "other gradients": [[[200, 95], [300, 30], [400, 20]]],
     }
     found = lines(drawn.figure.axes[0])
     assert found["fa"] == [[200, 95]]
@@ -184,10 +184,10 @@ def test_a_front_is_what_nothing_with_such_gradients_beats(tmp_path: Path) -> No
     assert hollow == {"microbatch", "dfa"}
     assert drawn.finding == (
         "checkpoint takes 67 % of bp's peak memory at 3.00 times the time with exact gradients, "
-        "mem_dfa slices 8 22 % at 4.00 times the time with random feedback"
+        "mem_dfa slices 8 22 % at 4.00 times the time with other gradients"
     )
     assert "front of exact gradients" in texts(drawn.figure)
-    assert "front of random feedback" in texts(drawn.figure)
+    assert "front of other gradients" in texts(drawn.figure)
     assert "other accuracies, which are not shown here" in texts(drawn.figure)
 
 

@@ -65,15 +65,15 @@ def test_how_memory_grows(lines: dict[str, findings.Points], said: str) -> None:
         (
             {"bp": 10, "checkpoint": 5, "microbatch": 6, "mem_dfa": 1, "dfa": 11},
             "checkpoint takes 50 % of bp's peak slowly with exact gradients, "
-            "mem_dfa 10 % slowly with random feedback",
+            "mem_dfa 10 % slowly with other gradients",
         ),
-        ({"bp": 10, "mem_dfa": 1}, "mem_dfa takes 10 % of bp's peak slowly with random feedback"),
+        ({"bp": 10, "mem_dfa": 1}, "mem_dfa takes 10 % of bp's peak slowly with other gradients"),
         (
             {"bp": 10, "checkpoint": 11, "mem_dfa": 1},
             "nothing with exact gradients takes less peak than bp, "
-            "mem_dfa takes 10 % of bp's peak slowly with random feedback",
+            "mem_dfa takes 10 % of bp's peak slowly with other gradients",
         ),
-        ({"bp": 10, "dfa": 11}, "nothing with random feedback takes less peak than bp"),
+        ({"bp": 10, "dfa": 11}, "nothing with other gradients takes less peak than bp"),
         ({"bp": 10}, ""),
         ({"checkpoint": 5, "mem_dfa": 1}, ""),
     ],
@@ -94,12 +94,12 @@ def test_gradients_are_exact_where_the_registry_says_so() -> None:
     [
         (
             {"bp": 99.0, "checkpoint": 99.9, "fa": 90.0, "dfa": 91.04},
-            "After 7 epochs dfa, the best of random feedback, is 8.0 points behind bp: "
+            "After 7 epochs dfa, the best of other gradients, is 8.0 points behind bp: "
             "91.0 against 99.0 %",
         ),
         (
             {"bp": 90.0, "dfa": 91.0},
-            "After 7 epochs dfa, the best of random feedback, is 1.0 points ahead of bp: "
+            "After 7 epochs dfa, the best of other gradients, is 1.0 points ahead of bp: "
             "91.0 against 90.0 %",
         ),
         ({"bp": 99.0, "checkpoint": 98.0}, ""),

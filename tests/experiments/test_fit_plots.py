@@ -39,14 +39,14 @@ def test_bars_are_the_answers(tmp_path: Path) -> None:
     assert drawn.finding == "In 1 GiB microbatch trains batches 2.5 times as large as bp's"
     assert [cell.algorithm for cell in drawn.missing] == ["dfa"]
     assert "Not searched: dfa." in said
-    assert "Random feedback" not in said
+    assert "Other gradients" not in said
 
 
 def test_random_feedback_is_named(tmp_path: Path) -> None:
     Table(tmp_path, fit_rows.ANSWERS).append([answer("dfa", 300), answer("bp", 400)])
     drawn = fit_plots.largest_batches(str(tmp_path), "title", ASKED)
     assert drawn.finding == "In 1 GiB no batch is larger than bp's 400"
-    assert "Random feedback, which trains to other accuracies: dfa." in texts(drawn.figure)
+    assert "Other gradients, which train to other accuracies: dfa." in texts(drawn.figure)
 
 
 def test_without_an_answer_there_is_no_figure(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_points_are_medians_over_seeds(tmp_path: Path) -> None:
     by_memory, by_time = map(lines, drawn.figure.axes)
     assert by_memory == {"bp": [[13, pytest.approx(80)]], "dfa": [[5, pytest.approx(40)]]}
     assert by_time == {"bp": [[1, pytest.approx(80)]], "dfa": [[2, pytest.approx(40)]]}
-    told = "dfa takes 38 % of bp's memory for 40.0 % accuracy with random feedback"
+    told = "dfa takes 38 % of bp's memory for 40.0 % accuracy with other gradients"
     assert drawn.finding == f"{told}; bp reaches 80.0 %"
     assert "Medians of 3 seeds where no name says otherwise" in texts(drawn.figure)
     assert "Not trained yet: checkpoint." in texts(drawn.figure)
