@@ -154,7 +154,7 @@ def _timeline(
     return found
 
 
-def _sizes(trainer: keras.Model, batch: Batch, size: int) -> dict[str, int]:
+def _sizes(trainer: keras.Model, batch: Batch, size: int) -> dict[str, int | None]:
     """Bytes by shape of what stays alive between steps."""
     network, optimizer = trainer.network.variables, trainer.optimizer.variables
     held = [*trainer.variables, *network, *optimizer, *trainer.metrics_variables]

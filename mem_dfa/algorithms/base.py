@@ -71,8 +71,15 @@ class Algorithm(keras.Model):
         """Bytes of the random weights that the error signal takes and that are held."""
         return variable_bytes(self.signal.held)
 
-    def host_bytes(self, batch_size: int) -> int:
-        """Bytes that a step keeps in the memory of another device, from shapes."""
+    def host_bytes(self, batch_size: int) -> int | None:
+        """Bytes that a step keeps in another device's memory, from shapes; None if nobody knows."""
+        try:
+            return self._host_bytes(batch_size)
+        except UnknownBytesError:
+            return None
+
+    def _host_bytes(self, batch_size: int) -> int:
+        """The same; may raise UnknownBytesError for what cannot be known."""
         return 0
 
     def predict_step_bytes(self, batch_size: int) -> int | None:

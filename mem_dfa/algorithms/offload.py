@@ -64,11 +64,12 @@ class Offload(Blockwise):
             )
         return device
 
-    def host_bytes(self, batch_size: int) -> int:
-        """Bytes of the inputs of all blocks but the first and the last, from shapes.
+    def _host_bytes(self, batch_size: int) -> int:
+        """The inputs of all blocks but the first and the last.
 
         The first reads the batch, and the last has its gradient at once.
         """
+        self.chain.require_known_bytes(batch_size)
         return sum(block.bytes(batch_size).output for block in self.chain.blocks[:-2])
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
