@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mem_dfa import BP, BPFused
-from mem_dfa.optimizers import Adam8Bit, LowRankAdam, eight_bits
+from mem_dfa.optimizers import Adam8Bit, LowRankAdam, adam_8bit, eight_bits
 from mem_dfa.optimizers.adam_8bit import LEAST
 from mem_dfa.shapes.layer_bytes import variable_bytes
 from tests.mem_dfa.comparison import (
@@ -19,11 +19,12 @@ from tests.mem_dfa.comparison import (
     change,
     compiled,
     distance,
+    recorded,
     small_network,
 )
 
 STEPS, RATE, BETAS, EPSILON = 5, 0.1, (0.9, 0.999), 1e-7
-SHAPES = {"vector": (7,), "small": (8, 9), "large": (3, LEAST // 2 + 5)}
+SHAPES = {"vector": (7,), "small": (8, 9), "large": (3, LEAST // 2 + 5), "parts": (70, 3, 32)}
 
 
 def nearest(values: np.ndarray, is_signed: bool) -> np.ndarray:
@@ -69,8 +70,12 @@ def moved(
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_steps_of_8_bits_are_those_of_the_equations(name: str) -> None:
+def test_steps_of_8_bits_are_those_of_the_equations(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adam_8bit, "PART", 1000)
     shape = SHAPES[name]
+    assert name != "parts" or adam_8bit._rows_of_a_part(shape) == 8
     is_coded = np.prod(shape) >= LEAST
     m, v, expected = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for step, gradient in enumerate(gradients(shape), start=1):
@@ -145,8 +150,23 @@ MADE = {
 }
 
 
+def test_a_step_of_8_bits_takes_no_more_than_adams() -> None:
+    def requested(optimizer: keras.optimizers.Optimizer) -> int:
+        keras.utils.set_random_seed(0)
+        dense = [keras.layers.Dense(2048, "relu") for _ in range(2)]
+        trainer = BP(keras.Sequential([keras.Input((2048,)), *dense, keras.layers.Dense(3)]))
+        compiled(trainer, optimizer)
+        x, y = tf.zeros((8, 2048)), tf.zeros((8,), tf.int32)
+        (timeline,) = recorded(trainer, x, y, 1)
+        return timeline.step_requested_bytes
+
+    assert requested(Adam8Bit()) <= requested(keras.optimizers.Adam())
+
+
 @pytest.mark.parametrize("name", MADE)
-def test_steps_do_not_depend_on_the_execution(name: str) -> None:
+def test_steps_do_not_depend_on_the_execution(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adam_8bit, "PART", 1024)
+
     def steps(wrapped: Callable) -> np.ndarray:
         variable, optimizer = keras.Variable(np.zeros((64, 96), "float32")), MADE[name]()
         optimizer.build([variable])
