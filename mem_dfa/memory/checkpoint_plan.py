@@ -99,9 +99,11 @@ def at_boundaries(costs: Sequence[BlockCost], boundaries: Iterable[int]) -> Plan
     return plan_of((Segment(start, stop, stop < len(costs)) for start, stop in pairs), costs)
 
 
-def cheapest(costs: Sequence[BlockCost], limit_bytes: int) -> Plan | None:
-    """The plan that recomputes least among those whose peak is at most `limit_bytes`."""
-    segments = cheapest_segments(costs, limit_bytes)
+def cheapest(
+    costs: Sequence[BlockCost], limit_bytes: int, most_operations: int | None = None
+) -> Plan | None:
+    """The plan that recomputes least, in at most `limit_bytes` and, if given, operations."""
+    segments = cheapest_segments(costs, limit_bytes, most_operations)
     return None if segments is None else plan_of(segments, costs)
 
 

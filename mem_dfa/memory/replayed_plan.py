@@ -109,9 +109,13 @@ def fastest_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPlan
     """
     limit = int(limit_bytes / (1 + PREDICTION_MARGIN))
     found = [revolved_within(costs, limit_bytes)]
-    others = rotor.actions(costs, limit), getattr(cheapest(costs, limit), "actions", None)
-    found += [priced(actions, costs) for actions in others if actions]
+    if actions := rotor.actions(costs, limit):
+        found.append(priced(actions, costs))
     fitting = [plan for plan in found if plan.peak_bytes <= limit]
+    # Nothing that runs more is looked for.
+    least = min(plan.recomputed_operations for plan in fitting)
+    if once := cheapest(costs, limit, least):
+        fitting.append(priced(once.actions, costs))
     return min(fitting, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
 
 

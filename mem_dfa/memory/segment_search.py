@@ -24,21 +24,27 @@ Rows = np.ndarray
 that starts, and the number of the way before it."""
 
 
-def cheapest_segments(costs: Sequence[BlockCost], limit_bytes: int) -> list[Segment] | None:
+def cheapest_segments(
+    costs: Sequence[BlockCost], limit_bytes: int, most_operations: int | None = None
+) -> list[Segment] | None:
     """The segments of the plan that runs least again, and of those the one with the least peak.
 
     Args:
         costs: of all blocks.
         limit_bytes: of the peak.
+        most_operations: that are run again; None for as many as it takes.
 
     Returns:
         None where no plan fits.
     """
-    rough = _search(costs, limit_bytes, FEW, np.inf)
-    if rough is None:
-        return None
-    found = _search(costs, limit_bytes, MOST, rough[1])
-    return (found or rough)[0]
+    rough, bound = None, most_operations
+    if bound is None:
+        rough = _search(costs, limit_bytes, FEW, np.inf)
+        if rough is None:
+            return None
+        bound = rough[1]
+    found = _search(costs, limit_bytes, MOST, bound) or rough
+    return None if found is None else found[0]
 
 
 def _search(
