@@ -89,8 +89,9 @@ def _prediction_distance(claim: Claim) -> float:
     return 100 * abs(predicted - requested) / requested
 
 
-def _optimizer_share(claim: Claim) -> float:
-    own, other = claim.column("optimizer_bytes")
+def _share_of(claim: Claim, column: str) -> float:
+    """What the first cell takes, over the second."""
+    own, other = claim.column(column)
     return own / other
 
 
@@ -192,8 +193,9 @@ QUANTITIES: dict[str, tuple[str, Callable[..., float]]] = {  # the unit, and the
     # How far apart the cells are, of the least.
     "requested_spread": ("%", _requested_spread),
     "requested_share": ("ratio", lambda claim: claim.requested()[0] / claim.requested()[1]),
-    # Of slots, of the first cell over the second.
-    "optimizer_share": ("ratio", _optimizer_share),
+    # The first cell's over the second's: slots, and all there is at the peak of a step.
+    "optimizer_share": ("ratio", lambda claim: _share_of(claim, "optimizer_bytes")),
+    "peak_share": ("ratio", lambda claim: _share_of(claim, "peak_bytes")),
     "requested_a_layer": ("B", lambda claim: claim.a_layer(claim.requested())),
     # What is there before a step, but weights and slots.
     "held_a_layer": ("B", _held_a_layer),

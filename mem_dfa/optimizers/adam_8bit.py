@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from mem_dfa.graph.ordering import runs_as_a_graph
+from mem_dfa.graph.ordering import after, runs_as_a_graph, token
 from mem_dfa.optimizer.stand_in import Rows
 from mem_dfa.optimizers import eight_bits
 
@@ -52,6 +52,7 @@ class Adam8Bit(keras.optimizers.Optimizer):
         """
         super().__init__(learning_rate=learning_rate, name=name, **details)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self._done: tf.Tensor | None = None  # a token of the large variable before
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the state: codes and scales, or m and v themselves of small variables."""
@@ -74,6 +75,13 @@ class Adam8Bit(keras.optimizers.Optimizer):
             self.add_variable((rows, 1), "zeros", "float32", name=f"{name}_scale"),
         )
 
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; of large variables one at a time is decoded."""
+        self._done = None
+        applied = super().apply(*args, **kwargs)
+        self._done = None
+        return applied
+
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
@@ -85,6 +93,8 @@ class Adam8Bit(keras.optimizers.Optimizer):
         # η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)
         rate *= ops.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
         rows = _rows_of_a_part(variable.shape) if len(states[0]) > 1 else 0
+        if rows:
+            gradient = after(gradient, self._done)
         # XLA does not write rows in place.
         if 0 < rows < variable.shape[0] and (tf.executing_eagerly() or runs_as_a_graph()):
             # What Keras gives is TensorFlow's variable.
@@ -115,12 +125,13 @@ class Adam8Bit(keras.optimizers.Optimizer):
             return [number + 1]
 
         whole = count // rows
-        tf.while_loop(lambda n: n < whole, body, [tf.constant(0)], parallel_iterations=1)
+        ended = tf.while_loop(lambda n: n < whole, body, [tf.constant(0)], parallel_iterations=1)
         if rest := count - whole * rows:
             last = eight_bits.blocks_of(rest * math.prod(inner))
             part(whole * rows, rest, whole * blocks, last)
         for written in (variable, *states[0], *states[1]):
             Rows.finish(written)
+        self._done = token(ended)
 
     def _step(
         self,
