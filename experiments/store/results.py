@@ -79,7 +79,8 @@ def select(rows: Sequence[Row], cells: Sequence[Cell], repeats: int = 1) -> Sele
         for row in rows
         if (key := Cell.of(row).key(*FREE)) in asked
         # Whose images look like those that the model is made for.
-        and row["dataset"] in ("synthetic", registry.MODELS[row["model"]].dataset)
+        and prepared.stored_as(row["dataset"])
+        in ("synthetic", registry.MODELS[row["model"]].dataset)
     ]
     left_out: list[str] = []
     for column, name in (("tensorflow", "TensorFlow"), ("device", "device")):

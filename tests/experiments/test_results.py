@@ -188,3 +188,11 @@ def test_failed_write_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.Monk
         results.FILE_NAME,
         f".{results.FILE_NAME}.lock",
     }
+
+
+def test_cropped_images_look_like_those_they_were_cropped_from() -> None:
+    cell = Cell("bp", "conv20", dataset="cifar10_augmented", device="CPU:0")
+    rows = [made.row("bp", cell.depth, dataset=name) for name in ("mnist", "cifar10_augmented")]
+    found = results.select(rows, [cell])
+    assert found.rows == rows[1:]
+    assert found.missing == []
