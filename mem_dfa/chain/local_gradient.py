@@ -88,9 +88,9 @@ class Recording:
         with scope("backward", self.block.name):
             # In mixed precision e has the dtype of the logits, which need not be the block's.
             error = tf.cast(error, self.outputs.dtype)
-            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i. In a group of blocks each layer's δ is
-            # done with before the next one's: the error signals of all would be held otherwise.
-            with in_turn() if self.block.is_group else nullcontext():
+            # ∇W_i = (∂f_i/∂W_i)ᵀ δ_i,  δ_{i-1} = J_iᵀ δ_i. Of several layers each one's δ is done
+            # with before the next one's: those of a group, or of branches, would be held otherwise.
+            with in_turn() if len(self.block.weight_layers) > 1 else nullcontext():
                 found = self._tape.gradient(
                     self.outputs,
                     [*self._sources, *(use.outputs for use in uses)],

@@ -123,6 +123,29 @@ def test_a_block_is_updated_before_the_next_one_is_differentiated(
             assert needed(operation).issuperset(written[block]), operation.name
 
 
+def test_branches_of_a_block_are_differentiated_in_turn() -> None:
+    """Otherwise it is another peak when a shortcut's gradient runs beside its branch's."""
+    layers = keras.layers
+    inputs = keras.Input((SIZE, SIZE, 3))
+    before = layers.Conv2D(WIDTH, 3, padding="same")(inputs)
+    after = layers.BatchNormalization()(layers.Conv2D(WIDTH, 3, padding="same")(before))
+    joined = layers.Add()([layers.Conv2D(WIDTH, 1)(before), layers.ReLU()(after)])
+    net = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(joined)))
+    trainer = compiled(ALGORITHMS["checkpoint"](net, every=1), keras.optimizers.SGD(0.1))
+    trainer.optimizer.build(trainer.trainable_variables)
+    data = (tf.zeros((BATCH, SIZE, SIZE, 3)), tf.zeros((BATCH,), tf.int32))
+    graph = tf.function(trainer.train_step).get_concrete_function(data).graph
+    kinds = ("Conv2DBackpropInput", "Conv2DBackpropFilter", "Mul", "ReluGrad")
+    gradient = [
+        operation
+        for operation in graph.get_operations()
+        if operation.type in kinds and re.match(r"gradient_tape/.*/block_002/", operation.name)
+    ]
+    assert {operation.type for operation in gradient} == set(kinds)
+    for earlier, later in itertools.pairwise(gradient):
+        assert earlier in needed(later), later.name
+
+
 def test_what_a_reversible_net_rebuilt_is_compared_and_its_errors_joined_in_turn() -> None:
     """Either takes as much as a block when it runs all at once, or beside an update."""
     net = keras.Sequential(
