@@ -75,8 +75,11 @@ def _headlines(source: str) -> tuple[list[dict[str, str]], str]:
 
 
 def _figures(source: str, out: str, drawn: Mapping[str, Drawn], quick: bool) -> Iterator[Shown]:
-    """Those of the plan; of each kind the first is open, as others show the same of another net."""
-    kinds = set()
+    """Those of the plan; of each kind the first is open, as others show the same of another net.
+
+    But for what explains others: searches, and angles between updates.
+    """
+    kinds = {"search", "alignment"}
     for figure in FIGURES:
         if figure.wanted(quick):
             known = drawn.get(figure.name, Drawn(None))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
-from mem_dfa.optimizer.stand_in import StandIn
+from mem_dfa.graph.stand_in import StandIn
 
 Tensor: TypeAlias = tf.Tensor
 

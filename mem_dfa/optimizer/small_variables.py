@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from mem_dfa.graph.stand_in import StandIn
 from mem_dfa.graph.traced_call import TracedOnce, read
 from mem_dfa.optimizer.elementwise import SLOTS, is_decayed, slots_of, step_on
-from mem_dfa.optimizer.stand_in import StandIn
 
 Tensor: TypeAlias = tf.Tensor
 Pair = tuple[Tensor, keras.Variable]

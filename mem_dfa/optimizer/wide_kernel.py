@@ -14,8 +14,8 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.chain.factored_gradient import TiledGradient
+from mem_dfa.graph.stand_in import Rows
 from mem_dfa.optimizer.elementwise import SLOTS, slots_of, step_on
-from mem_dfa.optimizer.stand_in import Rows
 from mem_dfa.shapes.row_tiles import is_wide, rows_per_tile
 
 Tensor: TypeAlias = tf.Tensor

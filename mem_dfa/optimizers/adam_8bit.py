@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.graph.ordering import after, runs_as_a_graph, token
-from mem_dfa.optimizer.stand_in import Rows
+from mem_dfa.graph.stand_in import Rows
 from mem_dfa.optimizers import eight_bits
 
 LEAST = 4096
