@@ -19,6 +19,7 @@ from tests.mem_dfa.comparison import (
     change,
     compiled,
     distance,
+    operations_before,
     recorded,
     small_network,
 )
@@ -142,6 +143,16 @@ def test_state_takes_the_bytes_that_are_said() -> None:
     assert state_bytes(LowRankAdam(rank=rank), shape) == 4 * rank * (256 + 2 * 1024)
     # Of a rank that saves nothing, as Adam.
     assert state_bytes(LowRankAdam(rank=255), shape) == adam
+
+
+def test_one_large_variable_at_a_time_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adam_8bit, "PART", 1024)
+    variables, optimizer = [keras.Variable(np.zeros((64, 96), "float32")) for _ in "ab"], Adam8Bit()
+    optimizer.build(variables)
+    step = tf.function(lambda *given: optimizer.apply(given, variables), autograph=False)
+    graph = step.get_concrete_function(*[tf.TensorSpec((64, 96))] * 2).graph
+    first, second = (op for op in graph.get_operations() if op.type in ("While", "StatelessWhile"))
+    assert first in operations_before(second.outputs[0])
 
 
 MADE = {
