@@ -302,15 +302,14 @@ def test_sketches_take_a_tenth_of_what_bp_keeps(kind: str) -> None:
     x = tf.random.stateless_normal((32, 16, 16, 16), (0, 0))
     one = 4 * 32 * 16 * 16 * 16
 
-    def step_bytes(trainer: keras.Model) -> int:
+    def step_bytes(trainer: keras.Model) -> list[int]:
         compiled(trainer, sgd())
         steps = recorded(trainer, x, tf.zeros((32,), tf.int32), 4)
-        return max(one.step_requested_bytes for one in steps)  # whatever else runs
+        return [step.step_requested_bytes for step in steps]
 
-    grown = [step_bytes(XConv(images(n), probing=kind)) for n in (6, 12)]
-    of_bp = [step_bytes(BP(images(n))) for n in (6, 12)]
-    assert of_bp[1] - of_bp[0] >= 0.98 * 6 * one
-    assert grown[1] - grown[0] <= 6 * one / 10
+    assert min(step_bytes(BP(images(12)))) >= 12 * one  # every layer's input, in every step
+    few, many = (max(step_bytes(XConv(images(n), probing=kind))) for n in (6, 12))
+    assert many - few <= 6 * one / 10
 
 
 @pytest.mark.parametrize("kind", PROBES)
