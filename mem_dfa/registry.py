@@ -53,9 +53,9 @@ class Option:
 
     name: str
     """As in Python; on the command line with dashes."""
-    kind: Literal["count", "size", "fraction", "name", "groups", "hidden layers"]
-    """A whole number from 1, a size such as "64 MiB", a number from 0 to below 1, one of `choices`,
-    what makes groups of blocks (a number, a size, "sqrt" or names), or 0 to 3 layers."""
+    kind: Literal["count", "count from 0", "size", "fraction", "name", "groups", "hidden layers"]
+    """A whole number from 1 or 0, a size such as "64 MiB", a number from 0 to below 1, one of
+    `choices`, what makes groups of blocks (a number, a size, "sqrt" or names), or 0 to 3 layers."""
     help: str
     default: str
     """What holds where it is not given, in words."""
@@ -184,7 +184,12 @@ PLAN = Option(
     tuple(CHECKPOINT_PLANS),
 )
 BITS = Option("bits", "count", "of each value of a checkpoint: 16, 8 or 2", "8")
-PROBE_COUNT = Option("probes", "count", "numbers kept of each example, or of its channels", "8")
+PROBE_COUNT = Option(
+    "probes",
+    "count from 0",
+    "numbers kept of each example, or of its channels; 0 keeps all of it",
+    "8",
+)
 PROBING = Option(
     "probing", "name", "what the probes of a convolution are", "independent", tuple(PROBES)
 )

@@ -18,9 +18,10 @@ REPEATS = 3  # odd, so that the median is one of the measured values
 _LONGEST = 150  # characters of a file's name, before what tells it from all others
 
 Options = tuple[tuple[str, int | float | str], ...]
-Kind = Literal["count", "layers", "seed", "rate", "name"]
+Kind = Literal["count", "count from 0", "layers", "rate", "name"]
 _READ: Mapping[str, Callable[[str], int | float | str]] = {
     "count": int,
+    "count from 0": int,
     "hidden layers": int,
     "fraction": float,
     "groups": lambda text: int(text) if text.isdigit() else text,
@@ -62,7 +63,7 @@ class Cell:
     classes: int = _given("count", "of --dataset synthetic (default: 10)")
     optimizer: str = _given("name", "an optimizer", OPTIMIZERS, "sgd")
     learning_rate: float = _given("rate", "the optimizer's (default: its own)")
-    seed: int = _given("seed", "of weights, feedback and data (default: 0)", default=0)
+    seed: int = _given("count from 0", "of weights, feedback and data (default: 0)", default=0)
     steps: int = MEASURED_STEPS
     epochs: int = 0  # of training, each with a test; 0 measures memory only
     options: Options = ()  # of the algorithm, sorted by name; any mapping is taken

@@ -145,7 +145,7 @@ def fraction(text: str) -> float:
 HOW: dict[str, tuple[Callable[[str], Any], str]] = {
     "count": (count, "N"),
     "layers": (layers, "N"),
-    "seed": (lambda text: count(text, 0), "N"),
+    "count from 0": (lambda text: count(text, 0), "N"),
     "rate": (learning_rate, "X"),
     "fraction": (fraction, "X"),
     "size": (size, "SIZE"),

@@ -37,6 +37,8 @@ BAD = [
     ("--feedback-decay", "nan", "from 0 to below 1"),
     ("--feedback", "forgotten", "stored, regenerated, shared"),
     ("--feedback", "shared", "dfa, ssdfa, asrbp, mem_dfa"),  # GOOD asks for bp
+    ("--probes", "-1", "from 0 to"),
+    ("--probes", "0", "xconv"),  # GOOD asks for bp
     ("--predictor-layers", "-1", "from 0 to 3"),
     ("--predictor-layers", "4", "from 0 to 3"),
     ("--predictor-layers", "2", "dni, cdni and unlock"),  # GOOD asks for bp
