@@ -6,7 +6,8 @@ the next one, so that a number a million times smaller than the largest is still
 
     |x| ≈ 10^{-e}·(0.1 + 0.9·(k + ½)/n_e),   e = 0 … 6,   k = 0 … n_e − 1
 
-With a sign n_e = 2^{6-e}, without n_e = 2^{7-e}. Two more codes are 0 and 1.
+With a sign n_e = 2^{6-e}, without n_e = 2^{7-e}. Two more codes are 0 and 1. Without a sign no
+other value than 0 has its code: small ones have the least positive one.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def blocks_of(size: int) -> int:
 def encoded(tensor: Tensor, is_signed: bool) -> tuple[Tensor, Tensor]:
     """The nearest codes, and what each block was divided by.
 
+    Without a sign that is the nearest positive code of every positive value.
+
     Args:
         tensor: float32, of any shape that is known.
         is_signed: whether values may be negative.
@@ -65,6 +68,7 @@ def encoded(tensor: Tensor, is_signed: bool) -> tuple[Tensor, Tensor]:
     size = flat.shape[0]
     rows = tf.reshape(tf.pad(flat, [[0, blocks_of(size) * BLOCK - size]]), [-1, BLOCK])
     scale = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
+    is_zero = rows == 0  # of a small value the quotient may be 0
     rows = tf.math.divide_no_nan(rows, scale)
     sizes = tf.abs(rows)
     # e and n_e: by comparisons, because a logarithm is not rounded alike everywhere.
@@ -78,8 +82,9 @@ def encoded(tensor: Tensor, is_signed: bool) -> tuple[Tensor, Tensor]:
     place = count + k if is_signed else count - 1 + k
     known = values(is_signed)
     place = tf.where(sizes > float(known[-2:].mean()), 128.0 if is_signed else 255.0, place)
+    # Adam divides by the root of what has no sign: a v of 0 beside an m would be a step of m/ε.
     least = float(known[known > 0][0])
-    place = tf.where(sizes < least / 2, 0.0, place)
+    place = tf.where(sizes < least / 2 if is_signed else is_zero, 0.0, place)
     if is_signed:
         # No code for −1: the largest below zero stands for it.
         place = tf.where(rows < 0, 127.0 - tf.minimum(place, 127.0), 127.0 + place)

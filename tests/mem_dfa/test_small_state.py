@@ -29,14 +29,18 @@ SHAPES = {"vector": (7,), "small": (8, 9), "large": (3, LEAST // 2 + 5), "parts"
 
 
 def nearest(values: np.ndarray, is_signed: bool) -> np.ndarray:
-    """What values are kept as: of each block's codes, times its largest, the nearest."""
+    """What values are kept as: of each block's codes, times its largest, the nearest.
+
+    Without a sign it is the nearest positive one of a positive value.
+    """
     known = eight_bits.values(is_signed).astype("float64")
     rows = np.zeros((-(-values.size // eight_bits.BLOCK), eight_bits.BLOCK))
     rows.ravel()[: values.size] = values.ravel()
     largest = np.abs(rows).max(axis=1, keepdims=True)
     parts = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
-    chosen = known[np.abs(parts[..., None] - known).argmin(axis=-1)] * largest
-    return chosen.ravel()[: values.size].reshape(values.shape)
+    codes = np.abs(parts[..., None] - known).argmin(axis=-1)
+    codes = codes if is_signed else np.maximum(codes, parts > 0)
+    return (known[codes] * largest).ravel()[: values.size].reshape(values.shape)
 
 
 @pytest.mark.parametrize("is_signed", [True, False])
@@ -95,6 +99,20 @@ def test_steps_of_8_bits_are_those_of_the_equations(
         assert 0 < np.abs(ours - adam).max() < 0.2 * np.abs(adam).max()
     else:
         np.testing.assert_allclose(ours, adam, rtol=1e-5)
+
+
+def test_small_gradients_beside_large_ones_do_not_leap() -> None:
+    """A gradient of a ten-thousandth has a code in m; that of its square in v must not be 0."""
+
+    def steps(optimizer: keras.optimizers.Optimizer) -> float:
+        variable = keras.Variable(np.zeros((64, 64), "float32"))
+        for first in (1e-2, 0.0):
+            gradient = np.full((64, 64), 100.0, "float32")
+            gradient[0, 0] = first
+            optimizer.apply([tf.constant(gradient)], [variable])
+        return float(variable.numpy()[0, 0])
+
+    assert 0.5 <= steps(Adam8Bit(0.001)) / steps(keras.optimizers.Adam(0.001)) <= 1.1
 
 
 @pytest.mark.usefixtures("float64")
