@@ -108,7 +108,8 @@ class LowRankAdam(keras.optimizers.Optimizer):
         matrix = tf.transpose(matrix) if is_tall else matrix
         held = tf.convert_to_tensor(state.directions.value)
         directions = tf.cond(
-            self.iterations.value % self.refreshed_every == 0,
+            # No variable, but a tensor, where gradients of several batches are gathered.
+            tf.convert_to_tensor(self.iterations) % self.refreshed_every == 0,
             lambda: self._directions(matrix, held),
             lambda: held,
         )
@@ -123,7 +124,8 @@ class LowRankAdam(keras.optimizers.Optimizer):
     def _directions(self, matrix: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """The first r left singular vectors of a gradient, shape (rows, r)."""
         # P ← the first r left singular vectors of G
-        found = tf.linalg.svd(matrix)[1][:, : self.rank]
+        found = tf.linalg.svd(tf.cast(matrix, _precise(matrix.dtype)))[1][:, : self.rank]
+        found = tf.cast(found, matrix.dtype)
         # Their signs are arbitrary: of those before, for which m was gathered, as far as it goes.
         is_turned = tf.reduce_sum(found * before, axis=0) < 0
         return tf.where(is_turned, -found, found)
@@ -131,19 +133,26 @@ class LowRankAdam(keras.optimizers.Optimizer):
     def _adam(self, state: _State, gradient: tf.Tensor) -> tf.Tensor:
         """√(1 − β₂ᵗ)/(1 − β₁ᵗ)·m/(√v + ε), after m and v have moved."""
         ops = keras.ops
-        steps = ops.cast(self.iterations + 1, gradient.dtype)
+        # In bfloat16 β₂ would be 1, and the step 0.
+        steps = ops.cast(self.iterations + 1, _precise(gradient.dtype))
         for mean, beta, new in (
             (state.momentum, self.beta_1, gradient),
             (state.velocity, self.beta_2, ops.square(gradient)),
         ):
             self.assign_add(mean, (1 - beta) * (new - mean))
         correction = ops.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
+        correction = ops.cast(correction, gradient.dtype)
         return correction * state.momentum / (ops.sqrt(state.velocity) + self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
         """As in Keras."""
         names = ("rank", "refreshed_every", "scale", "beta_1", "beta_2", "epsilon")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _precise(dtype: tf.DType) -> tf.DType:
+    """At least float32: shorter numbers have no singular vectors in TensorFlow."""
+    return tf.float32 if dtype.size < tf.float32.size else dtype
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, int]:

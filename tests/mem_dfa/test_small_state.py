@@ -14,6 +14,7 @@ from mem_dfa.optimizers import Adam8Bit, LowRankAdam, adam_8bit, eight_bits
 from mem_dfa.optimizers.adam_8bit import LEAST
 from mem_dfa.shapes.layer_bytes import variable_bytes
 from tests.mem_dfa.comparison import (
+    EXECUTIONS,
     assert_goes_on_after_saving,
     blobs,
     change,
@@ -146,6 +147,21 @@ def test_vectors_have_the_steps_of_adam() -> None:
     np.testing.assert_allclose(ours, moved(keras.optimizers.Adam(RATE), (7,)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_low_rank_steps_in_short_numbers(dtype: str) -> None:
+    """To their rounding, as in float32; the first, in which no v is lost in float16."""
+
+    def first(dtype: str) -> np.ndarray:
+        variable = keras.Variable(np.zeros((12, 40)), dtype=dtype)
+        (gradient, *_) = gradients((12, 40))
+        optimizer = LowRankAdam(RATE, rank=3)
+        optimizer.apply([tf.constant(gradient, dtype)], [variable])
+        return variable.numpy().astype("float32")
+
+    exact = first("float32")
+    assert np.linalg.norm(first(dtype) - exact) <= 0.05 * np.linalg.norm(exact)
+
+
 def state_bytes(optimizer: keras.optimizers.Optimizer, shape: tuple[int, ...]) -> int:
     """Of what is held beside the variable, the rate and the count of steps."""
     optimizer.build([keras.Variable(np.zeros(shape, "float32"))])
@@ -208,6 +224,26 @@ def test_steps_do_not_depend_on_the_execution(name: str, monkeypatch: pytest.Mon
     for is_compiled in (False, True):
         found = steps(functools.partial(tf.function, jit_compile=is_compiled, autograph=False))
         assert np.linalg.norm(found - eager) <= 1e-3 * np.linalg.norm(eager)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("name", MADE)
+def test_gradients_of_several_batches_are_gathered(name: str, execution: str) -> None:
+    """Two halves of a batch move what the batch does."""
+    x, y = blobs(64)
+    gathering, whole = MADE[name](), MADE[name]()
+    gathering.gradient_accumulation_steps = 2
+    trainers = [compiled(BP(wide()), one, **EXECUTIONS[execution]) for one in (gathering, whole)]
+    before = trainers[0].network.get_weights()
+    for _ in range(2):
+        for half in (slice(0, 32), slice(32, 64)):
+            trainers[0].train_on_batch(x[half], y[half])
+        trainers[1].train_on_batch(x, y)
+    moves = [
+        [w - b for w, b in zip(trainer.network.get_weights(), before, strict=True)]
+        for trainer in trainers
+    ]
+    assert distance(*moves) <= 1e-3
 
 
 def wide() -> keras.Sequential:
