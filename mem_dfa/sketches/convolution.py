@@ -127,7 +127,9 @@ def has_relu(layer: keras.layers.Layer) -> bool:
     """Whether a layer is, or ends in, max(x, 0) of Keras's own."""
     if type(layer) is keras.layers.ReLU:
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return getattr(layer, "activation", None) is keras.activations.relu and not has_own_call(layer)
+    # Recurrent layers show the activation of their cell, which runs it at every step.
+    own = vars(layer).get("activation")
+    return own is keras.activations.relu and not has_own_call(layer)
 
 
 @tf.custom_gradient

@@ -241,6 +241,29 @@ def test_all_but_the_sketched_kernels_move_as_by_bp(kind: str) -> None:
         assert error > 0.1 if position in (2, 4) else error <= 1e-5
 
 
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU", "ConvLSTM2D"])
+def test_recurrent_layers_keep_their_relu(kind: str) -> None:
+    def trainer_of(algorithm: type) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        if kind == "ConvLSTM2D":
+            recurrent = [
+                layers.Reshape((2, 3, 1, 5)),
+                layers.ConvLSTM2D(3, (2, 1), activation="relu"),
+            ]
+        else:
+            recurrent = [getattr(layers, kind)(3, activation="relu")]
+        convolutions = [layers.Conv1D(size, 3, activation="relu") for size in (4, 5)]
+        body = [keras.Input((10, 2)), *convolutions, *recurrent, layers.Flatten(), layers.Dense(3)]
+        return compiled(algorithm(keras.Sequential(body)), sgd())
+
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(8, 10, 2)).astype("float32"), generator.integers(3, size=8)
+    moved = [change(trainer_of(algorithm), 1, data=data) for algorithm in (XConv, BP)]
+    for position, (ours, exact) in enumerate(zip(*moved, strict=True)):
+        if position != 2:  # the kernel that is sketched
+            np.testing.assert_allclose(ours, exact, atol=1e-5 * np.abs(exact).max())
+
+
 def test_without_probes_it_is_bp() -> None:
     ours, exact = (
         change(compiled(trainer, sgd()), 2) for trainer in (XConv(net(), probes=0), BP(net()))
