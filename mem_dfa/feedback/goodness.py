@@ -18,6 +18,7 @@ from mem_dfa.feedback.logits import one_hot
 from mem_dfa.feedback.signal import Signal
 from mem_dfa.graph.ordering import after, token
 from mem_dfa.graph.profile_scope import scope
+from mem_dfa.graph.step_seeds import batches_so_far
 
 THRESHOLD = 1.0
 """θ. Of an output whose squares are 1 on average."""
@@ -65,8 +66,9 @@ class Goodness(Signal):
         """
         with scope("forward", "labels"):
             true = one_hot(self._owner, y, self._logits)
-            # Drawn by step, so that nothing is stored.
-            seed = tf.stack([self._trainer.seed, tf.cast(self._step, tf.int32)])
+            # Drawn by batch, so that nothing is stored.
+            number = tf.cast(batches_so_far(self._trainer.optimizer), tf.int32)
+            seed = tf.stack([self._trainer.seed, number])
             shift = tf.random.stateless_uniform(
                 tf.shape(true)[:1], seed, 1, self._classes, dtype=tf.int32
             )
@@ -74,10 +76,6 @@ class Goodness(Signal):
             wrong = tf.one_hot(wrong, self._classes, dtype=true.dtype)
             parts = [self.labelled(inputs, label) for label in (true, wrong)]
             return tf.concat([*parts, self.unlabelled(inputs)], 0)
-
-    @property
-    def _step(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self._trainer.optimizer.iterations)
 
     def unlabelled(self, inputs: tf.Tensor) -> tf.Tensor:
         """Inputs with every class alike in the place of a label, as `labelled`."""

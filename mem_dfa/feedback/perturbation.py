@@ -81,7 +81,7 @@ class Perturbation(Heads):
         return {"perturbation_groups": self._given, **super().get_config()}
 
     def way_back(self, trainer: keras.Model) -> AbstractContextManager[Any]:
-        """Within the context noise is that of the step that the optimizer has counted up to."""
+        """Within the context noise is that of the batch that the optimizer has counted up to."""
         return self._draws.of_step(trainer)
 
     def signal(

@@ -120,7 +120,7 @@ class RedrawnSigns(SignSymmetry):
 
     @contextmanager
     def way_back(self, trainer: keras.Model) -> Iterator[None]:
-        """As in `KernelFeedback`, in the step that the optimizer has counted up to."""
+        """As in `KernelFeedback`, in the batch that the optimizer has counted up to."""
         with self._seeds.of_step(trainer), super().way_back(trainer):
             yield
 

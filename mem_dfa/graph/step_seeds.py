@@ -1,4 +1,4 @@
-"""Seeds of random numbers that are drawn anew each step, of which nothing is held but a number."""
+"""Seeds of random numbers that are drawn anew each batch, of which nothing is held but a number."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from mem_dfa.graph.ordering import after, token
 
 
+def batches_so_far(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """How many batches an optimizer has counted, a scalar.
+
+    Its `iterations` stand still while it gathers the gradients of several.
+    """
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return tf.convert_to_tensor(optimizer._iterations)
+
+
 class StepSeeds:
-    """A seed for each of several draws, made of a number held and of the optimizer's steps so far.
+    """A seed for each of several draws, made of a number held and of the batches so far.
 
     So a block that runs twice in a step draws the same, and a training that is resumed draws what
     one that was not interrupted would have.
@@ -36,9 +47,9 @@ class StepSeeds:
 
     @contextmanager
     def of_step(self, trainer: Any) -> Iterator[None]:
-        """Within the context the seeds are those of the step that the optimizer has counted to."""
+        """Within the context the seeds are those of the batch that is counted to."""
         # Read once: while blocks are updated one by one the optimizer counts up and down again.
-        step = tf.cast(tf.convert_to_tensor(trainer.optimizer.iterations), tf.int64)
+        step = tf.cast(batches_so_far(trainer.optimizer), tf.int64)
         numbers = tf.convert_to_tensor(self._held.value)
         self._of_step = tf.unstack(tf.stack([numbers, tf.zeros_like(numbers) + step], axis=1))
         try:

@@ -16,17 +16,18 @@ class _Keeping(keras.optimizers.Optimizer):
     def __init__(self, trained: keras.optimizers.Optimizer) -> None:
         """In the place of `trained`, whose step number and loss scale it tells."""
         super().__init__(learning_rate=0.0)
-        self._trained, self.built = trained, True
+        # The name that Keras gives to one that counts in another's place, see `batches_so_far`.
+        self.inner_optimizer, self.built = trained, True
         self.kept: dict[int, Any] = {}
 
     @property
     def iterations(self) -> keras.Variable:
-        """Steps that were taken, which some algorithms draw by."""
-        return self._trained.iterations
+        """Steps that were taken."""
+        return self.inner_optimizer.iterations
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         """As the optimizer that it stands for: in float16 gradients would vanish."""
-        return self._trained.scale_loss(loss)
+        return self.inner_optimizer.scale_loss(loss)
 
     def apply(self, grads: Sequence, trainable_variables: Sequence | None = None) -> None:
         """Keep the gradients."""

@@ -81,6 +81,18 @@ def test_three_steps_equal_numpy(one_hot: bool) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*needs every gradient at once")
+def test_batches_of_one_step_draw_wrong_labels_anew() -> None:
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    trainer, (x, y) = compiled(ForwardForward(network()), optimizer), data()
+    drawn = []
+    for _ in range(2):
+        wrong = trainer.signal.examples(tf.constant(x), tf.constant(y))[len(x) : 2 * len(x), :3]
+        drawn.append(tuple(np.argmax(wrong, 1)))
+        trainer.train_on_batch(x, y)
+    assert drawn[0] != drawn[1]
+
+
 @pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_execution_does_not_change_the_step(execution: str) -> None:
     def trained(how: str) -> list[np.ndarray]:

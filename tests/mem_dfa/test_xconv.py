@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from mem_dfa import BP, UnsupportedError, XConv
 from mem_dfa.algorithms import xconv
 from mem_dfa.graph import exact_random
 from mem_dfa.layers import SketchedConvolution
+from mem_dfa.optimizer.kept_gradients import kept_gradients
 from mem_dfa.sketches.convolution import relu
 from mem_dfa.sketches.probes import LEAST_COLUMNS, PROBES
 from tests.mem_dfa.comparison import (
@@ -284,6 +286,25 @@ def test_steps_draw_anew_and_go_on_after_saving(tmp_path: Path) -> None:
         trainer.network.set_weights(before)
     assert np.abs(moves[0] - moves[1]).max() > 0.01 * np.abs(moves[0]).max()
     assert_goes_on_after_saving(trainer, data, tmp_path)
+
+
+@pytest.mark.parametrize("wrapped", [lambda one: one, keras.optimizers.LossScaleOptimizer])
+def test_batches_of_one_step_draw_anew(wrapped: Callable) -> None:
+    """Gradients of several are gathered, in which the optimizer counts no step."""
+    optimizer = wrapped(keras.optimizers.SGD(0.01, gradient_accumulation_steps=4))
+    trainer, data = compiled(XConv(net()), optimizer), batch()
+
+    def seed() -> tuple[int, ...]:
+        with trainer._seeds.of_step(trainer):
+            return tuple(trainer._seeds.seed(0, tf.zeros(())).numpy())
+
+    found = []
+    for _ in range(4):
+        found.append(seed())
+        with kept_gradients(trainer):
+            assert seed() == found[-1]
+        trainer.train_on_batch(*data)
+    assert len(set(found)) == 4
 
 
 def test_the_network_is_left_as_it_was() -> None:
