@@ -153,7 +153,7 @@ def checked_probes(owner: str, count: int, kind: str) -> Probes | None:
         raise UnsupportedError(
             f"{owner} received probes={count!r}: give a whole number, 0 to keep the input itself."
         )
-    if kind not in PROBES:
+    if not isinstance(kind, str) or kind not in PROBES:
         raise UnsupportedError(
             f"{owner} received probing={kind!r}: use one of {', '.join(PROBES)}."
         )

@@ -390,6 +390,7 @@ def dense() -> keras.Sequential:
         ({"probes": -1}, "probes=-1: give a whole number"),
         ({"probes": 2.5}, "probes=2.5"),
         ({"probing": "circular"}, "'circular': use one of independent, gaussian, orthogonal"),
+        ({"probing": ["gaussian"]}, r"probing=\['gaussian'\]: use one of independent"),
     ],
 )
 def test_bad_arguments_are_refused(given: dict, words: str) -> None:
