@@ -37,7 +37,7 @@ class Compressed(Checkpoint):
         Raises:
             UnsupportedError: the network cannot be cut, or the arguments make no sense.
         """
-        if isinstance(bits, bool) or bits not in keepers.BITS:
+        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in keepers.BITS:
             known = ", ".join(map(str, keepers.BITS))
             raise UnsupportedError(f"Compressed received bits={bits!r}: give one of {known}.")
         self.bits = bits  # what is planned depends on it

@@ -113,7 +113,7 @@ def test_it_learns_and_goes_on_after_saving(tmp_path: Path) -> None:
     assert_goes_on_after_saving(trainer, (x, y), tmp_path)
 
 
-@pytest.mark.parametrize("bits", [0, 3, 32, 8.5, True, "8"])
+@pytest.mark.parametrize("bits", [0, 3, 32, 2.0, 8.5, True, "8", [8]])
 def test_other_bits_are_refused(bits: object) -> None:
     with pytest.raises(UnsupportedError, match=r"bits=.*: give one of 16, 8, 2\.$"):
         Compressed(deep_net(), bits=bits)
