@@ -52,13 +52,13 @@ class XConv(Algorithm):
         self._probes = checked_probes(type(self).__name__, probes, probing)
         self.probes, self.probing = probes, probing
         layers = list({id(layer): layer for layer in leaf_layers(network)}.values())
-        weighted = [layer for layer in layers if layer.weights][1:]
-        self._convolutions = [layer for layer in weighted if not why_not(layer)]
+        weighted = [layer for layer in layers if layer.weights]
+        self._convolutions = [layer for layer in weighted[1:] if not why_not(layer)]
         self._relus = [layer for layer in layers if has_relu(layer)]
         if not self._convolutions:
             raise UnsupportedError(
                 f"{type(self).__name__} received model '{network.name}' without a convolution to "
-                f"sketch: {_reasons(weighted)}; use 'bp' or 'checkpoint'."
+                f"sketch: {_reasons(weighted)}."
             )
         seeds = np.random.default_rng(self.seed).integers(2**31 - 1, size=len(self._convolutions))
         self._seeds = StepSeeds(self, seeds.tolist())
@@ -83,8 +83,17 @@ class XConv(Algorithm):
 
 
 def _reasons(layers: list[keras.layers.Layer]) -> str:
-    """Why none of the layers behind the first can be sketched."""
-    if not layers:
-        return "it has one layer with weights, which reads the batch"
-    shown = [f"'{layer.name}' ({type(layer).__name__}): {why_not(layer)}" for layer in layers[:3]]
-    return "; ".join(shown) + ("; …" if len(layers) > 3 else "")
+    """Why none of the layers with weights behind the first can be sketched, and what to do."""
+    # A model among them was not opened.
+    closed = next((layer for layer in layers if isinstance(layer, keras.Model)), None)
+    if closed is not None:
+        return (
+            f"'{closed.name}' ({type(closed).__name__}) has a call of its own, so that it is one "
+            "layer and not opened; make a Sequential or functional model of it, or use 'bp', with "
+            "mem_dfa.layers.SketchedConvolution in the place of its convolutions"
+        )
+    if len(layers) < 2:
+        return "it has one layer with weights, which reads the batch; use 'bp' or 'checkpoint'"
+    behind = layers[1:]
+    shown = [f"'{layer.name}' ({type(layer).__name__}): {why_not(layer)}" for layer in behind[:3]]
+    return "; ".join(shown) + ("; …" if len(behind) > 3 else "") + "; use 'bp' or 'checkpoint'"

@@ -398,6 +398,31 @@ def test_bad_arguments_are_refused(given: dict, words: str) -> None:
         XConv(net(), **given)
 
 
+class OwnCall(keras.Model):
+    """Two convolutions in a model that is no graph of layers."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.convolutions = [layers.Conv2D(3, 3), layers.Conv2D(3, 3)]
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        first, second = self.convolutions
+        return second(first(inputs))
+
+
+@pytest.mark.parametrize(
+    "tail", [None, [], [layers.Flatten(), layers.Dense(3)]], ids=["itself", "alone", "nested"]
+)
+def test_a_model_with_its_own_call_is_not_opened(tail: list | None) -> None:
+    model = OwnCall()
+    model(tf.zeros((1, 8, 8, 3)))
+    if tail is not None:
+        model = keras.Sequential([keras.Input((8, 8, 3)), model, *tail])
+    words = r"'own' \(OwnCall\) has a call of its own.*functional.*'bp', with.*SketchedConvolution"
+    with pytest.raises(UnsupportedError, match=words):
+        XConv(model)
+
+
 def test_layers_that_cannot_be_sketched_are_named() -> None:
     with pytest.raises(UnsupportedError, match=r"'last' \(Dense\): no Conv1D, Conv2D or Conv3D"):
         XConv(dense())
