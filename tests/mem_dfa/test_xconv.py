@@ -223,7 +223,7 @@ def net(seed: int = 0) -> keras.Sequential:
 sgd = functools.partial(keras.optimizers.SGD, 0.05)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", ["eager", "xla"])
 @pytest.mark.parametrize("kind", PROBES)
 def test_training_does_not_depend_on_the_execution(kind: str, execution: str) -> None:
     one, other = (
