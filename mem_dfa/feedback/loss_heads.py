@@ -40,7 +40,7 @@ class LossHeads(Heads):
         Raises:
             UnsupportedError: unknown loss; see `Heads` and `SimilarityLoss`.
         """
-        if local_loss not in SHARES:
+        if not isinstance(local_loss, str) or local_loss not in SHARES:
             raise UnsupportedError(
                 f"{type(trainer).__name__} received local_loss={local_loss!r}: use one of "
                 f"{', '.join(LOCAL_LOSSES)}."

@@ -420,6 +420,7 @@ def test_bytes_of_a_step_are_predicted(algorithm: str, options: Mapping[str, Any
     ("algorithm", "options", "says"),
     [
         ("local_loss", {"local_loss": "pred"}, "'pred': use one of prediction, similarity, both"),
+        ("local_loss", {"local_loss": ["both"]}, r"\['both'\]: use one of prediction"),
         ("forward_gradient", {"perturbation_groups": 0}, "=0: give 1, 2, … or None"),
         ("forward_gradient", {"perturbation_groups": True}, "=True: give 1, 2, … or None"),
         ("forward_gradient", {"perturbation_groups": 2.0}, "=2.0: give 1, 2, … or None"),
