@@ -7,6 +7,7 @@ missing or leave out every tensor below 262144 bytes, and no call says so. Hence
 
 import gc
 import os
+import time
 
 from mem_dfa.profiling.errors import MeterError
 
@@ -16,6 +17,7 @@ ENVIRONMENT_VARIABLE = "TF_CPU_ALLOCATOR_USE_BFC"
 
 # The smallest one is far below 262144 bytes, under which an incomplete meter sees nothing.
 PROBE_BYTES = (1024, 100 * 1024, 10 * 1024 * 1024)
+_PAUSES_S = (0.01, 0.03, 0.1)  # before what moved is looked at again
 
 _REMEDY = (
     f"Start Python with {ENVIRONMENT_VARIABLE}=1 in its environment, "
@@ -65,7 +67,7 @@ class Allocator:
         # Garbage that goes away halfway through the proof would move the numbers.
         gc.collect()
         for requested_bytes in PROBE_BYTES:
-            self._prove(requested_bytes)
+            self._prove_when_still(requested_bytes)
         self.reset_peak()
 
     def current_bytes(self) -> int:
@@ -108,6 +110,15 @@ class Allocator:
             raise MeterError(
                 f"TensorFlow has no memory statistics for {self.device} ({error}). {remedy}"
             ) from error
+
+    def _prove_when_still(self, requested_bytes: int) -> None:
+        # Of a step that has returned, threads may still free what it held.
+        for pause_s in _PAUSES_S:
+            try:
+                return self._prove(requested_bytes)
+            except MeterError:
+                time.sleep(pause_s)
+        return self._prove(requested_bytes)
 
     def _prove(self, requested_bytes: int) -> None:
         """Allocate and free `requested_bytes` and see both numbers follow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import keras
@@ -11,6 +12,7 @@ from keras.src.backend.common.global_state import get_global_attribute
 from mem_dfa.chain.overrides import refuse_own_training
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.signal import Exact, Signal
+from mem_dfa.memory.first_batches import looked_at_first
 from mem_dfa.shapes.graph_models import is_graph
 from mem_dfa.shapes.graph_tensors import UnknownBytesError
 from mem_dfa.shapes.layer_bytes import variable_bytes
@@ -20,7 +22,14 @@ class Algorithm(keras.Model):
     """Trains a network, which stays the user's own model, by one algorithm.
 
     `fit`, `evaluate`, `predict`, callbacks, metrics and weights work as in Keras.
+
+    Attributes:
+        budget: bytes that a step stays within, for those that plan for it; None for no limit.
+        batch_size: of the largest batch that the budget is for; None for the first batch's.
     """
+
+    budget: str | int | None = None
+    batch_size: int | None = None
 
     def __init__(self, network: keras.Model, seed: int = 0, name: str | None = None) -> None:
         """Wrap `network`.
@@ -143,6 +152,14 @@ class Algorithm(keras.Model):
 
     def _refuse_at_compile(self) -> None:
         """Raise UnsupportedError for what this algorithm cannot honour."""
+        if self.budget is not None and (self.run_eagerly or self.jit_compile):
+            how = "run_eagerly=True" if self.run_eagerly else "XLA, by jit_compile,"
+            warnings.warn(
+                f"{type(self).__name__} received budget={self.budget!r} and {how} under which a "
+                "step may take more: budgets are planned for graph execution; compile with "
+                "jit_compile=False.",
+                stacklevel=4,
+            )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.compile`.
@@ -164,7 +181,22 @@ class Algorithm(keras.Model):
         """
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
+        made = self.train_function is None or force
         super().make_train_function(force)
+        if made and self.budget is not None and self.batch_size is not None:
+            look = self._refuse_larger
+            self.train_function = looked_at_first(self.train_function, self, look)
+
+    def _refuse_larger(self, batch: Any) -> bool:
+        """Refuse a batch that the budget is not planned for; True where it is."""
+        x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        size, planned = int(keras.tree.flatten(x)[0].shape[0]), self.batch_size
+        if planned is not None and size > planned:
+            raise UnsupportedError(
+                f"{type(self).__name__} received budget={self.budget!r} for batches of {planned}, "
+                f"and a batch of {size}: give batch_size={size}, or smaller batches."
+            )
+        return True
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's own, in which error signals pass layers back as the `signal` says."""

@@ -10,13 +10,16 @@ import keras
 import tensorflow as tf
 
 from mem_dfa.algorithms.base import Algorithm
+from mem_dfa.chain.block_bytes import StepBytes
 from mem_dfa.chain.chain import Chain
+from mem_dfa.chain.loss_bytes import loss_bytes
 from mem_dfa.chain.refuse_unrepeatable import refuse_borrowed
 from mem_dfa.chain.warn_one_block import warn_if_one_block
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.graph.profile_scope import scope
-from mem_dfa.optimizer.step import Update, warn_if_whole
+from mem_dfa.optimizer.step import Update, is_blockwise, update_copies, warn_if_whole
 from mem_dfa.schedules.schedule import Schedule, Targets
+from mem_dfa.shapes.layer_bytes import variable_bytes
 
 
 class Blockwise(Algorithm):
@@ -93,8 +96,22 @@ class Blockwise(Algorithm):
                     "or use 'bp'."
                 )
         refuse_borrowed(self.chain.blocks)
+        self._expect_step(losses[0])
         warn_if_whole(self.optimizer, self.trainable_variables)
         warn_if_one_block(name, self.chain.pieces)
+
+    def _expect_step(self, loss: Any) -> None:
+        """Let bytes count what the optimizer and the loss take."""
+        known: dict[tuple, int] = {}
+
+        def of_loss(logits: keras.KerasTensor) -> int:
+            key = logits.shape, logits.dtype
+            if key not in known:
+                known[key] = loss_bytes(loss, self.chain.head, logits)
+            return known[key]
+
+        whole = 0 if is_blockwise(self.optimizer) else variable_bytes(self.trainable_variables)
+        self.chain.expect(StepBytes(update_copies(self.optimizer), whole, of_loss))
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One batch: the algorithm's passes over the blocks, one optimizer step, metrics."""

@@ -23,7 +23,12 @@ from mem_dfa.errors import UnsupportedError
 from mem_dfa.feedback.distributions import Initializer
 from mem_dfa.feedback.ways_back import kernel_feedback
 from mem_dfa.memory import checkpoint_plan, replayed_plan
-from mem_dfa.memory.budget import budget_bytes, refuse_unknown
+from mem_dfa.memory.budget import (
+    budget_bytes,
+    check_batch_size,
+    known_batch_size,
+    refuse_unknown,
+)
 from mem_dfa.memory.keepers import Keeper
 from mem_dfa.memory.replayed_plan import ReplayedPlan
 from mem_dfa.memory.segments import BlockCost, Plan, block_costs
@@ -87,7 +92,8 @@ class Checkpoint(Blockwise):
         super().__init__(network, **details)
         self.every, self.blocks, self.budget, self.batch_size = every, blocks, budget, batch_size
         self.plan_name = plan
-        if plan not in PLANS:
+        check_batch_size("Checkpoint", batch_size)
+        if not isinstance(plan, str) or plan not in PLANS:
             raise UnsupportedError(
                 f"Checkpoint received plan={plan!r}: use one of {', '.join(PLANS)}."
             )
@@ -103,7 +109,7 @@ class Checkpoint(Blockwise):
                 "itself; give one of both, or a budget."
             )
         if budget is not None and (batch_size is None or None in self.chain.input.shape[1:]):
-            budget_bytes(budget)  # the batch is not known yet
+            budget_bytes(budget)  # the batch is not known yet, nor is the optimizer
         else:
             self.plan(batch_size or NOMINAL_BATCH)
 
@@ -127,7 +133,7 @@ class Checkpoint(Blockwise):
             )
             return PLANS[self.plan_name][1](costs, budget_bytes(self.budget))
         if self.every is not None:
-            if not isinstance(self.every, int) or self.every < 1:
+            if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
                 raise UnsupportedError(
                     f"Checkpoint received every={self.every!r}: give a whole number of blocks, "
                     "at least 1."
@@ -137,10 +143,15 @@ class Checkpoint(Blockwise):
             return checkpoint_plan.at_boundaries(costs, self._positions(self.blocks))
         return PLANS[self.plan_name][0](costs)
 
+    def _refuse_at_compile(self) -> None:
+        super()._refuse_at_compile()
+        if self.budget is not None and self.batch_size and None not in self.chain.input.shape[1:]:
+            self.plan(self.batch_size)  # with what the optimizer and the loss take
+
     def _positions(self, names: Sequence[str]) -> list[int]:
         known = [block.name for block in self.chain.blocks]
-        unknown = [name for name in names if name not in known]
-        if unknown or isinstance(names, str):
+        is_list = isinstance(names, (list, tuple))
+        if not is_list or any(name not in known for name in names):
             raise UnsupportedError(
                 f"Checkpoint received blocks={names!r}: give a list of some of "
                 f"{known[0]} to {known[-1]}; print(trainer.chain.summary()) shows them."
@@ -165,13 +176,9 @@ class Checkpoint(Blockwise):
         return BackwardSweep(*given, actions=actions, keeper=self.keeper)
 
     def _known_batch_size(self, batch_size: int | None) -> int:
-        size = self.batch_size or batch_size
-        if size is None and self.budget is not None:
-            raise UnsupportedError(
-                f"Checkpoint received budget={self.budget!r} and batches of no fixed size: give "
-                "batch_size=..., or batch the data with drop_remainder=True."
-            )
-        return size or NOMINAL_BATCH
+        if self.budget is None:
+            return self.batch_size or batch_size or NOMINAL_BATCH
+        return known_batch_size("Checkpoint", self.budget, self.batch_size, batch_size)
 
 
 @keras.saving.register_keras_serializable("mem_dfa")

@@ -27,7 +27,12 @@ from mem_dfa.feedback.matrices import KindArguments
 from mem_dfa.feedback.output_feedback import OutputFeedback
 from mem_dfa.memory import checkpoint_plan, segments
 from mem_dfa.memory.batch_slices import chain_peak_bytes, slice_counts
-from mem_dfa.memory.budget import budget_bytes, refuse_unknown
+from mem_dfa.memory.budget import (
+    budget_bytes,
+    check_batch_size,
+    known_batch_size,
+    refuse_unknown,
+)
 from mem_dfa.memory.budget_plan import Plan, Planner
 from mem_dfa.optimizer.step import Update, tiled_layers
 from mem_dfa.schedules.partly_kept import PartlyKept
@@ -89,6 +94,7 @@ class MemDFA(Anchored):
         arguments = KindArguments(nonzeros, rank, feedback_decay)
         self.signal = OutputFeedback(self, feedback_initializer, feedback, projected, arguments)
         self.slices, self.budget, self.batch_size = slices, budget, batch_size
+        check_batch_size("MemDFA", batch_size)
         if budget is not None:
             budget_bytes(budget)  # what fits depends on the optimizer: see `compile`
 
@@ -130,12 +136,7 @@ class MemDFA(Anchored):
         given = (type(self).__name__, self.chain.blocks, self.signal, update)
         if self.budget is None:
             return SecondForward(*given, slices=self.slices)
-        size = self.batch_size or batch_size
-        if size is None:
-            raise UnsupportedError(
-                f"MemDFA received budget={self.budget!r} and batches of no fixed size: give "
-                "batch_size=..., or batch the data with drop_remainder=True."
-            )
+        size = known_batch_size("MemDFA", self.budget, self.batch_size, batch_size)
         return PartlyKept(*given, plan=self.plan(size))
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -57,12 +57,32 @@ ALIKE = BlockBytes(
 )
 
 
+@dataclass(frozen=True)
+class StepBytes:
+    """What a step takes beside the blocks' own passes.
+
+    Attributes:
+        weight_copies: tensors as large as a block's weights while an optimizer changes these, the
+            gradient among them.
+        gradients: bytes of all blocks' gradients, where the optimizer needs them at once; else 0.
+        loss: bytes that the loss and its gradient take beside the logits, from these; None for no
+            more than the gradient.
+    """
+
+    weight_copies: int = 1
+    gradients: int = 0
+    loss: Callable[[keras.KerasTensor], int] | None = None
+
+
 class Sized:
     """Consecutive atoms of which the bytes are told.
 
     Attributes:
         atoms: in the order in which they run.
+        step: what a step takes besides.
     """
+
+    step = StepBytes()
 
     def __init__(self, atoms: Sequence[Atom]) -> None:
         """Take consecutive atoms of a chain."""
@@ -124,30 +144,36 @@ class Sized:
             return replace(ALIKE, unknown=self._unknown)
         in_tiles = {id(layer) for layer in tiled}
         calls, output = self._sizes_for(batch_size)
-        layers = [
-            replace(size, weight_bytes=tiled_bytes(call.operation))
-            if id(call.operation) in in_tiles
-            else size
-            for call, size in calls
-        ]
+        layers, update, copies = [], 0, self.step.weight_copies
+        for call, size in calls:
+            if id(call.operation) in in_tiles:
+                size = replace(size, weight_bytes=tiled_bytes(call.operation))
+            update += size.weight_bytes * (1 if id(call.operation) in in_tiles else copies)
+            layers.append(size)
         input_bytes = spec_bytes(self._input_of(batch_size))
         kept = sum(layer.kept_bytes for layer in layers)
         # Of branches, what one made waits for the other: at most all of it.
         branched = any(len(atom.operations) > 1 for atom in self.atoms)
         forward_peak = forward_peak_bytes(layers, input_bytes)
         is_single = sum(bool(layer.kept_bytes) for layer in layers) == 1
+        output_bytes = spec_bytes(output)
+        loss = kept + self.step.loss(output) if self.step.loss else 0
+
+        def peak(error_before: int = 0, output_after: int = 0) -> int:
+            # Nothing else reads the weights of a block updated apart: they change in place.
+            differentiated = backward_peak_bytes(layers, 1, error_before, output_after)
+            updated = error_before + output_after + update
+            return max(self.step.gradients + max(differentiated, updated), loss)
+
         return BlockBytes(
             kept=kept,
-            output=spec_bytes(output),
+            output=output_bytes,
             forward_peak=input_bytes + kept if branched else forward_peak,
-            # Nothing else reads the weights of a block updated apart: they change in place.
-            update_peak=backward_peak_bytes(layers, weight_copies=1),
+            update_peak=peak(),
             # Pooling passes its error signal on before the next block needs its output.
-            replay_peak=backward_peak_bytes(
-                layers, 1, output_bytes=spec_bytes(output) if self.is_group or is_single else 0
-            ),
-            backward_peak=backward_peak_bytes(layers, 1, input_bytes),
-            passing_peak=backward_peak_bytes(layers, 1, input_bytes, spec_bytes(output)),
+            replay_peak=peak(output_after=output_bytes if self.is_group or is_single else 0),
+            backward_peak=peak(input_bytes),
+            passing_peak=peak(input_bytes, output_bytes),
             unknown=self._unknown or next((size.unknown for size in layers if size.unknown), ""),
         )
 

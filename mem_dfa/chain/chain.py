@@ -15,6 +15,7 @@ import keras
 
 from mem_dfa.chain.atom import Atom
 from mem_dfa.chain.block import Block
+from mem_dfa.chain.block_bytes import StepBytes
 from mem_dfa.chain.cutting import atoms_of
 from mem_dfa.chain.head import split_head
 from mem_dfa.chain.refuse_model import refuse_shared, refuse_unsupported
@@ -131,6 +132,12 @@ class Chain:
                 unknown = unknown or f"it does not take batches of shape {tuple(shape)}"
                 for block in blocks:
                     block.plan_for(None, unknown)
+
+    def expect(self, step: StepBytes) -> None:
+        """Count what a step takes beside the blocks' passes; the loss with the last block."""
+        for blocks in (self.pieces, self.blocks):
+            for block in blocks:
+                block.step = replace(step, loss=step.loss if block is blocks[-1] else None)
 
     def require_known_bytes(self, batch_size: int) -> None:
         """Raise UnknownBytesError, with the reason, where bytes of a block are estimates only."""

@@ -40,6 +40,40 @@ def budget_bytes(budget: str | int) -> int:
         ) from error
 
 
+def known_batch_size(owner: str, budget: str | int, planned: int | None, size: int | None) -> int:
+    """The batch that a budget is for.
+
+    Args:
+        owner: of the budget, for the message.
+        budget: as given.
+        planned: what `check_batch_size` let pass.
+        size: of the batches; None where they have no fixed one.
+
+    Raises:
+        UnsupportedError: nobody says which.
+    """
+    if planned is None and size is None:
+        raise UnsupportedError(
+            f"{owner} received budget={budget!r} and batches of no fixed size: give "
+            "batch_size=..., or batch the data with drop_remainder=True."
+        )
+    return planned or size or 0
+
+
+def check_batch_size(owner: str, batch_size: int | None) -> None:
+    """Refuse what is no number of examples.
+
+    Raises:
+        UnsupportedError: it is not None, nor a whole number from 1.
+    """
+    is_count = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size > 0
+    if batch_size is not None and not is_count:
+        raise UnsupportedError(
+            f"{owner} received batch_size={batch_size!r}: give a whole number of examples, at "
+            "least 1."
+        )
+
+
 def refuse_unknown(received: str, check: Callable[[], Any], instead: str) -> None:
     """Refuse a budget where `check` raises because bytes are not known.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -20,24 +20,26 @@ from mem_dfa.optimizers.low_rank_adam import LowRankAdam
 from mem_dfa.shapes.layer_bytes import tensor_bytes, variable_bytes
 
 # Elementwise in the variables (Lamb, Adafactor, Muon: one variable at a time). Nadam is not: each
-# call multiplies its momentum product; nor is any optimizer this list does not know.
-BLOCKWISE = (
-    keras.optimizers.SGD,
-    keras.optimizers.Adam,
-    keras.optimizers.AdamW,
-    keras.optimizers.RMSprop,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Adamax,
-    keras.optimizers.Lion,
-    keras.optimizers.Ftrl,
-    keras.optimizers.Lamb,
-    keras.optimizers.Adafactor,
-    keras.optimizers.Muon,
-    Adam8Bit,
-    LowRankAdam,
-)
-
+# call multiplies its momentum product; nor is any optimizer this list does not know. With each,
+# how many tensors as large as the weights its step has alive at one time, as measured: the gradient
+# and what it computes from that.
+BLOCKWISE: Mapping[type, int] = {
+    keras.optimizers.SGD: 2,  # with momentum, decay or clipping; else 1
+    keras.optimizers.Adam: 3,
+    keras.optimizers.AdamW: 3,
+    keras.optimizers.RMSprop: 6,
+    keras.optimizers.Adagrad: 3,
+    keras.optimizers.Adadelta: 5,
+    keras.optimizers.Adamax: 4,
+    keras.optimizers.Lion: 5,
+    keras.optimizers.Ftrl: 5,
+    keras.optimizers.Lamb: 4,
+    keras.optimizers.Adafactor: 3,
+    keras.optimizers.Muon: 6,
+    Adam8Bit: 13,  # of up to 256 KiB; of more it is less, see `adam_8bit.PART`
+    LowRankAdam: 4,
+}
+_COPIES_OF_OTHERS = 6  # as of RMSprop
 
 # What small blocks' gradients may take together before they are applied.
 TOGETHER_BYTES = 2**16
@@ -52,6 +54,22 @@ def is_blockwise(optimizer: keras.optimizers.Optimizer | None) -> bool:
         and not optimizer.use_ema
         and not optimizer.gradient_accumulation_steps
     )
+
+
+def update_copies(optimizer: keras.optimizers.Optimizer | None) -> int:
+    """Tensors as large as the weights, at most, while an optimizer changes these.
+
+    Its gradient is one of them, and the only one of plain SGD, which is what None stands for.
+    """
+    if optimizer is None:
+        return 1
+    if optimizer.use_ema:
+        return _COPIES_OF_OTHERS
+    names = ("momentum", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
+    has_a_rate_alone = not any(getattr(optimizer, name, None) for name in names)
+    if type(optimizer) is keras.optimizers.SGD and has_a_rate_alone:
+        return 1
+    return BLOCKWISE.get(type(optimizer), _COPIES_OF_OTHERS)
 
 
 def tiled_layers(
