@@ -1,8 +1,11 @@
 """The meter tells the truth, or says that it cannot; see `test_counting` for fresh processes."""
 
+import itertools
 import os
+from collections.abc import Iterable
 
 import pytest
+from mem_dfa.profiling.allocator import PROBE_BYTES
 
 from mem_dfa import profiling
 
@@ -39,13 +42,11 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize(("readings", "sentence"), LIES.values(), ids=LIES.keys())
-def test_lying_meter_is_refused(
-    readings: list[tuple[int, int]], sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def read(readings: Iterable[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has TensorFlow answer with current and peak bytes, one pair after another."""
     import tensorflow as tf
 
-    answers = iter([*readings, (0, 0)])
+    answers = iter(readings)
 
     def get_memory_info(device: str) -> dict[str, int]:
         assert device == "CPU:0"
@@ -54,5 +55,20 @@ def test_lying_meter_is_refused(
     monkeypatch.setenv(VARIABLE, "1")
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", get_memory_info)
     monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", lambda device: None)
+
+
+@pytest.mark.parametrize(("readings", "sentence"), LIES.values(), ids=LIES.keys())
+def test_lying_meter_is_refused(
+    readings: list[tuple[int, int]], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(itertools.cycle([*readings, (0, 0)][:4]), monkeypatch)
     with pytest.raises(profiling.MeterError, match=sentence):
         profiling.Allocator()
+
+
+def test_what_is_still_freed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that frees what a step held makes the first proof fail."""
+    falling = [(9000, 9000), (1024, 9000), (1024, 9000), (0, 0)]
+    true = [[(0, 0), (size, size), (size, size), (0, 0)] for size in PROBE_BYTES]
+    read(itertools.chain(falling, *true), monkeypatch)
+    profiling.Allocator()
