@@ -75,6 +75,7 @@ class _Table:
 
     @property
     def is_feasible(self) -> bool:
+        """Whether some plan fits."""
         return bool(np.isfinite(self._least[0, -1, -1]))
 
     def _run(self, start: int, stop: Any) -> Any:
@@ -89,6 +90,7 @@ class _Table:
         return s + 1 + j if ways[j] == self._least[s, t, m] else s
 
     def actions(self) -> Iterator[Action]:
+        """Of the plan that runs least, in order; there has to be one."""
         # As deep as there are blocks: a stack of what is still to be done, not a recursion.
         waiting: list[Action | tuple[int, int, int]] = [(0, len(self._least) - 1, self._slots)]
         while waiting:

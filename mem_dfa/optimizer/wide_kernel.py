@@ -16,6 +16,7 @@ import tensorflow as tf
 from mem_dfa.chain.factored_gradient import TiledGradient
 from mem_dfa.graph.stand_in import Rows
 from mem_dfa.optimizer.elementwise import SLOTS, slots_of, step_on
+from mem_dfa.shapes.graph_models import has_own_call
 from mem_dfa.shapes.row_tiles import is_wide, rows_per_tile
 
 Tensor: TypeAlias = tf.Tensor
@@ -35,7 +36,7 @@ def can_tile(layer: keras.layers.Layer, optimizer: keras.optimizers.Optimizer) -
     # A subclass computes what it likes; clipnorm takes the norm of the whole gradient.
     if type(layer) is not keras.layers.Dense or type(optimizer) not in SLOTS or optimizer.clipnorm:
         return False
-    if layer.lora_enabled or layer.quantization_mode is not None:
+    if has_own_call(layer) or layer.lora_enabled or layer.quantization_mode is not None:
         return False
     kernel = layer.kernel
     return (

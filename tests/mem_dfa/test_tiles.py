@@ -177,6 +177,23 @@ def test_sequences_shared_layers_and_layers_inside_a_unit() -> None:
     assert len(tiled(same_as_whole(build, TILED["adam"]))) == 5
 
 
+@pytest.mark.usefixtures("small_tiles")
+def test_a_layer_with_its_own_call_is_not_tiled() -> None:
+    """What it computes is not known to be a product with its kernel."""
+    own = keras.layers.Dense(24)
+    body = [keras.Input((24,)), keras.layers.Dense(24), own, keras.layers.Dense(3)]
+    blocks = MemDFA(keras.Sequential(body)).chain.blocks
+    sgd = TILED["sgd"]()
+
+    def found() -> list[keras.layers.Layer]:
+        return [layer for block in blocks for layer in tiled_layers(block, sgd)]
+
+    assert own in found()
+    own.call = lambda inputs, training=None: tf.tanh(tf.matmul(inputs, own.kernel))
+    assert found()
+    assert own not in found()
+
+
 @pytest.mark.usefixtures("float64", "small_tiles")
 def test_a_block_in_slices_of_the_batch_and_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slices' shares of a tile are summed; the penalty counts once."""
