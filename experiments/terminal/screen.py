@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from mem_dfa.experiments.cells.cell import Cell
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -100,10 +101,15 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
 def table(
     title: str, words: Sequence[str], numbers: Sequence[str], lines: Iterable[Sequence[str]]
 ) -> Table:
-    """A table whose columns of words are on the left and those of numbers on the right."""
+    """A table whose columns of words are on the left and those of numbers on the right.
+
+    Where there is little room, words take several lines; a number is never cut.
+    """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for name in (*words, *numbers):
-        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
+    for name in words:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(*line)
     return table
@@ -179,8 +185,8 @@ def _factor(row: Row, rows: Sequence[Row]) -> str:
 
 
 def show(table: Table) -> None:
-    """Prints a table to standard output."""
+    """Prints a table to standard output, wider than a terminal where its numbers are."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, NARROWEST))
+    least = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+    console = Console(width=max(console.width, least if console.is_terminal else NARROWEST))
     console.print(table)
