@@ -463,7 +463,7 @@ ALGORITHMS: Mapping[str, AlgorithmEntry] = {
         "mem_dfa.algorithms.offload:Offload",
         "backpropagation from blocks' inputs in host memory",
         signal="exact",
-        keeps="each block's input, on the host",
+        keeps="each block's input, in the memory of a GPU's host",
         look=Look("#0072B2", "v", 1.6),
     ),
     "xconv": AlgorithmEntry(

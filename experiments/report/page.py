@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 from mem_dfa.experiments.paper.planned_figures import FIGURES
 from mem_dfa.experiments.pictures.canvas import Drawn
-from mem_dfa.experiments.report import readme, tables
+from mem_dfa.experiments.report import facts, readme, tables
 from mem_dfa.experiments.store import results
 from mem_dfa.experiments.store.files import TABLES
 from mem_dfa.experiments.store.traces import FOLDER, SUFFIX
@@ -121,6 +121,12 @@ def _index(folder: Path) -> Iterator[str]:
         name, text = (one.relative_to(folder).as_posix() for one in (file, file.with_suffix(".md")))
         shown = f" ([to read]({text}))" if (folder / text).exists() else ""
         yield f"| [{name}]({name}) | {tables.count(file)} | {tables.title_of(name)}{shown} |"
+    unkept = [row for row in facts.claims(folder).values() if row["verdict"] != "holds"]
+    if unkept:
+        yield from ["", "| promise that does not hold | limit | measured |", "|---|---|---|"]
+    for row in unkept:
+        limit, measured = (f"{float(row[name]):.2f}" for name in ("limit", "measured"))
+        yield f"| {row['claim']} | {limit} {row['unit']} | {measured} |"
     yield from ["", "| figure | |", "|---|---|"]
     for figure in FIGURES:
         name = f"figures/{figure.name}.png"

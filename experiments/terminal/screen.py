@@ -107,7 +107,7 @@ def table(
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
     for name in words:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for line in lines:

@@ -36,7 +36,8 @@ def atoms_of(model: keras.Model) -> Iterator[Atom]:
         if len(tensors) != 1:
             raise UnsupportedError(
                 f"Model '{model.name}' has {len(tensors)} {kind}: only a model with one input "
-                "and one output is a chain."
+                "and one output is a chain of blocks: join them in it, or train with 'bp' or "
+                "'microbatch'."
             )
     start, end = model.inputs[0], model.outputs[0]
     nodes = _nodes_between(start, end)

@@ -12,6 +12,7 @@ BatchNormalization they were 0.9 to 1.4 times what was asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,29 @@ def budget_bytes(budget: str | int) -> int:
             f"Received budget={budget!r}: give a positive number of bytes, or a size such as "
             '"64 MiB".'
         ) from error
+
+
+def least_budget(peak_bytes: int) -> int:
+    """The least budget that a plan of that predicted peak is within, `PREDICTION_MARGIN` apart."""
+    return int(peak_bytes * (1 + PREDICTION_MARGIN)) + 1
+
+
+def too_little(limit_bytes: int, what: str, peak_bytes: int, instead: str) -> UnsupportedError:
+    """What a budget is refused with that no plan keeps.
+
+    Args:
+        limit_bytes: the budget.
+        what: plans were looked for.
+        peak_bytes: predicted of the plan that takes least.
+        instead: what else to do than to give more.
+    """
+    least = least_budget(peak_bytes)
+    mebibytes = math.ceil(10 * least / 2**20) / 10
+    return UnsupportedError(
+        f"Received a budget of {limit_bytes} bytes: no {what} takes so little; the least that can "
+        f"be kept is {least} bytes ({mebibytes:.1f} MiB), {PREDICTION_MARGIN:.0%} above what it is "
+        f"predicted to take: give at least that, {instead}."
+    )
 
 
 def known_batch_size(owner: str, budget: str | int, planned: int | None, size: int | None) -> int:

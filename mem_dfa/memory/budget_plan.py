@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import keras
 
 from mem_dfa.chain.block import Block
-from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import kept_blocks
 from mem_dfa.memory.batch_slices import peak_bytes, slice_counts
-from mem_dfa.memory.budget import PREDICTION_MARGIN
+from mem_dfa.memory.budget import PREDICTION_MARGIN, too_little
 from mem_dfa.memory.kept_blocks import Part
 from mem_dfa.memory.partial_plan import BlockCost
 
@@ -95,12 +94,7 @@ class Planner:
         found = kept_blocks.cheapest(self.costs, limit)
         if found is None:
             peak = kept_blocks.least_peak(self.costs) + beside
-            least = int(peak * (1 + PREDICTION_MARGIN)) + 1
-            raise UnsupportedError(
-                f"Received a budget of {budget} bytes: a step takes {least} bytes "
-                f"({least / 2**20:.1f} MiB) at the least, with hardly a block kept; give at least "
-                "that, or smaller batches."
-            )
+            raise too_little(budget, "plan, with hardly a block kept,", peak, "or smaller batches")
         parts, peak = found
         first_counts, counts = [1] * len(self.costs), [1] * len(self.costs)
         for part in parts:

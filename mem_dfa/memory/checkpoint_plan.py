@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from mem_dfa.errors import UnsupportedError
-from mem_dfa.memory.budget import PREDICTION_MARGIN
+from mem_dfa.memory.budget import PREDICTION_MARGIN, too_little
 from mem_dfa.memory.segment_search import cheapest_segments
 from mem_dfa.memory.segments import (
     BlockCost,
@@ -23,6 +22,7 @@ from mem_dfa.memory.segments import (
 
 # A last block's small gradient is no reason to run a whole block again.
 PEAK_TOLERANCE = 0.015
+_INSTEAD = "plan='rotor', which may run blocks more often, or smaller batches"
 
 
 def least_peak(costs: Sequence[BlockCost]) -> Plan:
@@ -54,12 +54,8 @@ def within_budget(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
     """
     plan = cheapest(costs, int(limit_bytes / (1 + PREDICTION_MARGIN)))
     if plan is None:
-        least = int(least_peak(costs).peak_bytes * (1 + PREDICTION_MARGIN)) + 1
-        raise UnsupportedError(
-            f"Received a budget of {limit_bytes} bytes: no plan that recomputes each block at most "
-            f"once takes so little; the least that can be kept is {least} bytes "
-            f"({least / 2**20:.1f} MiB)."
-        )
+        what, instead = "plan that recomputes each block at most once", _INSTEAD
+        raise too_little(limit_bytes, what, least_peak(costs).peak_bytes, instead)
     return plan
 
 
@@ -78,12 +74,9 @@ def evenly_within(costs: Sequence[BlockCost], limit_bytes: int) -> Plan:
     limit = int(limit_bytes / (1 + PREDICTION_MARGIN))
     fitting = [plan for plan in plans if plan.peak_bytes <= limit]
     if not fitting:
-        least = int(min(plan.peak_bytes for plan in plans) * (1 + PREDICTION_MARGIN)) + 1
-        raise UnsupportedError(
-            f"Received a budget of {limit_bytes} bytes: no plan of checkpoints every so many "
-            f"blocks takes so little; the least that can be kept is {least} bytes "
-            f"({least / 2**20:.1f} MiB)."
-        )
+        least = min(plan.peak_bytes for plan in plans)
+        what = "plan of checkpoints every so many blocks"
+        raise too_little(limit_bytes, what, least, _INSTEAD)
     return min(fitting, key=lambda plan: (plan.recomputed_operations, plan.peak_bytes))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mem_dfa.errors import UnsupportedError
 from mem_dfa.memory import revolve, rotor
 from mem_dfa.memory.actions import Action
-from mem_dfa.memory.budget import PREDICTION_MARGIN
+from mem_dfa.memory.budget import PREDICTION_MARGIN, too_little
 from mem_dfa.memory.checkpoint_plan import cheapest
 from mem_dfa.memory.segments import BlockCost
 
@@ -86,11 +86,7 @@ def revolved_within(costs: Sequence[BlockCost], limit_bytes: int) -> ReplayedPla
     low, high = 1, len(costs)
     plan = revolved(costs, low)
     if plan.peak_bytes > limit:
-        least = int(plan.peak_bytes * (1 + PREDICTION_MARGIN)) + 1
-        raise UnsupportedError(
-            f"Received a budget of {limit_bytes} bytes: no plan takes so little; the least that "
-            f"can be kept is {least} bytes ({least / 2**20:.1f} MiB)."
-        )
+        raise too_little(limit_bytes, "plan", plan.peak_bytes, "or smaller batches")
     while low < high:
         middle = (low + high + 1) // 2
         larger = revolved(costs, middle)

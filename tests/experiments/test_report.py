@@ -130,8 +130,16 @@ def test_the_index_names_what_is_there(folder: Path) -> None:
     assert "[tables/claims_exact.csv](tables/claims_exact.csv) | 1 | claims: exact" in text
     assert "[layers_conv20](figures/layers_conv20.png)" in text
     assert "depth.png" not in text
+    assert "promise" not in text  # the one that there is holds
     targets = re.findall(r"\]\(([^)]+)\)", text)
     assert all((folder / target).exists() for target in targets)
+
+
+def test_the_index_says_which_promises_do_not_hold(folder: Path) -> None:
+    unkept = {"claim": "mem_dfa: time", "unit": "ratio", "limit": 1.1, "measured": 1.25}
+    table(folder / "tables" / "claims_local.csv", unkept | {"verdict": "does not hold"})
+    written(folder, "layers_conv20")
+    assert "| mem_dfa: time | 1.10 ratio | 1.25 |" in (folder / "README.md").read_text()
 
 
 def test_a_table_that_cannot_be_read_is_said(tmp_path: Path) -> None:
