@@ -63,6 +63,8 @@ def build_trainer(cell: Cell) -> keras.Model:
     """
     keras.utils.set_random_seed(cell.seed)
     network = _network(cell)
+    if catalogue.is_own(cell.dataset):
+        own.refuse_unlike(network, cell)
     if cell.algorithm == catalogue.AS_COMPILED:
         if not network.compiled:
             raise RefusedError(
@@ -160,7 +162,13 @@ def _data(cell: Cell) -> dict[str, Any]:
 def first_batch(cell: Cell) -> tuple[Any, Any]:
     """One training batch, outside of TensorFlow's memory."""
     if catalogue.is_own(cell.dataset):
-        return keras.tree.map_structure(np.array, next(own.data(cell)[0].as_numpy_iterator()))
+        found = next(own.data(cell)[0].as_numpy_iterator(), None)
+        if found is None:
+            raise RefusedError(
+                f"--data {cell.dataset!r} gave no batch of {cell.batch_size}: give more examples, "
+                "or a smaller --batch-size"
+            )
+        return keras.tree.map_structure(np.array, found)
     if _is_own(cell) and cell.dataset == "synthetic":
         found = own.batch(own.model(cell), cell)
         keras.backend.clear_session(free_memory=True)

@@ -185,3 +185,20 @@ def data(cell: Cell) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
     if not takes_size:
         sets = [one.batch(cell.batch_size, drop_remainder=True) for one in sets]
     return sets[0], sets[1] if len(sets) == 2 else None
+
+
+def refuse_unlike(network: keras.Model, cell: Cell) -> None:
+    """RefusedError where the batches of ``--data`` are of another size than the model takes.
+
+    Keras would run the layers on them all the same, which makes another net.
+    """
+    given = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(data(cell)[0].element_spec)[0])
+    taken = getattr(network, "inputs", None) or []
+    if len(given) != 1 or len(taken) != 1 or given[0].shape.rank != len(taken[0].shape):
+        return
+    sizes, wanted = given[0].shape[1:], tf.TensorShape(taken[0].shape[1:])
+    if not sizes.is_compatible_with(wanted):
+        raise RefusedError(
+            f"--data {cell.dataset!r} gives examples of shape {tuple(sizes)}, and model "
+            f"{cell.model!r} takes {tuple(wanted)}: change one of both"
+        )

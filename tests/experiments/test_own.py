@@ -41,6 +41,9 @@ def data(batch_size):
     whole = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=True)
     return whole, whole.take(1)
 
+def others(batch_size):
+    return data(batch_size)[0].map(lambda x, y: (tf.concat([x, x], 1), y))
+
 def number(): return 3
 def unbuilt(): return keras.Sequential([keras.layers.Dense(3)])
 def failing(): raise RuntimeError("no disk today")
@@ -110,6 +113,14 @@ def test_data_of_ones_own(mine: str) -> None:
     assert isinstance(train, tf.data.Dataset)
     with pytest.raises(building.RefusedError, match="give --data"):
         building.splits(cell(f"{mine}:build"))
+
+
+def test_data_that_do_not_suit_the_model_are_refused(mine: str) -> None:
+    with pytest.raises(building.RefusedError, match=r"of shape \(8,\), and model .* \(4,\)"):
+        building.build_trainer(cell(f"{mine}:build", dataset=f"{mine}:others"))
+    few = dataclasses.replace(cell(f"{mine}:build", dataset=f"{mine}:data"), batch_size=21)
+    with pytest.raises(building.RefusedError, match="no batch of 21"):
+        building.first_batch(few)
 
 
 def test_an_algorithm_of_ones_own_takes_its_options(mine: str) -> None:
