@@ -8,7 +8,7 @@ from typing import Any, Self
 from mem_dfa.experiments.cells.cell import Cell, Report
 from mem_dfa.experiments.terminal import screen
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 LINE_EVERY_S = 60  # of one cell, where nobody watches
 
@@ -28,9 +28,13 @@ class Board:
         self._seconds: dict[str, list[float]] = {}
         """How long measured cells took, by model."""
         self._console = Console(stderr=True)
-        columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = screen.progress_columns()
         self._bars = Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+            *columns,
+            console=self._console,
+            transient=True,
+            expand=True,
+            disable=not self._console.is_terminal,
         )
         self._total = known + len(waiting)
         self._whole = self._bars.add_task("", total=self._total)

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from mem_dfa.experiments.cells.cell import Cell
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 
 from mem_dfa.units import MEBIBYTE
 
@@ -75,6 +75,15 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """A bar, the time and what is done, of which a narrow terminal cuts the end."""
+    return (
+        BarColumn(20, table_column=Column(width=20)),
+        TimeElapsedColumn(table_column=Column(width=7)),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+    )
+
+
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
     """A bar for one task; the reporter it gives takes a note and the part done, 0 to 1.
@@ -83,10 +92,11 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, float],
     each finished epoch gets a line.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = progress_columns()
     if not console.is_terminal and not quiet:
         note(title)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    is_drawn = console.is_terminal
+    with Progress(*columns, console=console, expand=True, disable=not is_drawn) as bar:
         task = bar.add_task(title, total=1.0)
 
         def report(text: str, done: float) -> None:
