@@ -2,7 +2,8 @@
 
 ``python -m experiments.plot --x layers --y peak --by algorithm --where model=vgg16`` reads
 ``measurements.csv`` under ``--from`` and writes a picture. Lines that differ in more than ``--by``
-are drawn each by itself and say in what; rows that cannot be drawn are named.
+are drawn each by itself and say in what. Rows that failed are named; those without ``--x`` or
+``--y`` are counted.
 
 Exit status: 0 when a figure was drawn, 2 for columns that are not there, or no rows.
 """
@@ -45,11 +46,7 @@ def main(argv: Sequence[str]) -> int:
                 f"--where {name}={value}: no such row is left under {options.source}; those "
                 f"before it have {', '.join(values[:8]) or 'nothing'}"
             )
-    good = [row for row in rows if _is_drawn(row, options)]
-    for row in rows:
-        if row not in good:
-            why = f"{row['status']}" if row["status"] != "ok" else f"no {options.y}"
-            screen.note(f"not drawn: {screen.title_of(row)}: {why}")
+    good = _drawn(rows, options)
     if not good:
         raise UsageError(
             f"no row under {options.source} has {options.x} and {options.y}; measure some with "
@@ -71,8 +68,20 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _is_drawn(row: Row, options: argparse.Namespace) -> bool:
-    return row["status"] == "ok" and None not in (row[options.x], row[options.y])
+def _drawn(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """The rows that have both numbers; tells what the others lack."""
+    for row in rows:
+        if row["status"] != "ok":
+            screen.note(f"not drawn: {screen.title_of(row)}: {row['status']}")
+    good = [row for row in rows if row["status"] == "ok"]
+    for axis, column in (("--x", options.x), ("--y", options.y)):
+        lacking = [row for row in good if row[column] is None]
+        good = [row for row in good if row[column] is not None]
+        if lacking:
+            have = "1 row has" if len(lacking) == 1 else f"{len(lacking)} rows have"
+            such_as = f"such as {screen.title_of(lacking[0])}"
+            screen.note(f"not drawn: {have} no {column}, {such_as}; choose another {axis}")
+    return good
 
 
 def _parser() -> arguments.Parser:

@@ -2,6 +2,8 @@
 
 import argparse
 import re
+from collections.abc import Callable
+from typing import Any
 
 from mem_dfa.experiments.cells.errors import UsageError
 from mem_dfa.experiments.cli import arguments, values
@@ -13,6 +15,8 @@ from mem_dfa.machine_memory import memory_available_bytes
 
 BESIDE_BYTES = 2**30
 """What a measuring process takes beside its tensors; 0.7 to 0.8 GiB were seen."""
+LEAST_LIMIT_BYTES = 16 * units.MEBIBYTE
+"""The least limit of a process that a cell is measured in: the meter's proof takes 10 MiB."""
 MEMORY_SHARE = 0.8  # of what is available when a sweep begins
 TIME_LIMIT_S = 3600
 
@@ -30,9 +34,10 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         f"(default: {engines.LOCAL})",
     }
     metavars = ("N", "SIZE", "SIZE", "ADDRESS")
-    kinds = {"SIZE": values.size, "ADDRESS": _scheduler}
+    kinds: dict[str, Callable[[str], Any]]
+    kinds = {"workers": values.count, "memory_limit": _memory_limit, "scheduler": _scheduler}
     for (name, text), metavar in zip(help_of.items(), metavars, strict=True):
-        kind = kinds.get(metavar, values.count)
+        kind = kinds.get(name, values.size)
         group.add_argument(arguments.flag(name), type=kind, metavar=metavar, help=text)
     add_time_limit_option(group)
     arguments.add_renamed(group, "--memory", "--total-memory")
@@ -49,6 +54,16 @@ def add_time_limit_option(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _memory_limit(text: str) -> str:
+    said = values.size(text)
+    if units.parse_bytes(said) < LEAST_LIMIT_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is too little; take {LEAST_LIMIT_BYTES // units.MEBIBYTE} MiB or more, "
+            "because in each process the meter allocates 10 MiB to prove that it counts"
+        )
+    return said
+
+
 def _scheduler(text: str) -> str:
     if text != engines.LOCAL and not re.fullmatch(r"(tcp|tls|wss?)://\S+", text):
         raise argparse.ArgumentTypeError(
@@ -60,7 +75,7 @@ def _scheduler(text: str) -> str:
 def alone(epochs: int) -> Limits:
     """What each process of a cell may take that is measured by itself, for so many epochs."""
     memory = int(MEMORY_SHARE * memory_available_bytes())
-    return Limits(TIME_LIMIT_S * max(1, epochs), max(memory - BESIDE_BYTES, 2**20))
+    return Limits(TIME_LIMIT_S * max(1, epochs), max(memory - BESIDE_BYTES, LEAST_LIMIT_BYTES))
 
 
 def of(options: argparse.Namespace) -> tuple[int, Limits]:
@@ -85,12 +100,12 @@ def of(options: argparse.Namespace) -> tuple[int, Limits]:
         memory = units.parse_bytes(options.total_memory)
     workers = options.workers or 1
     limit = asked or memory // workers - BESIDE_BYTES
-    fitting = memory // (limit + BESIDE_BYTES) if limit > 0 else 0
+    fitting = memory // (limit + BESIDE_BYTES) if limit >= LEAST_LIMIT_BYTES else 0
     if not fitting:
-        needed = units.show_bytes(max(limit, 0) + BESIDE_BYTES)
+        needed = units.show_bytes(max(limit, LEAST_LIMIT_BYTES) + BESIDE_BYTES)
         raise UsageError(
             f"{units.show_bytes(memory)} of memory has no room for a cell: with {workers} at once "
-            f"each takes more than {needed}; give more --total-memory, or lower "
+            f"each takes at least {needed}; give more --total-memory, or lower "
             "--memory-limit or --workers"
         )
     return min(workers, fitting), Limits(time_s, limit)

@@ -64,7 +64,9 @@ def model(cell: Cell) -> keras.Model:
     said = f"--model {cell.model!r}"
     if cell.model.endswith(".keras"):
         if cell.layers is not None:
-            raise RefusedError(f"{said} is a file, whose layers are fixed: leave --layers out")
+            raise RefusedError(
+                f"{said} is a file, whose layers are fixed: leave out --layers and --over layers"
+            )
         remedy = "give file.py:function that makes it, or save it without Lambda and own classes"
         with refusing(f"{said} cannot be loaded in Keras's safe mode; {remedy}"):
             found = keras.models.load_model(cell.model, safe_mode=True)
@@ -88,7 +90,10 @@ def _given(make: Callable[..., Any], cell: Cell, said: str) -> dict[str, Any]:
     known["classes"] = cell.classes
     taken = inspect.signature(make).parameters
     if cell.layers is not None and "layers" not in taken:
-        raise RefusedError(f"{said} takes no layers: give it such a parameter, or no --layers")
+        raise RefusedError(
+            f"{said} takes no layers: give it such a parameter, or leave out --layers and "
+            "--over layers"
+        )
     return {name: known[name] for name in taken if known.get(name) is not None}
 
 

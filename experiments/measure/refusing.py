@@ -28,10 +28,13 @@ def one_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def refusing(sentence: str) -> Iterator[None]:
-    """Refuses with a sentence and what went wrong in the block, unless that is lack of memory."""
+    """Refuses with a sentence and what went wrong in the block, unless that is lack of memory.
+
+    What is refused in the block already keeps its own sentence.
+    """
     try:
         yield
-    except (*OUT_OF_MEMORY, batches.DataMissingError):
+    except (*OUT_OF_MEMORY, batches.DataMissingError, RefusedError):
         raise
     except Exception as error:  # what is the user's own may fail in any way
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from mem_dfa.experiments.cells.cell import Report
 from mem_dfa.experiments.store.table import Row
 
 import mem_dfa
@@ -104,18 +105,23 @@ def trainer_of(name: str, variant: str, seed: int) -> mem_dfa.TruncatedBPTT:
     return trainer
 
 
-def train(name: str, variant: str, seed: int) -> Row:
+def train(name: str, variant: str, seed: int, report: Report) -> Row:
     """Trains a variant, and says in what it came to and what an update took."""
+    report("building", 0.0)
     task, trainer = TASKS[name](), trainer_of(name, variant, seed)
     chunk = trainer.chunk
     batches = task.stream(task.rows, chunk * task.window, seed)
-    bits, began = [], time.perf_counter()
+    bits: list[float] = []
+    began = time.perf_counter()
     for x, y in itertools.islice(batches, task.updates // task.window):
+        done = len(bits) * task.window
+        report(f"update {done + 1} of {task.updates}", done / task.updates)
         trainer.reset_metrics()
         bits.append(float(trainer.train_on_batch(x, y)) / NATS)
         if len(bits) == 1:
             began = time.perf_counter()  # tracing does not count
     taken = (time.perf_counter() - began) / (task.updates - task.window)
+    report("weighing an update", 1.0)
     return {
         **{"task": name, "variant": variant, "seed": seed, "chunk": chunk},
         **{"updates": task.updates, "last_bits": bits[-1], "best_bits": min(bits)},
@@ -143,15 +149,18 @@ UNROLLED: dict[str, Callable[[keras.Model], keras.Model]] = {
     "checkpointed_10": lambda net: mem_dfa.CheckpointedBPTT(net, segment=10, slots=10),
 }
 STEPS, ROWS, INPUTS, CLASSES = 1000, 32, 64, 10
+TURNS = 6  # that are measured
 
 
-def unroll(turns: int = 6) -> list[Row]:
+def unroll(report: Report) -> list[Row]:
     """Full backpropagation through a thousand steps of an LSTM, and with checkpoints, by turns."""
+    report("building", 0.0)
     x = keras.random.normal((ROWS, STEPS, INPUTS), seed=0)
     y = keras.random.randint((ROWS, STEPS), 0, CLASSES, seed=0)
     trainers = [_unrolled(kind) for kind in UNROLLED.values()]
     seconds: list[list[float]] = [[] for _ in trainers]
-    for turn in range(turns + 2):
+    for turn in range(TURNS + 2):
+        report(f"turn {turn + 1} of {TURNS + 2}", turn / (TURNS + 2))
         for trainer, times in zip(trainers, seconds, strict=True):
             began = time.perf_counter()
             trainer.train_on_batch(x, y)
@@ -159,7 +168,7 @@ def unroll(turns: int = 6) -> list[Row]:
                 times.append(time.perf_counter() - began)
     return [
         {
-            **{"task": "unroll", "variant": name, "seed": 0, "chunk": STEPS, "updates": turns},
+            **{"task": "unroll", "variant": name, "seed": 0, "chunk": STEPS, "updates": TURNS},
             "update_time_s": float(np.median(times)),
             "ratio_to_bp": float(np.median(np.divide(times, seconds[0]))),
             "step_requested_bytes": _requested_bytes(trainer, x, y),

@@ -45,6 +45,23 @@ def test_it_is_written_and_what_is_not_drawn_is_named(
     assert "not drawn: mine.py:Own mlp 2 layers" in said.err
 
 
+def test_rows_without_a_column_are_counted_and_it_is_named(
+    out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [Cell(name, "cifar_conv", None, device="CPU:0") for name in ("bp", "dfa")]
+    measured = good(replace(CELL, layers=5)) | {"step_requested_bytes": 2**20}
+    results.append(out, [*(good(cell) for cell in whole), measured])
+    assert plot.main(["--x", "layers", "--y", "requested", "--from", out]) == 0
+    _, *lacking = capsys.readouterr().err.splitlines()
+    said = (
+        ("2 rows have no layers, such as bp cifar_conv", "; choose another --x"),
+        ("3 rows have no step_requested_bytes, such as ", "; choose another --y"),
+    )
+    for line, (begin, end) in zip(lacking, said, strict=True):
+        assert line.startswith(f"not drawn: {begin}")
+        assert line.endswith(end)
+
+
 def test_what_differs_makes_lines_of_its_own(out: str) -> None:
     results.append(out, [good(replace(CELL, batch_size=8))])
     rows = [row for row in results.newest_rows(results.read(out)) if row["status"] == "ok"]

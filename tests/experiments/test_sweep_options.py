@@ -11,6 +11,7 @@ from mem_dfa.experiments.cells.cell import Cell
 from mem_dfa.experiments.cli import arguments, room
 from mem_dfa.experiments.engine import engines, processes
 from mem_dfa.experiments.engine.worker import Limits
+from mem_dfa.profiling.allocator import PROBE_BYTES
 
 from mem_dfa import units
 from tests.experiments.meter import SMALL, TENSORFLOW
@@ -29,6 +30,14 @@ def test_memory_is_shared_out(words: list[str], workers: int, limit: str) -> Non
     """Each process takes a GiB beside its tensors."""
     found = room.of(sweep.parser().parse_args([*SMALL, *words]))
     assert found == (workers, Limits(3600, units.parse_bytes(limit)))
+
+
+def test_the_meters_proof_fits_into_the_least_limit() -> None:
+    """Of which `measuring.make_one_region` takes seven eighths."""
+    assert max(PROBE_BYTES) < room.LEAST_LIMIT_BYTES * 7 // 8
+    least = ["--total-memory", "2 GiB", "--memory-limit", "16 MiB"]
+    found = room.of(sweep.parser().parse_args([*SMALL, *least]))
+    assert found == (1, Limits(3600, room.LEAST_LIMIT_BYTES))
 
 
 def test_memory_is_by_default_of_what_a_control_group_leaves(
@@ -58,6 +67,9 @@ def test_time_for_each_epoch() -> None:
         (["--total-memory", "8"], "such as"),
         (["--total-memory", "1 GiB"], "has no room for a cell"),
         (["--total-memory", "4 GiB", "--memory-limit", "4 GiB"], "has no room for a cell"),
+        (["--total-memory", "1034 MiB"], "takes at least"),
+        (["--memory-limit", "11MiB"], "--memory-limit: '11MiB' is too little; take 16 MiB or more"),
+        (["--memory-limit", "11"], "such as"),
         (["--scheduler", "localhost"], "'localhost' is no scheduler"),
         (["--scheduler", "ucx://nowhere:1"], "'ucx://nowhere:1' is no scheduler"),
         (["--scheduler", "tls://127.0.0.1:1"], "needs certificates"),
