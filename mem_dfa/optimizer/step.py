@@ -31,7 +31,7 @@ BLOCKWISE: Mapping[type, int] = {
     keras.optimizers.Adagrad: 3,
     keras.optimizers.Adadelta: 5,
     keras.optimizers.Adamax: 4,
-    keras.optimizers.Lion: 5,
+    keras.optimizers.Lion: 6,
     keras.optimizers.Ftrl: 5,
     keras.optimizers.Lamb: 4,
     keras.optimizers.Adafactor: 3,
