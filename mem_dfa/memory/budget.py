@@ -41,11 +41,6 @@ def budget_bytes(budget: str | int) -> int:
         ) from error
 
 
-def least_budget(peak_bytes: int) -> int:
-    """The least budget that a plan of that predicted peak is within, `PREDICTION_MARGIN` apart."""
-    return int(peak_bytes * (1 + PREDICTION_MARGIN)) + 1
-
-
 def too_little(limit_bytes: int, what: str, peak_bytes: int, instead: str) -> UnsupportedError:
     """What a budget is refused with that no plan keeps.
 
@@ -55,7 +50,7 @@ def too_little(limit_bytes: int, what: str, peak_bytes: int, instead: str) -> Un
         peak_bytes: predicted of the plan that takes least.
         instead: what else to do than to give more.
     """
-    least = least_budget(peak_bytes)
+    least = int(peak_bytes * (1 + PREDICTION_MARGIN)) + 1
     mebibytes = math.ceil(10 * least / 2**20) / 10
     return UnsupportedError(
         f"Received a budget of {limit_bytes} bytes: no {what} takes so little; the least that can "
